@@ -1,0 +1,1 @@
+"""Holdfast: reservations that hold."""

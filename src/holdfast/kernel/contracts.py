@@ -1,0 +1,212 @@
+"""The contracts every part of Holdfast stands on: what an app is, what a core is, what they exchange.
+
+An *app* is a pure, deterministic state machine over a tuple store. A *core* is a replication
+protocol without I/O: time, messages and client requests go in, a `Step` comes out. Neither reads
+a clock, a socket, the environment or randomness; the same inputs give the same bytes everywhere.
+
+Caller's duties towards a core (after etcd/raft's list, and `aioquic`'s seam):
+
+1. Call `recover` once, first, with everything the journal holds.
+2. Call one input at a time, `now_us` never going backwards (microseconds, `CLOCK_BOOTTIME`).
+3. Send `Step.data` at once; append `Step.records` and `Step.snapshot` to the journal in order.
+4. Let `Step.promises` and `Step.replies` leave only when every record of this and of all
+   earlier steps is synced. `kernel.gate.Gate` does this for every shell.
+5. Call `wake` at `Step.wake_us` or soon after.
+6. When `Step.halt` is set, stop the replica and tell the operator its text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from holdfast.kernel.store import TupleStore
+
+Token = Any
+"""What a shell hands in with a request to recognise its reply by; a core only carries it."""
+
+Peer = int
+"""A server's number: its place in the configured list, from 0. Orders equal Lamport times."""
+
+
+class Person(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Who asks. It travels inside the request, so that every replica checks the same person."""
+
+    id: str
+    first_name: str = ""
+    roles: tuple[str, ...] = ()
+    department: str = ""
+    unit: str = ""
+
+
+class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of every command that changes state. A subclass sets `tag="word"`, its line-protocol word.
+
+    Fields are positional on the line protocol, in order; `msgspec.Meta` constraints on them are
+    checked at the door, before anything is logged.
+    """
+
+
+class Query(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of every question that changes nothing. Same rules as `Command`."""
+
+
+class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of every answer. `text()` is the one line that people and `nc` see."""
+
+    failed: ClassVar[bool] = False
+
+    def text(self) -> str:
+        raise NotImplementedError(type(self).__name__)
+
+
+class Refusal(Reply, frozen=True):
+    """Base of every typed refusal. `text()` begins with `Failed: `. A refusal replicates like any reply."""
+
+    failed: ClassVar[bool] = True
+
+
+class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One command on its way, with what makes a retry exact.
+
+    `client` "" means anonymous: such a request is executed once where it was accepted, and its
+    sender cannot ask again. Otherwise (client, number) names the request forever, and everything
+    below `lowest` has been answered and may be forgotten.
+    """
+
+    command: Any
+    client: str = ""
+    number: int = 0
+    lowest: int = 0
+    person: Person | None = None
+
+
+class Context:
+    """What an app may know besides its store and the command. Owned and refilled by the machine.
+
+    `now_ms`: the replicated time (Unix milliseconds), moved only by `Advance`.
+    `person`: who asks, or None. `client`: the client id or "".
+    `stamp`: the fencing token of everything written now: (epoch, Lamport time, server).
+    """
+
+    __slots__ = ("client", "now_ms", "person", "stamp")
+
+    def __init__(self) -> None:
+        self.now_ms = 0
+        self.person: Person | None = None
+        self.client = ""
+        self.stamp: tuple[int, int, int] = (0, 0, 0)
+
+
+class App(Protocol):
+    """A state machine. Everything it knows lies in the store; it may keep only its configuration."""
+
+    name: str
+    rows: tuple[type, ...]
+    """The row types (see `kernel.store.Row`), one table each."""
+    commands: tuple[type[Command], ...]
+    queries: tuple[type[Query], ...]
+    replies: tuple[type[Reply], ...]
+
+    def create(self, store: TupleStore) -> None:
+        """Write the first rows (sizes, configuration) into an empty store."""
+
+    def check(self, store: TupleStore) -> str | None:
+        """None if this configuration fits the data in the store, else what differs and what to do."""
+
+    def apply(self, store: TupleStore, command: Any, context: Context) -> Reply:
+        """Execute one command. Total: every decodable command gets a reply, none raises."""
+
+    def answer(self, store: TupleStore, query: Any, context: Context) -> Reply:
+        """Answer one query without changing anything."""
+
+
+class SnapshotPart(msgspec.Struct, frozen=True, array_like=True):
+    """One slice of a snapshot that is being written, in order; the journal stores it with the
+    records of its turn. When `last` is stored, records up to number `upto` are no longer needed.
+    `id` tells one snapshot from the next (it grows)."""
+
+    id: int
+    index: int
+    data: bytes
+    last: bool
+    upto: int
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """What a journal held: the newest complete snapshot (parts' data joined, b"" for none) and the
+    records after its `upto`, the first of them numbered `first`. `fresh` tells an empty disk."""
+
+    snapshot: bytes
+    first: int
+    records: Sequence[bytes]
+    fresh: bool
+
+
+class Halt(msgspec.Struct, frozen=True):
+    """The replica must stop. `code`: "damaged" (set the disk aside, start again as an empty one),
+    "lost" (a needed disk is gone), "invariant", "configuration"."""
+
+    code: str
+    text: str
+
+
+class Step:
+    """What a core wants done after one input. See the caller's duties above.
+
+    `records`: journal records, in order. `data`: (peer, message) that may leave at once.
+    `promises`: (peer, message) that leave once the records are synced. `replies`: (token, reply),
+    also then. `snapshot`: slices for the journal. `reset`: the journal is to be emptied first and
+    begun anew with this step's `snapshot` and `records` (a state copied from a peer replaces it).
+    `wake_us`: when to call `wake`, or None. `events`: what operators should read, one line each.
+    """
+
+    __slots__ = ("data", "events", "halt", "promises", "records", "replies", "reset", "snapshot", "wake_us")
+
+    def __init__(self) -> None:
+        self.records: list[bytes] = []
+        self.data: list[tuple[Peer, Any]] = []
+        self.promises: list[tuple[Peer, Any]] = []
+        self.replies: list[tuple[Token, Reply]] = []
+        self.snapshot: list[SnapshotPart] = []
+        self.reset = False
+        self.wake_us: int | None = None
+        self.events: list[str] = []
+        self.halt: Halt | None = None
+
+
+class PeerConnected(msgspec.Struct, frozen=True):
+    """Local event: a link to the peer stands (again); what was in flight on an older link may be lost."""
+
+
+class PeerDisconnected(msgspec.Struct, frozen=True):
+    """Local event: the link is gone. Proves nothing."""
+
+
+class PeerRefused(msgspec.Struct, frozen=True):
+    """Local event: a dial to the peer, on this same host, was refused: no such process runs."""
+
+
+class Core(Protocol):
+    """A replication protocol, sans I/O. Every input returns a fresh `Step`."""
+
+    def recover(self, now_us: int, recovered: Recovered) -> Step:
+        """First input. Replays the journal."""
+
+    def submit(self, now_us: int, requests: Sequence[tuple[Token, Request]]) -> Step:
+        """Commands of clients, all that arrived in one turn."""
+
+    def ask(self, now_us: int, queries: Sequence[tuple[Token, Request]]) -> Step:
+        """Queries of clients (`Request.command` is a `Query`)."""
+
+    def receive(self, now_us: int, peer: Peer, message: Any) -> Step:
+        """A decoded message of a peer, or a local event about it."""
+
+    def wake(self, now_us: int) -> Step:
+        """The time asked for has come."""
+
+    def status(self) -> dict[str, Any]:
+        """For operators: protocol, view, epoch, position, digest, lag, state; JSON-able."""
