@@ -1,0 +1,86 @@
+# `make up` runs the demo site, `make test` runs every check. Both make what they need first, once.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The first Python of at least 3.11 that really runs (a version manager's shim may stand in the path and not run).
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP_COMPILE := $(BIN)/python -m piptools compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-emit-trusted-host --no-header --strip-extras --allow-unsafe
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: up
+up: $(VENV)/.run ## start the demo site; Ctrl-C stops it
+	@exec $(BIN)/holdfast up
+
+.PHONY: reset
+reset: ## empty the demo site's data
+	rm -rf data
+
+.PHONY: test
+test: $(VENV)/.test ## ruff, mypy and every test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+.PHONY: test-long
+test-long: $(VENV)/.test ## the long forms of the tests
+	HOLDFAST_LONG=1 $(BIN)/pytest -m slow
+
+.PHONY: simulate
+simulate: $(VENV)/.run ## a long simulation: 2,000 schedules under each failure model
+	$(BIN)/holdfast simulate --app tickets --protocol lamport --seed $(or $(SEED),1) --seeds $(or $(SEEDS),2000)
+
+.PHONY: bench
+bench: $(VENV)/.run ## the ticket benchmark; its report goes to reports/
+	$(BIN)/holdfast bench tickets
+
+.PHONY: bench-peers
+bench-peers: $(VENV)/.run ## the same job on etcd and PostgreSQL, where installed
+	PYTHON=$(CURDIR)/$(BIN)/python benchmarks/peers.sh
+
+.PHONY: fix
+fix: $(VENV)/.test ## let ruff format and mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: requirements
+requirements: $(VENV)/.test ## compile requirements/*.in anew, with hashes
+	$(PIP_INSTALL) pip-tools
+	cd requirements && PATH="$(CURDIR)/$(BIN):$$PATH" && \
+	$(PIP_COMPILE:$(BIN)/%=../$(BIN)/%) run.in -o run.txt && $(PIP_COMPILE:$(BIN)/%=../$(BIN)/%) test.in -o test.txt
+
+.PHONY: clean
+clean: ## remove the environment and the caches (never the data)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# The environment. Each stamp file is newer than what it was made from, so nothing is installed twice.
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "Holdfast needs Python 3.11 or later; none was found. Install it, or say make PYTHON=/path/to/python3."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		package=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo "Installing $$package, which $(PYTHON) needs to make an environment."; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$package; \
+		else \
+			echo "$(PYTHON) cannot make an environment here. Install $$package (as root: apt-get install $$package)."; exit 1; \
+		fi; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.made requirements/run.txt pyproject.toml
+	$(PIP_INSTALL) --require-hashes -r requirements/run.txt
+	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run requirements/test.txt
+	$(PIP_INSTALL) --require-hashes -r requirements/test.txt
+	@touch $@
