@@ -1,0 +1,107 @@
+"""The kinds of words that commands are made of, each with what the door refuses.
+
+A bound that is cheap to check (a length, a range) stands in `msgspec.Meta`, and so is checked
+again wherever bytes become a command. What needs a look at every character is checked once, at the
+door (`server.grammar`, the HTTP API), by the function that `check_of` finds: replicas do not repeat
+it, and an app's `apply` stays total without it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from typing import Annotated
+
+from msgspec import Meta
+
+NAME_CHARACTERS_MAX = 64
+TEXT_CHARACTERS_MAX = 2_000
+
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS_MAX, extra={"kind": "name"})]
+"""What a reservation is made under: printable, not blank at either end. See `check_name`."""
+
+Text = Annotated[str, Meta(min_length=1, max_length=TEXT_CHARACTERS_MAX, extra={"kind": "text"})]
+"""Free text: as the last field of a command it takes the rest of the line."""
+
+# Characters that count as letters, marks or symbols but are drawn as nothing (a part of Unicode's
+# Default_Ignorable_Code_Point, and the blank braille cell): two names that differ only in them look equal.
+_INVISIBLE = frozenset(
+    chr(code)
+    for first, last in (
+        (0x034F, 0x034F),
+        (0x115F, 0x1160),
+        (0x17B4, 0x17B5),
+        (0x180B, 0x180F),
+        (0x2800, 0x2800),
+        (0x3164, 0x3164),
+        (0xFE00, 0xFE0F),
+        (0xFFA0, 0xFFA0),
+        (0xE0100, 0xE01EF),
+    )
+    for code in range(first, last + 1)
+)
+
+
+def shown(text: str, characters_max: int = 40) -> str:
+    """`text` in single quotes, cut and escaped so that it is safe to print in one line.
+
+    Control characters, bidirectional overrides and anything else unprintable become escapes.
+    """
+    cut = text[:characters_max]
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)
+    return f"'{safe}'…" if len(text) > characters_max else f"'{safe}'"
+
+
+def check_name(text: str) -> str | None:
+    """None if `text` can be a name, else why not, as the end of a sentence that names the field."""
+    if not text:
+        return "must not be empty"
+    if len(text) > NAME_CHARACTERS_MAX:
+        return f"must have at most {NAME_CHARACTERS_MAX} characters, not {len(text)}"
+    if text.isascii() and text.isprintable() and text == text.strip():
+        return None
+    for character in text:
+        if not character.isprintable() or character in _INVISIBLE:
+            return f"must have no invisible characters such as U+{ord(character):04X}"
+    if text != text.strip():
+        return "must not begin or end with a blank"
+    if unicodedata.combining(text[0]):
+        return f"must not begin with a combining mark, as U+{ord(text[0]):04X} is"
+    if not unicodedata.is_normalized("NFC", text):
+        return "must be written in composed characters (Unicode NFC)"
+    return None
+
+
+def check_text(text: str) -> str | None:
+    """None if `text` can be free text, else why not."""
+    if not text.strip():
+        return "must not be empty"
+    if len(text) > TEXT_CHARACTERS_MAX:
+        return f"must have at most {TEXT_CHARACTERS_MAX} characters, not {len(text)}"
+    forbidden = forbidden_character(text)
+    return forbidden and f"must have no control characters such as {forbidden}"
+
+
+def forbidden_character(text: str) -> str | None:
+    """The first character that may stand in no line at all, as `U+202E`, or None.
+
+    Control characters and the bidirectional controls forge what a reader sees, and unassigned ones
+    mean nothing yet. Joiners (the rest of category Cf) belong to many scripts' plain text.
+    """
+    if text.isprintable():
+        return None
+    for character in text:
+        if unicodedata.category(character) in _FORBIDDEN_CATEGORIES or character in _BIDI_CONTROLS:
+            return f"U+{ord(character):04X}"
+    return None
+
+
+_FORBIDDEN_CATEGORIES = ("Cc", "Cs", "Co", "Cn", "Zl", "Zp")
+_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+_CHECKS: dict[str, Callable[[str], str | None]] = {"name": check_name, "text": check_text}
+
+
+def check_of(kind: str | None) -> Callable[[str], str | None] | None:
+    """The door's check for a kind of word (`Meta.extra["kind"]`), if it has one."""
+    return _CHECKS.get(kind) if kind is not None else None

@@ -1,0 +1,118 @@
+"""One field of a command as the line protocol sees it: how it is written, and what is wrong with a word."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import inspect
+
+from holdfast.apps.values import check_of, shown
+
+_WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)", re.ASCII)
+
+
+class Refused(Exception):
+    """Why a line makes no command. Never leaves the grammar: it becomes a `Malformed`."""
+
+
+class Field:
+    """A field of a command struct, derived from its annotation.
+
+    `is_text`: the last field, free text, takes the rest of the line. `is_list`: one word, items
+    separated by commas. `is_number`: a whole number.
+    """
+
+    def __init__(self, struct: type[msgspec.Struct], place: int, field: inspect.Field, annotation: Any) -> None:
+        last = place == len(struct.__struct_fields__) - 1
+        kind = _kind(field.type)
+        bare = _bare(field.type)
+        self.name = field.name
+        self.required = field.required
+        self.annotation = annotation
+        self.is_text = kind == "text" and last
+        self.is_list = isinstance(bare, inspect.VarTupleType)
+        self.is_number = isinstance(bare, inspect.IntType)
+        self._check = check_of(kind)
+        self._bare = bare
+        self.item = self.name.removesuffix("s") if self.is_list else self.name
+        self.usage = self._usage()
+        if isinstance(bare, inspect.VarTupleType):
+            self._item_bare = _bare(bare.item_type)
+            self._item_annotation = _item_annotation(annotation)
+
+    def _usage(self) -> str:
+        if isinstance(self._bare, inspect.LiteralType):
+            words = "|".join(str(value) for value in self._bare.values)
+        elif self.is_list:
+            words = f"<{self.item}>,<{self.item}>,..."
+        else:
+            words = f"<{self.name} ...>" if self.is_text else f"<{self.name}>"
+        return words if self.required else f"[{words}]"
+
+    def value(self, word: str) -> Any:
+        """The value that `word` writes; raises `Refused` saying what it must be."""
+        if not isinstance(self._bare, inspect.VarTupleType):
+            return self._one(word, self._bare, self.annotation)
+        words = word.split(",")
+        most = self._bare.max_length
+        if most is not None and len(words) > most:
+            raise Refused(f"at most {most} numbers may stand in <{self.item}>,..., not {len(words)}.")
+        return tuple(self._one(item, self._item_bare, self._item_annotation) for item in words)
+
+    def _one(self, word: str, bare: inspect.Type, annotation: Any) -> Any:
+        if self._check is not None:
+            why = self._check(word)
+            if why is not None:
+                raise Refused(f"<{self.item}> {why}.")
+        if not isinstance(bare, inspect.IntType) or _WHOLE_NUMBER.fullmatch(word):
+            try:
+                return msgspec.convert(word, annotation, strict=False)
+            except msgspec.ValidationError:
+                pass  # told below, in the protocol's words
+        raise Refused(f"<{self.item}> must be {_wanted(bare)}, not {shown(word)}.")
+
+
+def fields_of(struct: type[msgspec.Struct]) -> tuple[Field, ...]:
+    """The fields of a command struct, in the order of the line."""
+    hints = get_type_hints(struct, include_extras=True)
+    described = inspect.type_info(struct)
+    assert isinstance(described, inspect.StructType)
+    return tuple(Field(struct, place, field, hints[field.name]) for place, field in enumerate(described.fields))
+
+
+def _bare(described: inspect.Type) -> inspect.Type:
+    return described.type if isinstance(described, inspect.Metadata) else described
+
+
+def _kind(described: inspect.Type) -> str | None:
+    if not isinstance(described, inspect.Metadata):
+        return None
+    kind = (described.extra or {}).get("kind")
+    return kind if isinstance(kind, str) else None
+
+
+def _item_annotation(annotation: Any) -> Any:
+    """T of `tuple[T, ...]`, also inside `Annotated`."""
+    if get_origin(annotation) is not tuple:
+        annotation = get_args(annotation)[0]
+    return get_args(annotation)[0]
+
+
+def _wanted(bare: inspect.Type) -> str:
+    """What a word must be, for people: `a whole number from 1 to 500`."""
+    if isinstance(bare, inspect.IntType):
+        least = bare.ge if bare.ge is not None else None if bare.gt is None else bare.gt + 1
+        most = bare.le if bare.le is not None else None if bare.lt is None else bare.lt - 1
+        low = "" if least is None else f" from {least}"
+        return f"a whole number{low}" + ("" if most is None else f" to {most}" if low else f" of at most {most}")
+    if isinstance(bare, inspect.LiteralType):
+        return " or ".join(str(value) for value in bare.values)
+    if isinstance(bare, inspect.StrType):
+        return f"a word of {bare.min_length or 0} to {bare.max_length or 'any number of'} characters"
+    if isinstance(bare, inspect.FloatType):
+        return "a number"
+    if isinstance(bare, inspect.BoolType):
+        return "true or false"
+    return "well formed"
