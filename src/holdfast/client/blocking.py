@@ -1,0 +1,145 @@
+"""A session over blocking sockets: the shell of the synchronous client."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from holdfast.client.lines import LineBuffer
+from holdfast.client.outcomes import Server
+from holdfast.client.session import Call, Close, Connect, Idle, Send, Session, Wait
+
+_RECEIVE_BYTES = 1 << 18
+
+
+def monotonic_us() -> int:
+    """Now, in integer microseconds of a clock that never goes back."""
+    return time.monotonic_ns() // 1000
+
+
+class BlockingChannel:
+    """Does what the session says. Threads take turns: one settles its calls, then the next."""
+
+    def __init__(self, session: Session, on_note: Callable[[str], None] | None = None) -> None:
+        self._session = session
+        self._on_note = on_note
+        self._socket: socket.socket | None = None
+        self._buffer = LineBuffer()
+        self._turn = threading.Lock()
+
+    def settle(self, begin: Callable[[Session], Sequence[Call]]) -> Sequence[Call]:
+        """Begin some calls and return them when each has its outcome, by its deadline at the latest."""
+        with self._turn:
+            self._notice_lost()
+            calls = begin(self._session)
+            try:
+                while not self._turn_once():
+                    pass
+            finally:
+                for call in calls:
+                    self._session.abandon(call)
+                self._tell()
+        return calls
+
+    def close(self) -> None:
+        """Close the connection. The next call opens one again."""
+        with self._turn:
+            self._drop()
+            self._session.lost(monotonic_us(), "closed by the caller")
+
+    def _turn_once(self) -> bool:
+        """Do one thing; True when nothing is left to do."""
+        action = self._session.act(monotonic_us())
+        self._tell()
+        if isinstance(action, Idle):
+            return True
+        if isinstance(action, Connect):
+            self._dial(action.server, action.until_us)
+        elif isinstance(action, Send):
+            self._send(action.data)
+        elif isinstance(action, Wait):
+            self._wait(action.until_us)
+        elif isinstance(action, Close):
+            self._drop()
+        return False
+
+    def _tell(self) -> None:
+        notes, self._session.notes = self._session.notes, []
+        if self._on_note is not None:
+            for note in notes:
+                self._on_note(note)
+
+    def _dial(self, server: Server, until_us: int) -> None:
+        seconds = max(0.001, (until_us - monotonic_us()) / 1e6)
+        try:
+            self._socket = socket.create_connection((server.host, server.port), timeout=seconds)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except TimeoutError:
+            self._lose(f"no connection within {seconds:.3g} s")
+        except OSError as error:
+            self._lose(reason(error))
+        else:
+            self._buffer = LineBuffer()
+            self._session.connected(monotonic_us())
+
+    def _send(self, data: bytes) -> None:
+        assert self._socket is not None
+        try:
+            self._socket.settimeout(self._session.timeout_us / 1e6)
+            self._socket.sendall(data)
+        except OSError as error:
+            self._lose(reason(error))
+
+    def _wait(self, until_us: int) -> None:
+        seconds = max(0.0001, (until_us - monotonic_us()) / 1e6)
+        if self._socket is None:
+            time.sleep(seconds)
+            return
+        self._socket.settimeout(seconds)
+        try:
+            self._take(self._socket.recv(_RECEIVE_BYTES))
+        except TimeoutError:
+            return  # the session sees by the clock that it is late
+        except OSError as error:
+            self._lose(reason(error))
+
+    def _take(self, data: bytes) -> None:
+        if not data:
+            self._lose("it closed the connection")
+            return
+        now_us = monotonic_us()
+        try:
+            for line in self._buffer.feed(data):
+                self._session.received(now_us, line)
+        except ValueError as error:
+            self._lose(str(error))
+
+    def _notice_lost(self) -> None:
+        """A connection that ended while nothing was asked is found out before anything is sent on it."""
+        if self._socket is None:
+            return
+        self._socket.settimeout(0)
+        try:
+            self._take(self._socket.recv(_RECEIVE_BYTES))
+        except BlockingIOError:
+            return  # nothing arrived: it stands
+        except OSError as error:
+            self._lose(reason(error))
+
+    def _lose(self, why: str) -> None:
+        self._drop()
+        self._session.lost(monotonic_us(), why)
+
+    def _drop(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+def reason(error: OSError) -> str:
+    """Why a connection failed, in words."""
+    if isinstance(error, socket.gaierror):
+        return f"no such host ({error.strerror})"
+    return (error.strerror or str(error) or type(error).__name__).lower()

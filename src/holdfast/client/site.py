@@ -1,0 +1,151 @@
+"""The way in for Python: `Site("site.toml").service("tickets").reserve("bob", 3)`."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Self, TypedDict, TypeVar, Unpack
+
+from holdfast.client.addresses import Addresses
+from holdfast.client.blocking import BlockingChannel
+from holdfast.client.errors import Misuse
+from holdfast.client.lines import quoted
+from holdfast.client.service import AsyncService, Service
+from holdfast.client.session import Session
+
+if TYPE_CHECKING:
+    from holdfast.client.outcomes import Server
+
+TIMEOUT_S = 5.0
+"""How long one server may be silent before another one is asked."""
+DEADLINE_S = 30.0
+"""How long a request may take, over all servers."""
+
+AnyService = TypeVar("AnyService", Service, AsyncService)
+
+
+class Options(TypedDict, total=False):
+    """What a site can be opened with; every one may be left out.
+
+    `as_`, `token`: who asks (otherwise the environment's HOLDFAST_AS and HOLDFAST_TOKEN).
+    `timeout_s`: how long one server may be silent. `deadline_s`: how long a request may take in all.
+    `chooser` picks the servers. `on_note` gets one line whenever another server is asked.
+    """
+
+    as_: str | None
+    token: str | None
+    timeout_s: float
+    deadline_s: float
+    chooser: random.Random
+    on_note: Callable[[str], None]
+
+
+def new_client_id() -> str:
+    """An id nobody else has, ending in its birth (Unix ms), so that servers may forget it in time."""
+    return f"{secrets.token_hex(5)}.{time.time_ns() // 1_000_000:013d}"
+
+
+class _Place(Generic[AnyService]):
+    """What the synchronous and the asynchronous site share: where, who, how long."""
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, **options: Unpack[Options]) -> None:
+        """`path`: the site file; otherwise HOLDFAST_SITE, `./site.toml`, or the demo site."""
+        self._open(Addresses.of_site(path), options)
+
+    @classmethod
+    def from_servers(
+        cls, servers: str | os.PathLike[str] | Sequence[tuple[str, int]], **options: Unpack[Options]
+    ) -> Self:
+        """A site known by the plain list of its servers: a file of `address port` lines, or pairs."""
+        return cls.at(Addresses.of_servers(servers), **options)
+
+    @classmethod
+    def at(cls, addresses: Addresses, **options: Unpack[Options]) -> Self:
+        """A site whose addresses are known already."""
+        site = cls.__new__(cls)
+        site._open(addresses, options)
+        return site
+
+    def _open(self, addresses: Addresses, options: Options) -> None:
+        unknown = set(options) - set(Options.__annotations__)
+        if unknown:
+            raise Misuse(f"unknown option {min(unknown)!r}; known: {', '.join(Options.__annotations__)}")
+        self.addresses = addresses
+        self.person = options.get("as_") or os.environ.get("HOLDFAST_AS", "")
+        self._token = options.get("token") or os.environ.get("HOLDFAST_TOKEN", "")
+        self._timeout_s = options.get("timeout_s", TIMEOUT_S)
+        self._deadline_s = options.get("deadline_s", DEADLINE_S)
+        if self._timeout_s <= 0 or self._deadline_s <= 0:
+            raise Misuse("timeout_s and deadline_s must be above 0")
+        self._chooser = options.get("chooser") or random.Random()
+        self._on_note = options.get("on_note")
+        self._services: dict[str, AnyService] = {}
+
+    def service(self, name: str) -> AnyService:
+        """The service of that name; the same object every time. Raises `Misuse` for an unknown one."""
+        if name not in self._services:
+            self._services[name] = self._make(name, self._session(name))
+        return self._services[name]
+
+    def _make(self, name: str, session: Session) -> AnyService:
+        raise NotImplementedError
+
+    def _session(self, name: str) -> Session:
+        servers: tuple[Server, ...] = self.addresses.servers(name)
+        return Session(
+            servers,
+            identify=new_client_id,
+            chooser=self._chooser,
+            greeting=self._greeting(name),
+            timeout_us=int(self._timeout_s * 1e6),
+        )
+
+    def _greeting(self, name: str) -> list[str]:
+        lines = ["mode json"]
+        if self.addresses.common(name):
+            lines.append(f"use {quoted(name)}")
+        if self.person:
+            words = [self.person, self._token] if self._token else [self.person]
+            lines.append(" ".join(["login", *map(quoted, words)]))
+        return lines
+
+
+class Site(_Place[Service]):
+    """The synchronous way in. Close it, or use it with `with`."""
+
+    def _make(self, name: str, session: Session) -> Service:
+        return Service(name, BlockingChannel(session, self._on_note), self._deadline_s)
+
+    def close(self) -> None:
+        """Close every connection."""
+        for service in self._services.values():
+            service.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncSite(_Place[AsyncService]):
+    """The asynchronous way in, for one event loop. Close it, or use it with `async with`."""
+
+    def _make(self, name: str, session: Session) -> AsyncService:
+        from holdfast.client.asynchronous import AsyncChannel  # asyncio is slow to import, and not everyone's
+
+        return AsyncService(name, AsyncChannel(session, self._on_note), self._deadline_s)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for service in self._services.values():
+            await service.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        await self.close()

@@ -1,0 +1,268 @@
+"""The Python client against scripted servers over real sockets: whatever they do, no seat is booked twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from holdfast.client import Answer, AsyncSite, LoginRefused, Misuse, NotExecuted, OutcomeUnknown, Service, Site
+
+QUICK: dict[str, Any] = {"timeout_s": 0.2, "deadline_s": 5.0}
+
+
+def tickets_of(house: Any, **options: Any) -> Service:
+    return Site.from_servers(house.addresses(), **(QUICK | options)).service("tickets")
+
+
+def test_a_booking_comes_back_typed(house: Any) -> None:
+    house.server()
+    with Site.from_servers(house.addresses(), **QUICK) as site:
+        answer = site.service("tickets").reserve("bob", 3)
+    assert answer
+    assert answer == Answer(True, "1,2,3", "reserved", {"name": "bob", "seats": [1, 2, 3]}, "committed")
+    assert str(answer) == "1,2,3"
+
+
+def test_a_refusal_is_an_answer_and_no_exception(house: Any) -> None:
+    house.server()
+    with tickets_of(house) as tickets:
+        answer = tickets.call("search", "ann")
+    assert not answer
+    assert answer.text == "Failed: no reservation is made by ann."
+    assert answer.type == "no_reservation"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "drop",
+        "drop-after",
+        "silence",
+        "silence-after",
+        "unavailable",
+        "overloaded",
+        "unknown",
+        "unknown-after",
+        "garbage",
+    ],
+)
+def test_whatever_a_server_does_the_booking_is_made_once_elsewhere(house: Any, fault: str) -> None:
+    broken = house.server(always=fault)
+    house.server()
+    for seed in range(3):
+        with tickets_of(house, chooser=random.Random(seed)) as tickets:
+            assert tickets.reserve(f"guest {seed}", 2).reply["seats"] == [2 * seed + 1, 2 * seed + 2]
+    assert broken.requests(), "the story needs the broken server to be asked"
+    assert house.theatre.executions == 3
+
+
+def test_a_server_that_is_down_is_passed_by(house: Any, dead_address: tuple[str, int]) -> None:
+    house.server()
+    notes: list[str] = []
+    for seed in range(4):
+        addresses = [dead_address, *house.addresses()]
+        site = Site.from_servers(addresses, chooser=random.Random(seed), on_note=notes.append, **QUICK)
+        with site:
+            assert site.service("tickets").reserve(f"guest{seed}", 1)
+    assert f"{dead_address[0]}:{dead_address[1]}: connection refused. Trying another server." in notes
+
+
+def test_a_connection_that_ended_between_two_calls_costs_nothing(house: Any) -> None:
+    server = house.server()
+    with tickets_of(house) as tickets:
+        assert tickets.reserve("bob", 1)
+        server.drop_connections()
+        assert tickets.reserve("ann", 1)
+    assert server.connections == 2
+
+
+def test_a_crash_in_the_middle_of_many_requests_loses_and_doubles_nothing(house: Any) -> None:
+    house.server(*[""] * 40, "drop-after", *[""] * 500)
+    house.server(*[""] * 60, "drop", *[""] * 500)
+    with tickets_of(house) as tickets:
+        answers = tickets.call_many(["reserve", f"guest{number}", 1] for number in range(300))
+    seats = [answer.reply["seats"][0] for answer in answers if isinstance(answer, Answer)]
+    assert sorted(seats) == list(range(1, 301))
+    assert house.theatre.executions == 300
+
+
+def test_when_nobody_takes_it_before_the_deadline_it_is_certainly_not_done(house: Any) -> None:
+    house.server(always="unavailable")
+    with (
+        tickets_of(house, deadline_s=0.3) as tickets,
+        pytest.raises(NotExecuted, match=r"'reserve bob 1' was not exec"),
+    ):
+        tickets.reserve("bob", 1)
+    assert house.theatre.executions == 0
+
+
+def test_an_unknown_outcome_is_learned_by_retry_and_booked_once(house: Any) -> None:
+    server = house.server("silence-after")
+    with tickets_of(house, deadline_s=0.3, timeout_s=5) as tickets:
+        with pytest.raises(OutcomeUnknown) as caught:
+            tickets.reserve("bob", 2)
+        server.drop_connections()
+        assert tickets.reserve("ann", 1).reply["seats"] == [3], "life goes on meanwhile"
+        assert caught.value.retry().reply["seats"] == [1, 2]
+    assert house.theatre.executions == 2
+
+
+def test_a_later_process_learns_what_became_of_an_unknown_request(house: Any) -> None:
+    server = house.server("silence-after")
+    with tickets_of(house, deadline_s=0.3, timeout_s=5) as tickets, pytest.raises(OutcomeUnknown) as caught:
+        tickets.reserve("bob", 2)
+    server.drop_connections()
+    with tickets_of(house) as tickets:
+        answer = tickets.repeat(caught.value.client, caught.value.number, "reserve", "bob", 2)
+    assert answer.reply["seats"] == [1, 2]
+    assert house.theatre.executions == 1
+
+
+def test_the_deadline_holds_with_every_server_silent(house: Any) -> None:
+    house.server(always="silence")
+    house.server(always="silence")
+    begun = time.monotonic()
+    with tickets_of(house, deadline_s=0.7) as tickets, pytest.raises(OutcomeUnknown):
+        tickets.reserve("bob", 1)
+    assert 0.7 <= time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["bob", "Mary Ann", 'the "boss"', "back\\slash", "Zoë", "李雷", "", "@bob:1", "-3", "a;b", "it's", "#1", "a\tb"],
+)
+def test_every_name_arrives_as_it_was_given(house: Any, name: str) -> None:
+    house.server()
+    with tickets_of(house) as tickets:
+        assert tickets.call("echo", name, "last").reply["words"] == [name, "last"]
+
+
+def test_numbers_and_lists_are_written_as_the_line_protocol_has_them(house: Any) -> None:
+    server = house.server()
+    with tickets_of(house) as tickets:
+        assert tickets.call("echo", 7, [7, 8]).reply["words"] == ["7", "7,8"]
+    assert server.requests()[0].endswith(" echo 7 7,8")
+
+
+@pytest.mark.parametrize(
+    ("misuse", "says"),
+    [
+        (lambda tickets: tickets.call(), "no command given"),
+        (lambda tickets: tickets.reserve("bob\nann", 1), "line break"),
+        (lambda tickets: tickets.reserve("bob", 1.5), "1.5 cannot be sent"),
+        (lambda tickets: tickets.reserve("bob", True), "True cannot be sent"),
+        (lambda tickets: tickets.reserve("\ud800", 1), "no valid Unicode"),
+        (lambda tickets: tickets.login("bob"), "the client's own"),
+    ],
+)
+def test_misuse_is_told_before_anything_is_sent(house: Any, misuse: Callable[[Service], object], says: str) -> None:
+    server = house.server()
+    with tickets_of(house) as tickets, pytest.raises(Misuse, match=says):
+        misuse(tickets)
+    assert server.lines == []
+
+
+def test_a_site_without_servers_or_with_unknown_options_is_misuse() -> None:
+    with pytest.raises(Misuse, match="empty"):
+        Site.from_servers([])
+    with pytest.raises(Misuse, match="unknown option 'timeout'"):
+        Site.from_servers([("127.0.0.1", 1)], timeout=3)  # type: ignore[call-arg]
+    with pytest.raises(Misuse, match="above 0"):
+        Site.from_servers([("127.0.0.1", 1)], timeout_s=0)
+
+
+def test_who_asks_is_told_on_every_connection(house: Any) -> None:
+    server = house.server(login="login bob s3cret")
+    with tickets_of(house, as_="bob", token="s3cret") as tickets:
+        assert tickets.reserve("bob", 1)
+        server.drop_connections()
+        assert tickets.reserve("bob", 1)
+    assert server.lines.count("login bob s3cret") == 2
+
+
+def test_who_asks_may_come_from_the_environment(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = house.server(login="login mary")
+    monkeypatch.setenv("HOLDFAST_AS", "mary")
+    with tickets_of(house) as tickets:
+        assert tickets.reserve("mary", 1)
+    assert "login mary" in server.lines
+
+
+def test_a_refused_login_sends_nothing(house: Any) -> None:
+    server = house.server(login="login bob s3cret")
+    with tickets_of(house, as_="bob", token="wrong") as tickets, pytest.raises(LoginRefused, match="unknown token"):
+        tickets.reserve("bob", 1)
+    assert server.requests() == []
+
+
+def test_threads_share_a_service_and_take_turns(house: Any) -> None:
+    house.server()
+    with tickets_of(house) as tickets:
+        answers: list[Answer] = []
+        threads = [
+            threading.Thread(target=lambda n=n: answers.append(tickets.reserve(f"guest{n}", 1))) for n in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(answer.reply["seats"][0] for answer in answers) == list(range(1, 9))
+
+
+@pytest.mark.parametrize("fault", ["", "drop-after", "silence", "unavailable", "garbage"])
+def test_the_asynchronous_client_does_the_same(house: Any, fault: str) -> None:
+    house.server(always=fault)
+    house.server()
+
+    async def book() -> list[Answer]:
+        async with AsyncSite.from_servers(house.addresses(), chooser=random.Random(3), **QUICK) as site:
+            tickets = site.service("tickets")
+            return await asyncio.gather(*(tickets.reserve(f"guest{number}", 1) for number in range(20)))
+
+    answers = asyncio.run(book())
+    assert sorted(answer.reply["seats"][0] for answer in answers) == list(range(1, 21))
+    assert house.theatre.executions == 20
+
+
+def test_an_asynchronous_unknown_is_retried_and_a_cancelled_call_blocks_nobody(house: Any) -> None:
+    server = house.server("silence-after", "silence-after")
+
+    async def story() -> None:
+        site = AsyncSite.from_servers(house.addresses(), deadline_s=0.3, timeout_s=5)
+        tickets = site.service("tickets")
+        with pytest.raises(OutcomeUnknown) as caught:
+            await tickets.reserve("bob", 2)
+        task = asyncio.create_task(tickets.reserve("ann", 1))
+        while len(server.requests()) < 2:
+            await asyncio.sleep(0.005)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        server.drop_connections()
+        assert (await caught.value.retry()).reply["seats"] == [1, 2]
+        assert (await tickets.reserve("cyd", 1)).reply["seats"] == [4]
+        await site.close()
+
+    asyncio.run(story())
+    assert house.theatre.executions == 3
+
+
+def test_closing_the_asynchronous_client_ends_what_is_under_way(house: Any) -> None:
+    server = house.server(always="silence")
+
+    async def story() -> None:
+        site = AsyncSite.from_servers(house.addresses(), timeout_s=5)
+        task = asyncio.create_task(site.service("tickets").reserve("bob", 1))
+        while not server.requests():
+            await asyncio.sleep(0.005)
+        await site.close()
+        with pytest.raises(OutcomeUnknown):
+            await task
+
+    asyncio.run(story())
