@@ -2,8 +2,8 @@
 
 A tree of bit masks with `WIDTH` children a node, numbered as a heap: node 0 is the root, the
 children of node n are `WIDTH * n + 1` to `WIDTH * n + WIDTH`. A bit of a leaf is a number, set while
-it is free; a bit of any other node is a child, set while anything below it is free. A node whose
-numbers never changed has no row: all of it is free. So a fresh million costs nothing, the lowest
+it is free; a bit of any other node is a child, set while anything below it is free. A node below
+which nothing ever changed has no row: all of it is free. So a fresh million costs nothing, the lowest
 free number is found through one node a level (4 for a million), and a change above the leaf is
 written only when a leaf becomes full or ceases to be.
 """
@@ -58,6 +58,19 @@ class FreeNumbers:
         row = table.get(node)
         return self._whole(level, node) if row is None else row.free
 
+    def _open_leaf(self, table: Table[M], node: int) -> int:
+        """The mask of a leaf that is about to change: from now on it and all above it have rows."""
+        row = table.get(node)
+        if row is not None:
+            return row.free
+        above = node
+        for level in range(self._depth - 1, -1, -1):
+            above = (above - 1) // WIDTH
+            if table.get(above) is not None:
+                break
+            table.put(self._row(above, self._whole(level, above)))  # type: ignore[arg-type]
+        return self._whole(self._depth, node)
+
     def take_lowest(self, table: Table[M], count: int) -> tuple[int, ...]:
         """Take the `count` lowest free numbers. There must be so many."""
         taken: list[int] = []
@@ -66,7 +79,7 @@ class FreeNumbers:
             for level in range(self._depth):
                 free = self._mask(table, level, node)
                 node = WIDTH * node + (free & -free).bit_length()
-            free = self._mask(table, self._depth, node)
+            free = self._open_leaf(table, node)
             base = WIDTH * node - self._number_first
             while free and len(taken) < count:
                 lowest = free & -free
@@ -86,13 +99,13 @@ class FreeNumbers:
     def take(self, table: Table[M], numbers: Sequence[int]) -> None:
         """Take these numbers, all of them free."""
         for node, bits in self._by_leaf(numbers):
-            free = self._mask(table, self._depth, node) & ~bits
+            free = self._open_leaf(table, node) & ~bits
             self._write(table, node, free, became_full=not free, ceased_full=False)
 
     def give(self, table: Table[M], numbers: Sequence[int]) -> None:
         """Make these numbers free again, all of them taken."""
         for node, bits in self._by_leaf(numbers):
-            free = self._mask(table, self._depth, node)
+            free = self._open_leaf(table, node)
             self._write(table, node, free | bits, became_full=False, ceased_full=not free)
 
     def _place(self, number: int) -> tuple[int, int]:

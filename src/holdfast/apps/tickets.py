@@ -17,7 +17,7 @@ from holdfast.kernel.contracts import Command, Context, Query, Refusal, Reply
 from holdfast.kernel.store import Condition, Row, Select
 
 if TYPE_CHECKING:
-    from holdfast.kernel.store import Table, TupleStore
+    from holdfast.kernel.store import TupleStore
 
 SEATS_MAX = 10_000_000
 """The largest theatre."""
