@@ -50,11 +50,18 @@ def test_a_hash_survives_being_written_and_holds_no_token() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "plain", "scrypt$1$2", "scrypt$16383$8$1$AAAA$AAAA", "scrypt$16384$8$1$!!$AA", "scrypt$99999999999$8$1$AAAA$AAAA",
-     "scrypt$16384$8$1$AAAAAAAAAAAAAAAAAAAAAA==$AAAA"],
-)  # fmt: skip
+    [
+        "",
+        "plain",
+        "scrypt$1$2",
+        "scrypt$16383$8$1$AAAA$AAAA",
+        "scrypt$16384$8$1$!!$AA",
+        "scrypt$99999999999$8$1$AAAA$AAAA",
+        "scrypt$16384$8$1$AAAAAAAAAAAAAAAAAAAAAA==$AAAA",
+    ],
+)
 def test_what_is_no_hash_is_named(text: str) -> None:
-    with pytest.raises(ValueError, match="token hash|power of two|salt"):
+    with pytest.raises(ValueError, match=r"token hash|power of two|salt"):
         TokenHash.parse(text)
 
 

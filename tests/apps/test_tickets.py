@@ -83,10 +83,12 @@ def test_chosen_seats_are_exactly_those() -> None:
         ((-1,), "Failed: there is no seat -1, the seats are numbered from 1 to 10."),
         ((2, 2), "Failed: seat 2 is named twice."),
         ((), "Failed: at least one seat must be requested."),
-        (tuple(range(1, RESERVATION_SEATS_MAX + 2)), "Failed: one reservation holds at most 10000 seats but "
-                                                     "10001 seats are requested."),
+        (
+            tuple(range(1, RESERVATION_SEATS_MAX + 2)),
+            "Failed: one reservation holds at most 10000 seats but 10001 seats are requested.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_senseless_seats_are_refused_and_change_nothing(seats: tuple[int, ...], words: str) -> None:
     house = House(seats=10)
     house.do(Reserve("eve", 1))

@@ -6,6 +6,7 @@ tree of bit masks (`apps.numbers`), so that no seat has a row of its own; a rese
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -289,8 +290,17 @@ class Tickets:
             raise ValueError(f"a theatre has 1 to {SEATS_MAX} seats, not {seats}")
         self.seats = seats
         self._free = FreeNumbers(seats, FreeSeats)
-        self._apply = {Reserve: self._reserve, Delete: self._delete, Choose: self._choose, Release: self._release}
-        self._answer = {Search: self._search, ListSeats: self._list_seats, ListReservations: self._list_reservations}
+        self._apply: dict[type, Callable[[TupleStore, Any], Reply]] = {
+            Reserve: self._reserve,
+            Delete: self._delete,
+            Choose: self._choose,
+            Release: self._release,
+        }
+        self._answer: dict[type, Callable[[TupleStore, Any], Reply]] = {
+            Search: self._search,
+            ListSeats: self._list_seats,
+            ListReservations: self._list_reservations,
+        }
 
     def create(self, store: TupleStore) -> None:
         """An empty house."""

@@ -58,7 +58,7 @@ class Field:
         words = word.split(",")
         most = self._bare.max_length
         if most is not None and len(words) > most:
-            raise Refused(f"at most {most} numbers may stand in <{self.item}>,..., not {len(words)}.")
+            raise Refused(f"at most {most} items may stand in {self.usage.strip('[]')}, not {len(words)}.")
         return tuple(self._one(item, self._item_bare, self._item_annotation) for item in words)
 
     def _one(self, word: str, bare: inspect.Type, annotation: Any) -> Any:

@@ -17,6 +17,7 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -223,27 +224,29 @@ class Grammar:
 
 
 _CLIENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_NUMBER_DIGITS_MAX = 18
+_NUMBER_MAX = 10**18 - 1
+_IDENTITY_CHARACTERS_MAX = 1 + 64 + 1 + 18 + 1 + 18
 _IDENTITY_USAGE = (
     "write @client:number or @client:number/lowest, the client of at most 64 letters, digits, '.', '_' and '-', "
     "the number from 1 on, lowest at most the number"
 )
 
 
+@lru_cache(maxsize=8192)
+def _is_client(client: str) -> bool:
+    return _CLIENT.fullmatch(client) is not None
+
+
 def _identity(word: str) -> tuple[str, int, int]:
     """(client, number, lowest) of `@client:number/lowest`; lowest is 0 when it is not given."""
-    client, _, numbers = word[1:].partition(":")
-    number_text, slash, lowest_text = numbers.partition("/")
-    number = _natural(number_text)
-    lowest = _natural(lowest_text) if slash else 0
-    if not _CLIENT.fullmatch(client) or number < 1 or not 0 <= lowest <= number:
-        raise Refused(f"{shown(word)} names no request: {_IDENTITY_USAGE}.")
-    return client, number, lowest
-
-
-def _natural(digits: str) -> int:
-    """The number that plain ASCII digits write, or -1."""
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= _NUMBER_DIGITS_MAX else -1
+    if len(word) <= _IDENTITY_CHARACTERS_MAX and word.isascii():
+        client, _, numbers = word[1:].partition(":")
+        number_text, slash, lowest_text = numbers.partition("/")
+        if number_text.isdigit() and (lowest_text.isdigit() or not slash) and _is_client(client):
+            number, lowest = int(number_text), int(lowest_text) if slash else 0
+            if 1 <= number <= _NUMBER_MAX and lowest <= number:
+                return client, number, lowest
+    raise Refused(f"{shown(word)} names no request: {_IDENTITY_USAGE}.")
 
 
 def next_word(text: str, place: int) -> tuple[str, int]:
@@ -309,3 +312,32 @@ def _rest(text: str, place: int) -> tuple[str, int]:
         if end == len(rest) and rest[-1] == '"':
             return word, len(text)
     return rest, len(text)
+
+
+# -- replies ----------------------------------------------------------------------------------------
+
+
+def reply_object(reply: Reply, firm: str = "committed") -> dict[str, Any]:
+    """A reply for programs: `{"ok", "text", "type", "reply", "firm"}`.
+
+    `type` is the reply's tag, `reply` its fields by name, `firm` says how firm it is.
+    """
+    fields = {name: msgspec.to_builtins(getattr(reply, name)) for name in reply.__struct_fields__}
+    tag = reply.__struct_config__.tag
+    return {"ok": not reply.failed, "text": reply.text(), "type": tag, "reply": fields, "firm": firm}
+
+
+_encode_json = msgspec.json.Encoder().encode
+
+
+def json_line(reply: Reply, firm: str = "committed") -> bytes:
+    """A reply as one line of JSON, with its line end."""
+    return _encode_json(reply_object(reply, firm)) + b"\n"
+
+
+def text_line(reply: Reply) -> bytes:
+    """A reply as the one line that people see, with its line end. What could forge a second line is escaped."""
+    text = reply.text()
+    if not text.isprintable():
+        text = "".join(c if forbidden_character(c) is None else shown(c)[1:-1] for c in text)
+    return text.encode("utf-8", "backslashreplace") + b"\n"
