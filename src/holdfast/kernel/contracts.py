@@ -17,10 +17,12 @@ Caller's duties towards a core (after etcd/raft's list, and `aioquic`'s seam):
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import msgspec
+
+from holdfast.kernel.errors import BrokenInvariant
 
 if TYPE_CHECKING:
     from holdfast.kernel.store import TupleStore
@@ -89,16 +91,22 @@ class Context:
 
     `now_ms`: the replicated time (Unix milliseconds), moved only by `Advance`.
     `person`: who asks, or None. `client`: the client id or "".
-    `stamp`: the fencing token of everything written now: (epoch, Lamport time, server).
+    `stamp`: the fencing token of everything written now: (time, server) of the batch, ever growing.
+    `notify(to, text)`: puts a notice into the outbox, addressed to a person's id.
     """
 
-    __slots__ = ("client", "now_ms", "person", "stamp")
+    __slots__ = ("client", "notify", "now_ms", "person", "stamp")
 
     def __init__(self) -> None:
         self.now_ms = 0
         self.person: Person | None = None
         self.client = ""
-        self.stamp: tuple[int, int, int] = (0, 0, 0)
+        self.stamp: tuple[int, int] = (0, 0)
+        self.notify: Callable[[str, str], None] = _no_outbox
+
+
+def _no_outbox(to: str, text: str) -> None:
+    raise BrokenInvariant(f"a notice to {to} outside a machine: {text}")
 
 
 class App(Protocol):

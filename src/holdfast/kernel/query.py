@@ -6,6 +6,7 @@ for, then in that of their keys.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from heapq import nlargest, nsmallest
 from itertools import islice
@@ -52,7 +53,7 @@ class Select(msgspec.Struct, frozen=True, array_like=True):
 def select(table: Table[Any], question: Select) -> list[Any]:
     """Answer the question from its table. Raises `MalformedInput` if it does not fit the table."""
     plan = Plan(table, question)
-    holds = _predicate(question.where)
+    holds = _predicate(table, question.where)
     rows: Iterator[Any] = plan.rows() if holds is None else filter(holds, plan.rows())
     if plan.in_order:
         return list(islice(rows, question.limit))
@@ -216,32 +217,36 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-def _test(condition: Condition) -> Callable[[Any], bool]:
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def _test(table: Table[Any], condition: Condition) -> Callable[[Any], bool]:
+    """Whether the condition holds for a row."""
     value_of = attrgetter(condition.field)
     if condition.op == "in":
-        allowed = frozenset(rank(value) for value in condition.value)
+        allowed = frozenset(map(rank, condition.value))
         return lambda row: rank(value_of(row)) in allowed
-    bound = rank(condition.value)
+    compare = _COMPARE[condition.op]
+    value, bound = condition.value, rank(condition.value)
+    if type(value) is table.plain(condition.field):
+        return lambda row: compare(value_of(row), value)
+    if condition.op in ("=", "!="):
+        return lambda row: compare(rank(value_of(row)), bound)
     kind = bound[0]
-    match condition.op:
-        case "=":
-            return lambda row: rank(value_of(row)) == bound
-        case "!=":
-            return lambda row: rank(value_of(row)) != bound
-        case "<":
-            return lambda row: (mine := rank(value_of(row)))[0] == kind and mine < bound
-        case "<=":
-            return lambda row: (mine := rank(value_of(row)))[0] == kind and mine <= bound
-        case ">":
-            return lambda row: (mine := rank(value_of(row)))[0] == kind and mine > bound
-        case _:
-            return lambda row: (mine := rank(value_of(row)))[0] == kind and mine >= bound
+    return lambda row: (mine := rank(value_of(row)))[0] == kind and compare(mine, bound)
 
 
-def _predicate(conditions: tuple[Condition, ...]) -> Callable[[Any], bool] | None:
+def _predicate(table: Table[Any], conditions: tuple[Condition, ...]) -> Callable[[Any], bool] | None:
     if not conditions:
         return None
-    tests = [_test(condition) for condition in conditions]
+    tests = [_test(table, condition) for condition in conditions]
     if len(tests) == 1:
         return tests[0]
     return lambda row: all(test(row) for test in tests)
@@ -249,8 +254,8 @@ def _predicate(conditions: tuple[Condition, ...]) -> Callable[[Any], bool] | Non
 
 def _place(table: Table[Any], order: tuple[str, ...]) -> Callable[[Row], Any]:
     """Where a row stands in the order: by the fields, then by the key."""
-    if not order:
-        return table.key_of
+    if all(table.plain(field) for field in order):
+        return attrgetter(*order, *table.row_type.key)
     values = [attrgetter(field) for field in order]
     key_of = table.key_of
     return lambda row: ([rank(value(row)) for value in values], key_of(row))

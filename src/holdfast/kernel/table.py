@@ -8,10 +8,10 @@ flag, `_watched`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar, cast, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar, get_origin
 
 import msgspec
 
@@ -71,7 +71,7 @@ class Table(Generic[R]):
         self._rows: dict[Any, Any] = {}
         self._frozen: dict[Any, R] | None = None
         self._count = 0
-        self.get = self._rows.get
+        self.get: Callable[[Any], R | None] = self._rows.get
         self._pending: dict[Any, R | None] = {}
         self._sum = 0
         self._hash = blake2b(encode(self.name), digest_size=DIGEST_BYTES)
@@ -144,6 +144,11 @@ class Table(Generic[R]):
         except msgspec.ValidationError:
             return None
 
+    def plain(self, field: str) -> type | None:
+        """The field's type if its values compare with each other just so, else None."""
+        kind = self._types[field]
+        return kind if kind in (str, int, bytes) else None
+
     def _ordered(self) -> Order:
         if self.order is None:
             raise BrokenInvariant(f"table {self.name} is not declared as ordered")
@@ -211,13 +216,14 @@ class Table(Generic[R]):
         changed: dict[Any, R | None] = {}
         self._count = len(frozen)
         self._frozen, self._rows = frozen, changed
-        get_changed, get_frozen, absent = changed.get, frozen.get, frozen
+        get_changed, get_frozen = changed.get, frozen.get
+        absent: Any = frozen  # no row, and not None
 
         def get(key: Any) -> R | None:
             row: Any = get_changed(key, absent)
             return get_frozen(key) if row is absent else row
 
-        self.get = cast("Any", get)
+        self.get = get
         self.watch()
         return iter(frozen.values())
 
@@ -243,7 +249,7 @@ class Table(Generic[R]):
                 frozen.pop(key, None)
         if not changed:
             self._rows, self._frozen = frozen, None
-            self.get = cast("Any", frozen.get)
+            self.get = frozen.get
             self.watch()
         return merged
 

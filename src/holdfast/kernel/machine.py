@@ -1,0 +1,175 @@
+"""The replicated state machine: an app and what every app gets for nothing.
+
+Around an app's `apply` stand exactly-once execution (`kernel.sessions`), the replicated time, the
+outbox of notices and the digest. All of it lies in the one tuple store, so that it is undone,
+copied and compared together with the app's rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Union, cast
+
+import msgspec
+
+from holdfast.kernel.contracts import App, Command, Context, Query, Refusal, Reply, Request
+from holdfast.kernel.errors import BrokenInvariant, MalformedInput
+from holdfast.kernel.replies import Advanced, Expired, Forbidden, Forgotten, Malformed, Notices
+from holdfast.kernel.sessions import PlainClients, Session, Sessions
+from holdfast.kernel.store import Condition, Row, Select, TupleStore
+
+Stamp = tuple[int, int]
+"""The fencing token of a batch: (time, server); a later batch has a larger one, in every view."""
+
+NOTICES_MAX = 100
+"""Rows one `notices` query returns; the next page starts after the last number."""
+
+
+class Advance(Command, frozen=True, tag="advance"):
+    """Move the replicated time to `now_ms` (Unix milliseconds) unless it is later already."""
+
+    now_ms: int
+
+
+class NoticesAfter(Query, frozen=True, tag="notices"):
+    """The outbox rows numbered above `after`, oldest first, at most `NOTICES_MAX`."""
+
+    after: int = 0
+
+
+class Clock(Row, frozen=True):
+    """The machine's one row of its own: the replicated time and the next notice number."""
+
+    table = "holdfast.clock"
+    key = ("id",)
+
+    id: int
+    now_ms: int
+    notice_next: int
+
+
+class Notice(Row, frozen=True):
+    """A row of the outbox: what must reach somebody."""
+
+    table = "holdfast.outbox"
+    key = ("number",)
+
+    number: int
+    to: str
+    text: str
+
+
+class Machine:
+    """An app's whole state and the one way to change it.
+
+    Deterministic: equal batches in equal order give equal stores, replies and digests at every
+    replica. Not thread-safe; the caller is a core.
+    """
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.rows: tuple[type[Row], ...] = (*app.rows, Session, PlainClients, Clock, Notice)
+        commands: Any = Union[(*app.commands, Advance)]
+        request = msgspec.defstruct("AppRequest", [("command", commands)], bases=(Request,), frozen=True, gc=False)
+        self._batch_decoder = msgspec.msgpack.Decoder(list[request])  # type: ignore[valid-type]
+        self._encoder = msgspec.msgpack.Encoder()
+        refusals = (Malformed, Forgotten, Expired, Forbidden)
+        replies: Any = Union[(*app.replies, Advanced, *refusals)]
+        self._reply_decoder = msgspec.msgpack.Decoder(replies)
+        self._context = Context()
+        self._context.notify = self._notify
+        self.store = TupleStore(self.rows)
+        self.store.table(Clock).put(Clock(0, 0, 1))
+        app.create(self.store)
+        self._bind()
+
+    def _bind(self) -> None:
+        self._sessions = Sessions(self.store)
+        self._clock = self.store.table(Clock)
+        self._context.now_ms = self._clock_row().now_ms
+
+    def _clock_row(self) -> Clock:
+        row: Clock | None = self._clock.get(0)
+        if row is None:
+            raise BrokenInvariant("the machine's clock row is missing from its store")
+        return row
+
+    @property
+    def now_ms(self) -> int:
+        """The replicated time, Unix milliseconds; 0 before the first `Advance`."""
+        return self._context.now_ms
+
+    def encode(self, requests: Sequence[Request]) -> bytes:
+        """A batch as it is sent and journaled."""
+        return self._encoder.encode(requests)
+
+    def decode(self, batch: bytes) -> list[Request]:
+        """The inverse of `encode`; raises `MalformedInput` for bytes that are no batch of this app."""
+        try:
+            return cast("list[Request]", self._batch_decoder.decode(batch))
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise MalformedInput(f"a batch for {self.app.name} does not decode: {error}") from error
+
+    def execute(self, requests: Sequence[Request], stamp: Stamp) -> list[Reply]:
+        """Run a batch in order; one reply each. The stamp fences everything it writes."""
+        context, store, apply = self._context, self.store, self.app.apply
+        context.stamp = stamp
+        replies = []
+        for request in requests:
+            if request.client:
+                replies.append(self._execute_once(request))
+            elif type(request.command) is Advance:
+                replies.append(self._advance(request.command))
+            else:
+                context.person = request.person
+                context.client = ""
+                replies.append(apply(store, request.command, context))
+        return replies
+
+    def _execute_once(self, request: Request) -> Reply:
+        """Law: a retry gets the first reply and changes nothing; what is too old is refused."""
+        known = self._sessions.lookup(request, self._context.now_ms)
+        if isinstance(known, bytes):
+            return cast("Reply", self._reply_decoder.decode(known))
+        if isinstance(known, Refusal):
+            return known
+        context = self._context
+        context.person = request.person
+        context.client = request.client
+        reply = self.app.apply(self.store, request.command, context)
+        self._sessions.record(known, request, self._encoder.encode(reply), context.now_ms)
+        return reply
+
+    def _advance(self, command: Advance) -> Reply:
+        clock = self._clock_row()
+        if command.now_ms > clock.now_ms:
+            self._clock.put(Clock(0, command.now_ms, clock.notice_next))
+            self._context.now_ms = command.now_ms
+            self._sessions.expire(command.now_ms)
+        return Advanced(self._context.now_ms)
+
+    def _notify(self, to: str, text: str) -> None:
+        clock = self._clock_row()
+        self.store.table(Notice).put(Notice(clock.notice_next, to, text))
+        self._clock.put(Clock(0, clock.now_ms, clock.notice_next + 1))
+
+    def answer(self, request: Request) -> Reply:
+        """Answer a query from the state as it stands; changes nothing."""
+        query: Any = request.command
+        if type(query) is NoticesAfter:
+            where = (Condition("number", ">", query.after),)
+            rows = self.store.select(Select(Notice.table, where=where, order=("number",), limit=NOTICES_MAX))
+            return Notices(tuple((row.number, row.to, row.text) for row in cast("list[Notice]", rows)))
+        self._context.person = request.person
+        self._context.client = request.client
+        return self.app.answer(self.store, query, self._context)
+
+    def digest(self) -> bytes:
+        """16 bytes that are equal where the whole state is equal."""
+        return self.store.digest()
+
+    def replace_store(self, store: TupleStore) -> str | None:
+        """Go on from a restored store. Returns what is wrong if it does not fit the app's configuration."""
+        self.store = store
+        self._bind()
+        return self.app.check(store)

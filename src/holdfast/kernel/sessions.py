@@ -1,0 +1,123 @@
+"""Exactly once, bounded without danger.
+
+The reply to (client, number) is kept in the replicated state, so a retry at any replica gets the
+first answer. What keeps it bounded:
+
+- Numbers below the client's declared lowest unanswered one, or below the `WINDOW` newest answers,
+  are forgotten: refused with `Forgotten`, never executed again.
+- A client id that ends in `.` and 13 digits carries its birth in Unix milliseconds. Its row lives
+  until `RETENTION_MS` after both its birth and its last use, by the replicated time; an unknown id
+  whose birth lies that far back is refused with `Expired`. So a row may be dropped whole: nothing
+  older can come to life again, whatever the clients' clocks say.
+- An id without a birth could come back at any time, so of its row the numbers are kept for good
+  and only the answers go. Of those ids there are at most `PLAIN_CLIENTS_MAX`; one more is refused.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from holdfast.kernel.contracts import Refusal, Request
+from holdfast.kernel.replies import Expired, Forbidden, Forgotten
+from holdfast.kernel.store import Condition, Row, Select, TupleStore
+
+WINDOW = 128
+RETENTION_MS = 24 * 3600 * 1000
+PLAIN_CLIENTS_MAX = 100_000
+EXPIRED_A_TIME_MAX = 1000
+"""Rows one `Advance` may expire: time must not stand still under a heap of old sessions."""
+
+_HOUR_MS = 3600 * 1000
+_BIRTH_DIGITS = 13
+_NEVER = 1 << 62
+
+
+class Session(Row, frozen=True):
+    """What is known of one client: answers (number, encoded reply) from `lowest` on, and the hour
+    (Unix) after which it may expire. An hour, not a millisecond, so that its index seldom moves."""
+
+    table = "holdfast.sessions"
+    key = ("client",)
+    indexes = ("expires_hour",)
+
+    client: str
+    lowest: int
+    answers: tuple[tuple[int, bytes], ...]
+    expires_hour: int
+
+
+class PlainClients(Row, frozen=True):
+    """How many client ids without a birth are kept."""
+
+    table = "holdfast.plain_clients"
+    key = ("id",)
+
+    id: int
+    count: int
+
+
+def birth_ms(client: str) -> int | None:
+    """The birth that a client id carries, Unix milliseconds, or None."""
+    digits = client[-_BIRTH_DIGITS:]
+    if len(client) > _BIRTH_DIGITS and client[-_BIRTH_DIGITS - 1] == "." and digits.isascii() and digits.isdigit():
+        return int(digits)
+    return None
+
+
+class Sessions:
+    """The table of sessions in a store, and the rules above."""
+
+    def __init__(self, store: TupleStore) -> None:
+        self._store = store
+        self._table = store.table(Session)
+        self._plain = store.table(PlainClients)
+
+    def lookup(self, request: Request, now_ms: int) -> Session | bytes | Refusal:
+        """The recorded answer (bytes), or a refusal, or the session under which to execute."""
+        session: Session | None = self._table.get(request.client)
+        if session is None:
+            return self._open(request.client, now_ms)
+        number = request.number
+        if number < session.lowest:
+            return Forgotten(request.client, number, session.lowest)
+        for known, answer in session.answers:
+            if known == number:
+                return answer
+        return session
+
+    def _open(self, client: str, now_ms: int) -> Session | Refusal:
+        birth = birth_ms(client)
+        if birth is None:
+            plain = self._plain.get(0) or PlainClients(0, 0)
+            if plain.count >= PLAIN_CLIENTS_MAX:
+                why = f"{plain.count} client ids without a birth are known already; end yours in .<Unix milliseconds>"
+                return Forbidden(why)
+            self._plain.put(PlainClients(0, plain.count + 1))
+        elif now_ms and not now_ms - RETENTION_MS < birth < now_ms + RETENTION_MS:
+            return Expired(client)
+        return Session(client, 0, (), 0)
+
+    def record(self, session: Session, request: Request, answer: bytes, now_ms: int) -> None:
+        """Keep the answer; forget what the client no longer needs."""
+        number = request.number
+        lowest = max(session.lowest, min(request.lowest, number))
+        answers = (*(kept for kept in session.answers if kept[0] >= lowest), (number, answer))
+        if len(answers) > WINDOW:
+            oldest = min(answers)
+            answers = tuple(kept for kept in answers if kept is not oldest)
+            lowest = max(lowest, oldest[0] + 1)
+        last_use_ms = max(now_ms, birth_ms(request.client) or 0)
+        expires_hour = (last_use_ms + RETENTION_MS) // _HOUR_MS + 1
+        self._table.put(Session(request.client, lowest, answers, expires_hour))
+
+    def expire(self, now_ms: int) -> None:
+        """Drop what is past its hour by the replicated time, a bounded number of rows."""
+        where = (Condition("expires_hour", "<=", now_ms // _HOUR_MS),)
+        for row in self._store.select(Select(Session.table, where=where, limit=EXPIRED_A_TIME_MAX)):
+            session = cast("Session", row)
+            if birth_ms(session.client) is not None:
+                self._table.delete(session.client)
+                continue
+            highest = max((number for number, _ in session.answers), default=session.lowest - 1)
+            lowest = max(session.lowest, highest + 1)
+            self._table.put(Session(session.client, lowest, (), _NEVER))
