@@ -1,0 +1,117 @@
+"""What is watched at every step of a run, beside the history that is judged at its end.
+
+- A promise or reply leaves only when all that its core wrote up to it is on the disk. This is counted here anew, from
+  the steps and from the disk, not taken from the gate.
+- Within a process, epoch and position never go back.
+- Replicas at the same position have the same digest, across all hosts, restarts and times.
+- A retry gets the text of the first answer; the replicated time never goes back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from holdfast.kernel.contracts import Peer, Step
+from holdfast.kernel.gate import Group
+from holdfast.sim.trace import host_name, render
+from holdfast.sim.world import World
+
+
+class Violation(Exception):
+    """A law is broken. `kind` names it in a word or two; the text says where, what and when."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(f"{kind}: {text}")
+        self.kind = kind
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """What a core shows of itself after an input."""
+
+    state: str
+    epoch: int
+    position: int
+    digest: bytes
+
+
+def durables(work: Step | Group) -> int:
+    """How many things this asks the disk to keep."""
+    return len(work.records) + len(work.snapshot) + (1 if work.reset else 0)
+
+
+class ProcessAudit:
+    """Counts what one process asked its disk to keep and what its disk kept."""
+
+    def __init__(self, world: World, host: Peer) -> None:
+        self.world = world
+        self.name = host_name(host)
+        self.asked = 0
+        self.kept = 0
+        self.last: Probe | None = None
+        self._needs: dict[int, tuple[Any, int]] = {}
+
+    def step(self, step: Step) -> None:
+        """A core returned `step`."""
+        self.asked += durables(step)
+        if self.kept < self.asked:
+            for item in (*step.promises, *step.replies):
+                self._needs[id(item)] = (item, self.asked)
+
+    def synced(self, group: Group) -> None:
+        """The disk holds `group`."""
+        self.kept += durables(group)
+
+    def leaves(self, item: Any) -> None:
+        """A promise or reply is let go."""
+        _, needed = self._needs.pop(id(item), (None, 0))
+        if self.kept < needed:
+            missing = needed - self.kept
+            raise Violation(
+                "promise before sync",
+                f"{self.name} at {self.world.now_us} us lets go {render(item[1])} "
+                f"while {missing} of the {needed} things it rests on are not synced",
+            )
+
+
+class Audit:
+    """The watch over all hosts of a run."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.digests: dict[int, tuple[bytes, str, int]] = {}
+        self.answers: dict[tuple[str, int], str] = {}
+        self.acknowledged_position = 0
+        self.time_ms = 0
+
+    def state(self, process: ProcessAudit, probe: Probe, executes_early: bool) -> None:
+        """A core shows `probe`. One that executes before the sync is compared only when all is synced."""
+        last = process.last
+        if last is not None:
+            if probe.epoch < last.epoch:
+                raise Violation("epoch", f"{process.name} went back from epoch {last.epoch} to {probe.epoch}")
+            if probe.position < last.position:
+                where = f"from position {last.position} to {probe.position}"
+                raise Violation("position", f"{process.name} went back {where}")
+            if probe.position == last.position and probe.digest == last.digest and not executes_early:
+                process.last = probe
+                return
+        process.last = probe
+        if executes_early and process.kept < process.asked:
+            return
+        known = self.digests.get(probe.position)
+        if known is None:
+            self.digests[probe.position] = (probe.digest, process.name, self.world.now_us)
+        elif known[0] != probe.digest:
+            raise Violation(
+                "digest",
+                f"at position {probe.position} {process.name} has {probe.digest.hex()} at {self.world.now_us} us, "
+                f"{known[1]} had {known[0].hex()} at {known[2]} us",
+            )
+
+    def answer(self, client: str, number: int, text: str) -> None:
+        """Request (client, number) was answered for good: every answer to it must be this one."""
+        first = self.answers.setdefault((client, number), text)
+        if first != text:
+            raise Violation("exactly once", f"request {number} of {client} was answered {first!r}, then {text!r}")

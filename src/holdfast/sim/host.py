@@ -1,0 +1,319 @@
+"""A host: one process with a gate, a core and a machine, on a disk, with a clock of its own.
+
+It does for a core what the real driver does (`kernel.contracts`, caller's duties), in virtual
+time. It may die between any two of its acts: `mortality` counts them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from holdfast.kernel.contracts import Halt, Peer, Reply, Request, Step
+from holdfast.kernel.gate import Gate, Group
+from holdfast.sim.audit import Audit, Probe, ProcessAudit
+from holdfast.sim.disk import Disk
+from holdfast.sim.network import Network
+from holdfast.sim.trace import host_name, render
+from holdfast.sim.world import Event, World
+
+
+class DiskOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Microseconds until a group is synced, and how often that takes long."""
+
+    sync_us_min: int = 80
+    sync_us_max: int = 1_200
+    slow_share: float = 0.03
+    slow_us_max: int = 30_000
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """How a process is built: `core(host)` makes its core, `gate()` its gate; `probe(core)` looks at one.
+    `executes_early`: the core executes what is not synced yet, so its position is firm only after the sync."""
+
+    core: Callable[[Host], Any]
+    probe: Callable[[Any], Probe]
+    gate: Callable[[], Gate] = Gate
+    executes_early: bool = False
+
+
+class Died(Exception):
+    """Unwinds a process that is killed in the middle of an input."""
+
+
+class Attempt:
+    """One sending of one request to one host, as the host sees it: the token a core carries."""
+
+    def answered(self, reply: Reply) -> None:
+        """The host let a reply go."""
+        raise NotImplementedError
+
+    def disconnected(self) -> None:
+        """The connection to the host broke."""
+        raise NotImplementedError
+
+
+class Host:
+    """`state` is "down", "up", "paused" or "halted". `whole` tells whether its disk holds all that it ever promised."""
+
+    def __init__(self, number: Peer, world: World, network: Network, audit: Audit, setup: Setup, disk: Disk) -> None:
+        self.number = number
+        self.name = host_name(number)
+        self.world = world
+        self.network = network
+        self.audit = audit
+        self.setup = setup
+        self.disk = disk
+        self.disk_options = DiskOptions()
+        self.disk_stalled_until_us = 0
+        self.clock_offset_us = world.between(0, 1_000_000_000)
+        self.state = "down"
+        self.whole = True
+        self.incarnation = 0
+        self.halted: Halt | None = None
+        self.core: Any = None
+        self.process = ProcessAudit(world, number)
+        self.gate = setup.gate()
+        self.mortality: int | None = None
+        self.may_die: Callable[[Host], bool] = lambda _host: True
+        self.on_halt: Callable[[Host], None] = lambda _host: None
+        self._decode: Callable[[bytes], Any] = lambda _payload: None
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._writing: Group | None = None
+        self._waking: Event | None = None
+        self._waking_us: int | None = None
+        self._turn: Event | None = None
+        self._arrived: list[tuple[Attempt, Request, bool]] = []
+        self._inbox: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._attempts: dict[Attempt, None] = {}
+
+    # ---- life ----
+
+    @property
+    def alive(self) -> bool:
+        """A process runs here, if only paused."""
+        return self.state in ("up", "paused")
+
+    def now_us(self) -> int:
+        """This host's clock (CLOCK_BOOTTIME): it never goes back, and no two hosts agree."""
+        return self.world.now_us + self.clock_offset_us
+
+    def probe(self) -> Probe | None:
+        """What its core shows, or None if no process runs."""
+        return self.setup.probe(self.core) if self.core is not None else None
+
+    def start(self) -> None:
+        """A process starts on the disk and recovers."""
+        assert not self.alive, f"{self.name} runs already"
+        self.incarnation += 1
+        self.state = "up"
+        self.halted = None
+        self.gate = self.setup.gate()
+        self.core = self.setup.core(self)
+        self._decode = msgspec.msgpack.Decoder(self.core.messages).decode
+        self.process = ProcessAudit(self.world, self.number)
+        if self.world.tracing:
+            self.world.note(f"{self.name} starts, process {self.incarnation} on disk {self.disk.id}")
+        self.network.process_started(self.number)
+        self._input(self._recover)
+
+    def _recover(self) -> None:
+        self._take(self.core.recover(self.now_us(), self.disk.recovered()))
+
+    def crash(self, silent: bool = False) -> None:
+        """The process dies; what was not synced is lost. `silent`: its machine loses power, so nobody is told."""
+        assert self.alive, f"{self.name} does not run"
+        if self.world.tracing:
+            self.world.note(f"{self.name} {'loses power' if silent else 'crashes'}")
+        self._end("down", silent)
+
+    def _end(self, state: str, silent: bool) -> None:
+        self.state = state
+        self.mortality = None
+        for event in (self._waking, self._turn):
+            if event is not None:
+                event.cancel()
+        self._waking = self._turn = None
+        self._waking_us = None
+        if self._writing is not None:
+            if self.world.chance(0.5):
+                self.disk.write(self._writing)
+            self._writing = None
+        self.core = None
+        unheard = [attempt for attempt, _, _ in self._arrived]
+        self._arrived.clear()
+        self._inbox.clear()
+        attempts, self._attempts = [*self._attempts, *unheard], {}
+        self.network.process_ended(self.number, silent)
+        if not silent:
+            for attempt in attempts:
+                attempt.disconnected()
+
+    def pause(self) -> None:
+        """The process stops (a signal, a sleeping laptop); what reaches it waits."""
+        assert self.state == "up", f"{self.name} is {self.state}"
+        self.state = "paused"
+        if self.world.tracing:
+            self.world.note(f"{self.name} pauses")
+
+    def resume(self) -> None:
+        """It goes on, with all that waited, in order."""
+        if self.state != "paused":
+            return
+        self.state = "up"
+        if self.world.tracing:
+            self.world.note(f"{self.name} resumes, {len(self._inbox)} inputs wait")
+        waited, self._inbox = self._inbox, deque()
+        while waited and self.state == "up":
+            handler, arguments = waited.popleft()
+            self._input(handler, *arguments)
+
+    def _input(self, handler: Callable[..., None], *arguments: Any) -> None:
+        """Everything that happens to the process comes through here."""
+        if self.state == "paused":
+            self._inbox.append((handler, arguments))
+        elif self.state == "up":
+            try:
+                self._mortal()
+                handler(*arguments)
+            except Died:
+                self.crash()
+
+    def _mortal(self) -> None:
+        """A moment at which the process may be killed."""
+        if self.mortality is not None:
+            self.mortality -= 1
+            if self.mortality <= 0:
+                self.mortality = None
+                if self.may_die(self):
+                    raise Died
+
+    # ---- inputs ----
+
+    def receive(self, source: Peer, payload: Any) -> None:
+        """Bytes of a peer, or a local event about it."""
+        self._input(self._receive, source, payload)
+
+    def _receive(self, source: Peer, payload: Any) -> None:
+        message = self._decode(payload) if isinstance(payload, bytes) else payload
+        if self.world.tracing:
+            self.world.note(f"{host_name(source)} -> {self.name} {render(message)}")
+        self._take(self.core.receive(self.now_us(), source, message))
+
+    def request(self, attempt: Attempt, request: Request, is_query: bool) -> None:
+        """A client's request arrives; what arrives in one turn is submitted together."""
+        self._input(self._request, attempt, request, is_query)
+
+    def _request(self, attempt: Attempt, request: Request, is_query: bool) -> None:
+        self._arrived.append((attempt, request, is_query))
+        if self._turn is None:
+            self._turn = self.world.after(self.world.between(0, 300), self._turn_comes)
+
+    def _turn_comes(self) -> None:
+        self._turn = None
+        self._input(self._submit)
+
+    def _submit(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        for attempt, _, _ in arrived:
+            self._attempts[attempt] = None
+        if self.world.tracing:
+            for _, request, _ in arrived:
+                self.world.note(f"{self.name} <- {request.client}:{request.number} {render(request.command)}")
+        commands = [(attempt, request) for attempt, request, is_query in arrived if not is_query]
+        queries = [(attempt, request) for attempt, request, is_query in arrived if is_query]
+        if commands:
+            self._take(self.core.submit(self.now_us(), commands))
+        if queries and self.state == "up":
+            self._mortal()
+            self._take(self.core.ask(self.now_us(), queries))
+
+    def _wake_comes(self) -> None:
+        self._waking = None
+        self._waking_us = None
+        self._input(self._wake)
+
+    def _wake(self) -> None:
+        self._take(self.core.wake(self.now_us()))
+
+    # ---- what comes out ----
+
+    def _take(self, step: Step) -> None:
+        self.process.step(step)
+        self.gate.absorb(step)
+        if self.world.tracing:
+            for text in (*step.events, *self.gate.events):
+                self.world.note(f"{self.name}    * {text}")
+        self.gate.events.clear()
+        self._mortal()
+        self._flush()
+        self._schedule_wake()
+        self.audit.state(self.process, self.setup.probe(self.core), self.setup.executes_early)
+        if self.gate.halt is not None:
+            self.halted = self.gate.halt
+            if self.world.tracing:
+                self.world.note(f"{self.name} halts: {self.halted.text}")
+            self._end("halted", silent=False)
+            self.on_halt(self)
+
+    def _flush(self) -> None:
+        gate = self.gate
+        if gate.data:
+            data, gate.data = gate.data, []
+            for peer, message in data:
+                self.network.send(self.number, peer, self._encode(message))
+                self._mortal()
+        if gate.promises:
+            promises, gate.promises = gate.promises, []
+            for promise in promises:
+                self.process.leaves(promise)
+                self.network.send(self.number, promise[0], self._encode(promise[1]))
+                self._mortal()
+        if gate.replies:
+            replies, gate.replies = gate.replies, []
+            for answer in replies:
+                self.process.leaves(answer)
+                attempt, reply = answer
+                self._attempts.pop(attempt, None)
+                attempt.answered(reply)
+                self._mortal()
+        self._write()
+
+    def _write(self) -> None:
+        if self._writing is not None:
+            return
+        group = self.gate.next_group()
+        if group is None:
+            return
+        self._writing = group
+        options = self.disk_options
+        top_us = options.slow_us_max if self.world.chance(options.slow_share) else options.sync_us_max
+        synced_us = self.world.now_us + self.world.between(options.sync_us_min, top_us)
+        self.world.at(max(synced_us, self.disk_stalled_until_us), self._synced, group, self.incarnation)
+
+    def _synced(self, group: Group, incarnation: int) -> None:
+        if self.incarnation != incarnation or not self.alive:
+            return
+        self.disk.write(group)
+        self.process.synced(group)
+        self._writing = None
+        self._input(self._written)
+
+    def _written(self) -> None:
+        self.gate.written()
+        self._flush()
+
+    def _schedule_wake(self) -> None:
+        wake_us = self.gate.wake_us
+        if wake_us == self._waking_us:
+            return
+        if self._waking is not None:
+            self._waking.cancel()
+        self._waking = None
+        self._waking_us = wake_us
+        if wake_us is not None:
+            late_us = self.world.between(0, 500)
+            self._waking = self.world.at(wake_us - self.clock_offset_us + late_us, self._wake_comes)
