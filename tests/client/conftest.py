@@ -60,6 +60,7 @@ class LineServer:
         self.login = login
         self.lines: list[str] = []
         self.connections = 0
+        self._heard = threading.Condition()
         self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address: tuple[str, int] = self._listener.getsockname()
@@ -89,7 +90,9 @@ class LineServer:
                 return
 
     def _answer(self, line: str) -> bytes | None:
-        self.lines.append(line)
+        with self._heard:
+            self.lines.append(line)
+            self._heard.notify_all()
         if line == "mode json":
             return json.dumps(reply(True, "Replies are JSON now.", "mode")).encode() + b"\n"
         if line.startswith("login "):
@@ -114,6 +117,11 @@ class LineServer:
     def requests(self) -> list[str]:
         """The request lines it heard."""
         return [line for line in self.lines if line.startswith("@")]
+
+    def hear(self, count: int) -> None:
+        """Wait until it heard so many request lines."""
+        with self._heard:
+            assert self._heard.wait_for(lambda: len(self.requests()) >= count, timeout=5)
 
     def drop_connections(self) -> None:
         """End every open connection."""

@@ -239,8 +239,7 @@ def test_an_asynchronous_unknown_is_retried_and_a_cancelled_call_blocks_nobody(h
         with pytest.raises(OutcomeUnknown) as caught:
             await tickets.reserve("bob", 2)
         task = asyncio.create_task(tickets.reserve("ann", 1))
-        while len(server.requests()) < 2:
-            await asyncio.sleep(0.005)
+        await asyncio.to_thread(server.hear, 2)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -259,8 +258,7 @@ def test_closing_the_asynchronous_client_ends_what_is_under_way(house: Any) -> N
     async def story() -> None:
         site = AsyncSite.from_servers(house.addresses(), timeout_s=5)
         task = asyncio.create_task(site.service("tickets").reserve("bob", 1))
-        while not server.requests():
-            await asyncio.sleep(0.005)
+        await asyncio.to_thread(server.hear, 1)
         await site.close()
         with pytest.raises(OutcomeUnknown):
             await task

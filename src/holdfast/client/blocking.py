@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -142,4 +143,6 @@ def reason(error: OSError) -> str:
     """Why a connection failed, in words."""
     if isinstance(error, socket.gaierror):
         return f"no such host ({error.strerror})"
-    return (error.strerror or str(error) or type(error).__name__).lower()
+    if error.errno:
+        return os.strerror(error.errno).lower()
+    return str(error) or type(error).__name__

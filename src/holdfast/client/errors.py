@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast.client.session import Answer
+    from holdfast.client.outcomes import Answer
 
 
 class HoldfastError(Exception):

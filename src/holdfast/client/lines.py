@@ -31,6 +31,14 @@ def request_line(words: Sequence[Word]) -> str:
     return " ".join(quoted(word) for word in words)
 
 
+def checked_line(text: str) -> str:
+    """A line that a person typed, quoted by its writer; `Misuse` if it cannot be sent as it is."""
+    line = plain_text(text).strip()
+    if not line or line[0] == "@":
+        raise Misuse("a line begins with its command; the request's number is the client's own to give")
+    return request_line([line.split()[0]]) and line
+
+
 def quoted(word: Word) -> str:
     """The word as it stands in a line: in double quotes where a blank or the like would split it."""
     text = plain_text(word)

@@ -8,7 +8,7 @@ from typing import Any
 
 from holdfast.client.blocking import BlockingChannel, monotonic_us
 from holdfast.client.errors import DeadlineExceeded, LoginRefused, NotExecuted, OutcomeUnknown
-from holdfast.client.lines import Word, request_line
+from holdfast.client.lines import Word, checked_line, request_line
 from holdfast.client.outcomes import Answer, Denied, Unknown
 from holdfast.client.session import Call, Session
 
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 def submissions(lines: Iterable[Sequence[Word]], deadline_s: float) -> Callable[[Session], Sequence[Call]]:
     """What submits these requests, quoted and checked before the first of them is sent."""
-    texts = [request_line(words) for words in lines]
+    return submission([request_line(words) for words in lines], deadline_s)
+
+
+def submission(texts: Sequence[str], deadline_s: float) -> Callable[[Session], Sequence[Call]]:
+    """What submits these lines, quoted already."""
 
     def begin(session: Session) -> Sequence[Call]:
         deadline_us = monotonic_us() + int(deadline_s * 1e6)
@@ -53,6 +57,7 @@ def result(call: Call, retry: Callable[[], Any]) -> Answer | DeadlineExceeded:
 
 
 def answered(value: Answer | DeadlineExceeded) -> Answer:
+    """The answer, or its failure raised."""
     if isinstance(value, DeadlineExceeded):
         raise value
     return value
@@ -84,6 +89,10 @@ class Service:
         They execute in order, except that one which a server did not take may be sent again later.
         """
         return self._settled(submissions(lines, self._deadline_s))
+
+    def line(self, text: str) -> Answer:
+        """Send a line as a person types it on the line protocol: `reserve "Mary Ann" 3`."""
+        return answered(self._settled(submission([checked_line(text)], self._deadline_s))[0])
 
     def repeat(self, client: str, number: int, *words: Word) -> Answer:
         """Learn the outcome of request `number` of `client`, an earlier process that could not."""

@@ -41,24 +41,30 @@ SEEN_FAILING_US = 30_000_000
 
 
 class Connect(msgspec.Struct, frozen=True):
+    """Dial this server; give up at `until_us`."""
+
     server: Server
     until_us: int
 
 
 class Send(msgspec.Struct, frozen=True):
+    """Write this in one piece."""
+
     data: bytes
 
 
 class Wait(msgspec.Struct, frozen=True):
+    """For something to happen, until `until_us` at most."""
+
     until_us: int
 
 
 class Close(msgspec.Struct, frozen=True):
-    pass
+    """Close the connection."""
 
 
 class Idle(msgspec.Struct, frozen=True):
-    pass
+    """Nothing to do."""
 
 
 Action = Connect | Send | Wait | Close | Idle

@@ -74,6 +74,7 @@ class _Place(Generic[AnyService]):
         if unknown:
             raise Misuse(f"unknown option {min(unknown)!r}; known: {', '.join(Options.__annotations__)}")
         self.addresses = addresses
+        self._options = options
         self.person = options.get("as_") or os.environ.get("HOLDFAST_AS", "")
         self._token = options.get("token") or os.environ.get("HOLDFAST_TOKEN", "")
         self._timeout_s = options.get("timeout_s", TIMEOUT_S)
@@ -89,6 +90,10 @@ class _Place(Generic[AnyService]):
         if name not in self._services:
             self._services[name] = self._make(name, self._session(name))
         return self._services[name]
+
+    def but(self, **options: Unpack[Options]) -> Self:
+        """The same site opened anew with some options changed: `site.but(as_="mary")`."""
+        return self.at(self.addresses, **(self._options | options))
 
     def _make(self, name: str, session: Session) -> AnyService:
         raise NotImplementedError
@@ -108,8 +113,8 @@ class _Place(Generic[AnyService]):
         if self.addresses.common(name):
             lines.append(f"use {quoted(name)}")
         if self.person:
-            words = [self.person, self._token] if self._token else [self.person]
-            lines.append(" ".join(["login", *map(quoted, words)]))
+            token = f" {quoted(self._token)}" if self._token else ""
+            lines.append(f"login {quoted(self.person)}{token}")
         return lines
 
 

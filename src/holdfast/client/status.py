@@ -1,0 +1,123 @@
+"""What the nodes of a site say about themselves: asked all at once, the silent ones shown as down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from holdfast.client.blocking import reason
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from holdfast.client.outcomes import Server
+
+STATUS_TIMEOUT_S = 1.0
+STATUS_BYTES_MAX = 1 << 20
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    """One node: `up` and what it said (`status` line, see the line protocol), or why it is down."""
+
+    node: str
+    up: bool
+    address: str
+    why: str = ""
+    pid: int | None = None
+    services: list[dict[str, Any]] = []
+
+
+async def ask_node(server: Server) -> NodeStatus:
+    """Ask the node at this address (`server.name` is the node's name)."""
+    address = f"{server.host}:{server.port}"
+    try:
+        async with asyncio.timeout(STATUS_TIMEOUT_S):
+            fields = await _status_line(server)
+    except TimeoutError:
+        return NodeStatus(server.name, False, address, f"silent for {STATUS_TIMEOUT_S:g} s")
+    except OSError as error:
+        return NodeStatus(server.name, False, address, reason(error))
+    except (ValueError, msgspec.DecodeError):
+        return NodeStatus(server.name, False, address, "what listens there is no node of Holdfast")
+    if fields.get("node") != server.name:
+        return NodeStatus(server.name, False, address, f"node {fields.get('node')!r} listens there")
+    services = [service for service in fields.get("services", []) if isinstance(service, dict)]
+    return NodeStatus(server.name, True, address, pid=fields.get("pid"), services=services)
+
+
+async def _status_line(server: Server) -> dict[str, Any]:
+    reader, writer = await asyncio.open_connection(server.host, server.port, limit=STATUS_BYTES_MAX)
+    try:
+        writer.write(b"status\n")
+        return msgspec.json.decode(await reader.readline(), type=dict[str, Any])
+    finally:
+        writer.transport.abort()
+
+
+async def ask_nodes(servers: Sequence[Server]) -> list[NodeStatus]:
+    """Ask them all at once; the answers in the same order, within `STATUS_TIMEOUT_S`."""
+    return list(await asyncio.gather(*map(ask_node, servers)))
+
+
+def show_status(site: str, *, as_json: bool) -> int:
+    """The command `holdfast status`; its exit status."""
+    from holdfast.client.addresses import find_site, node_addresses
+
+    nodes = asyncio.run(ask_nodes(node_addresses(find_site(site))))
+    if as_json:
+        print(msgspec.json.encode(nodes).decode())
+    else:
+        print_table(status_table(nodes))
+    return 0 if all(node.up for node in nodes) else 1
+
+
+def print_table(table: Table) -> None:
+    """To the terminal; into a pipe without colours and cut off nowhere."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)
+
+
+COLUMNS = ("node", "service", "protocol", "model", "state", "view", "epoch", "position", "digest", "lag")
+
+
+def status_table(nodes: Sequence[NodeStatus], title: str = "") -> Table:
+    """One row a replica; a node that is down is one red row."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for column in COLUMNS:
+        table.add_column(column, justify="right" if column in ("epoch", "position", "lag") else "left", no_wrap=True)
+    for node in nodes:
+        who = f"{escape(node.node)} [dim]{escape(node.address)}" + (f" pid {node.pid}" if node.pid else "")
+        if not node.up:
+            table.add_row(f"[red]{who}", *["[red]-"] * 3, f"[red]down: {escape(node.why)}", *[""] * 5)
+        for place, service in enumerate(node.services):
+            table.add_row(who if place == 0 else "", *cells(service))
+        if node.up and not node.services:
+            table.add_row(who, "none")
+    return table
+
+
+def cells(service: dict[str, Any]) -> list[str]:
+    """A replica's cells, in the order of `COLUMNS` after the node."""
+    from rich.markup import escape
+
+    texts = {key: escape(listed(service.get(key, ""))) for key in COLUMNS[1:]}
+    texts["digest"] = texts["digest"][:8]
+    colour = "green" if texts["state"] == "active" else "yellow"
+    texts["state"] = f"[{colour}]{texts['state'] or '?'}"
+    return list(texts.values())
+
+
+def listed(value: Any) -> str:
+    """A value for people: a list without its brackets."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

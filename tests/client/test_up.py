@@ -1,0 +1,235 @@
+"""`holdfast up` over stand-in nodes: what it starts, shows, and ends. Real processes, real signals."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console, RenderableType
+
+from holdfast.client import status, up
+from holdfast.client.outcomes import Server
+from holdfast.client.status import NodeStatus, ask_nodes, status_table
+from holdfast.client.up import NodeProcess, Supervisor, ending
+
+FAKE_NODE = Path(__file__).parent / "fake_node.py"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def command(name: str, port: int, *habit: str) -> list[str]:
+    return [sys.executable, str(FAKE_NODE), name, str(port), *habit]
+
+
+def shown(picture: RenderableType) -> str:
+    console = Console(width=200, file=io.StringIO(), record=True)
+    console.print(picture)
+    return console.export_text()
+
+
+class Demo:
+    """A supervisor over some stand-in nodes, run as a task beside the test's own steps."""
+
+    def __init__(self, folder: Path, **habits: str) -> None:
+        self.ports = {name: free_port() for name in habits}
+        self.supervisor = Supervisor(
+            [
+                NodeProcess(
+                    Server("127.0.0.1", port, name),
+                    command(name, port, *habits[name].split()),
+                    folder / name / "log.txt",
+                )
+                for name, port in self.ports.items()
+            ],
+            "Site demo: data and logs in data/.",
+            lambda name: f"holdfast node {name}",
+        )
+
+    def status(self, name: str) -> NodeStatus:
+        return next((node for node in self.supervisor.statuses if node.node == name), NodeStatus(name, False, ""))
+
+    def pid(self, name: str) -> int:
+        pid = self.status(name).pid
+        assert pid is not None
+        return pid
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():  # noqa: ASYNC110 (what is awaited happens in other processes)
+                await asyncio.sleep(0.01)
+
+    def picture(self) -> str:
+        return shown(self.supervisor.picture())
+
+    def run(self, story: Callable[[], Awaitable[None]]) -> None:
+        """Run `up`, the story beside it, then Ctrl-C."""
+
+        async def both() -> None:
+            running = asyncio.create_task(self.supervisor.run())
+            try:
+                await story()
+            finally:
+                os.kill(os.getpid(), signal.SIGINT)
+                await running
+
+        asyncio.run(both())
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up, "LOOK_EVERY_S", 0.05)
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_every_node_is_started_shown_and_ended_by_ctrl_c(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    demo = Demo(tmp_path, a="", b="")
+    pids: list[int] = []
+
+    async def story() -> None:
+        await demo.until(lambda: demo.status("a").up and demo.status("b").up)
+        pids.extend(demo.pid(name) for name in "ab")
+        picture = demo.picture()
+        assert "Site demo: data and logs in data/." in picture
+        for part in ("tickets", "lamport", "perfect", "active", "a,b", "17", "01234567", f"pid {pids[0]}"):
+            assert part in picture
+
+    demo.run(story)
+    assert all(map(gone, pids))
+    printed = capsys.readouterr().out
+    assert f"node a: up at 127.0.0.1:{demo.ports['a']}\n" in printed
+    assert "tickets at b: active, view a,b\n" in printed
+
+
+def test_a_node_that_dies_is_shown_as_down_and_again_when_started_by_hand(tmp_path: Path) -> None:
+    demo = Demo(tmp_path, a="", b="")
+
+    async def story() -> None:
+        await demo.until(lambda: demo.status("a").up and demo.status("b").up)
+        os.kill(demo.pid("b"), signal.SIGKILL)
+        await demo.until(lambda: not demo.status("b").up)
+        assert demo.status("b").why == "killed by SIGKILL"
+        assert "down: killed by SIGKILL" in demo.picture()
+        assert "Start b again in another terminal: holdfast node b" in demo.picture()
+        by_hand = await asyncio.create_subprocess_exec(*command("b", demo.ports["b"]))
+        try:
+            await demo.until(lambda: demo.status("b").up)
+            assert demo.status("b").pid == by_hand.pid
+        finally:
+            by_hand.kill()
+            await by_hand.wait()
+
+    demo.run(story)
+
+
+def test_a_node_that_cannot_start_says_why(tmp_path: Path) -> None:
+    demo = Demo(tmp_path, a="broken")
+
+    async def story() -> None:
+        await demo.until(lambda: "ended with exit status 3" in demo.status("a").why)
+
+    demo.run(story)
+    assert demo.status("a").why.endswith(": [error] the journal is damaged: set the disk aside and start again")
+    assert "[error] the journal is damaged" in demo.picture(), "brackets in a message are no markup"
+
+
+def test_a_node_that_runs_already_is_neither_started_nor_ending(tmp_path: Path) -> None:
+    demo = Demo(tmp_path, a="")
+    by_hand = subprocess.Popen(command("a", demo.ports["a"]))
+    try:
+
+        async def story() -> None:
+            await demo.until(lambda: demo.status("a").up)
+            assert demo.status("a").pid == by_hand.pid
+
+        async def ready() -> None:
+            await demo.until(lambda: not socket.socket().connect_ex(("127.0.0.1", demo.ports["a"])))
+
+        asyncio.run(ready())
+        demo.run(story)
+        assert by_hand.poll() is None
+    finally:
+        by_hand.kill()
+        by_hand.wait()
+
+
+def test_a_node_that_does_not_end_by_itself_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(up, "STOP_TIMEOUT_S", 0.2)
+    demo = Demo(tmp_path, a="stubborn")
+    pids: list[int] = []
+
+    async def story() -> None:
+        await demo.until(lambda: demo.status("a").up)
+        pids.append(demo.pid("a"))
+
+    demo.run(story)
+    assert "Node a does not end by itself; killing it." in capsys.readouterr().out
+    assert gone(pids[0])
+
+
+def test_the_end_of_a_process_is_told_in_words() -> None:
+    assert ending(0) == "ended with exit status 0"
+    assert ending(-9) == "killed by SIGKILL"
+    assert ending(-64) == "killed by SIGRTMAX"
+    assert ending(-99) == "killed by signal 99"
+
+
+def test_status_of_silent_refusing_and_foreign_servers_says_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, dead_address: tuple[str, int]
+) -> None:
+    monkeypatch.setattr(status, "STATUS_TIMEOUT_S", 0.2)
+
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example ESMTP\r\n")
+        writer.close()
+
+    async def stranger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'{"node": "z", "services": []}\n')
+        writer.close()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async def ask() -> list[str]:
+        ports = []
+        for habit in (babble, stranger, silent):
+            server = await asyncio.start_server(habit, "127.0.0.1", 0)
+            ports.append(server.sockets[0].getsockname()[1])
+        servers = [Server("127.0.0.1", port, "a") for port in (*ports, dead_address[1])]
+        return [node.why for node in await ask_nodes(servers)]
+
+    assert asyncio.run(ask()) == [
+        "what listens there is no node of Holdfast",
+        "node 'z' listens there",
+        "silent for 0.2 s",
+        "connection refused",
+    ]
+
+
+def test_the_table_shows_a_node_without_replicas_and_one_that_is_down() -> None:
+    nodes = [NodeStatus("a", True, "127.0.0.1:1"), NodeStatus("b", False, "127.0.0.1:2", "connection refused")]
+    text = shown(status_table(nodes))
+    assert "none" in text
+    assert "down: connection refused" in text
