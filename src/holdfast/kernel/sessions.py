@@ -107,7 +107,8 @@ class Sessions:
             answers = tuple(kept for kept in answers if kept is not oldest)
             lowest = max(lowest, oldest[0] + 1)
         last_use_ms = max(now_ms, birth_ms(request.client) or 0)
-        expires_hour = (last_use_ms + RETENTION_MS) // _HOUR_MS + 1
+        # Before the first `Advance` nobody knows the time, and that one must not expire everybody at once.
+        expires_hour = (last_use_ms + RETENTION_MS) // _HOUR_MS + 1 if last_use_ms else _NEVER
         self._table.put(Session(request.client, lowest, answers, expires_hour))
 
     def expire(self, now_ms: int) -> None:

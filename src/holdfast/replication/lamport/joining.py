@@ -64,7 +64,8 @@ class Joining:
         """Look at another server, and at ourselves through its eyes."""
         replica = self._replica
         peer = replica.peers[server]
-        if peer.presence is not None and message.incarnation < peer.presence.incarnation:
+        known = peer.presence
+        if known is not None and known.disk == message.disk and message.incarnation < known.incarnation:
             return
         peer.presence = message
         peer.refused = False

@@ -252,8 +252,13 @@ class Replica:
         peer = self.peers[server]
         assert self.view is not None
         presence = peer.presence
-        reborn = self.live and presence is not None and presence.incarnation > self.view.incarnations[server]
+        reborn = self.live and presence is not None and self.is_reborn(server, presence.disk, presence.incarnation)
         return peer.refused or reborn or self.silent(server)
+
+    def is_reborn(self, server: int, disk: str, incarnation: int) -> bool:
+        """This is not the incarnation that the view took in: a later one, or one on another disk."""
+        assert self.view is not None
+        return disk != self.view.disks[server] or incarnation > self.view.incarnations[server]
 
     def note_acknowledged(self, server: int, number: int) -> None:
         """Remember how far a peer's journal reached when it promised something."""

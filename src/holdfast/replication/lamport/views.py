@@ -412,7 +412,7 @@ class Views:
         view = replica.view
         if replica.state != ACTIVE or view is None:
             return
-        if server in view.members and view.incarnations[server] >= message.incarnation:
+        if server in view.members and not replica.is_reborn(server, message.disk, message.incarnation):
             return
         self.joiners[server] = message
         self.round_least = max(self.round_least, message.promised // SERVERS_MAX + 1)
