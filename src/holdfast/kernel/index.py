@@ -33,6 +33,7 @@ class _Top:
 
 
 _TOP = _Top()
+_HALF_OPEN = (True, False)
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -75,7 +76,7 @@ class Index:
     def scan(self, bounds: Bounds, descending: bool) -> Iterator[Any]:
         """The keys of the rows within the bounds, in order."""
         low, high = _entry_bounds(bounds)
-        for entry in self.keys.irange(low, high, reverse=descending):
+        for entry in self.keys.irange(low, high, _HALF_OPEN, descending):
             yield entry[-1]
 
 
@@ -93,7 +94,7 @@ class Order:
         """The keys within the bounds, in order."""
         if not self._single:
             low, high = _entry_bounds(bounds)
-            return iter(self.keys.irange(low, high, reverse=descending))
+            return iter(self.keys.irange(low, high, _HALF_OPEN, descending))
         if bounds.leading:
             key = bounds.leading[0]
             return iter((key,) if key in self.keys else ())

@@ -40,9 +40,9 @@ class LamportClock:
         return self.time
 
     def observe(self, time: int) -> int:
-        """The time of receiving a message sent at `time`. IR2(b): the clock is set greater than or
-        equal to its present value and greater than the message's time."""
-        self.time = max(self.time, time + 1)
+        """The time of receiving a message sent at `time`, an event of its own. IR2(b): the clock is set
+        greater than the message's time and not below its present value; IR1: and beyond the event before."""
+        self.time = max(self.time, time) + 1
         return self.time
 
 
