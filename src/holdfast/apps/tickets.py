@@ -35,6 +35,7 @@ Seats = Annotated[tuple[Seat, ...], Meta(min_length=1, max_length=RESERVATION_SE
 
 
 def joined(seats: tuple[int, ...]) -> str:
+    """Seats as every reply writes them: `1,2,3`."""
     return ",".join(map(str, seats))
 
 
@@ -265,10 +266,10 @@ class Tickets:
     """The app. `seats` is its whole configuration, fixed with the first start of the data."""
 
     name = "tickets"
-    rows = (Reservation, FreeSeats, Theatre)
-    commands = (Reserve, Choose, Release, Delete)
-    queries = (Search, ListSeats, ListReservations)
-    replies = (
+    rows: tuple[type[Row], ...] = (Reservation, FreeSeats, Theatre)
+    commands: tuple[type[Command], ...] = (Reserve, Choose, Release, Delete)
+    queries: tuple[type[Query], ...] = (Search, ListSeats, ListReservations)
+    replies: tuple[type[Reply], ...] = (
         Reserved,
         Released,
         Found,

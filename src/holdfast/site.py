@@ -1,0 +1,377 @@
+"""One installation: site.toml (or the plain file of servers) as typed values, every mistake named."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from holdfast.catalog import APPS, PROTOCOLS, FailureModel
+from holdfast.kernel.contracts import Person
+from holdfast.kernel.errors import ConfigurationError
+from holdfast.people import Identity, People, TokenHash
+from holdfast.settings import (
+    TABLES,
+    Limits,
+    Mistakes,
+    NodeSettings,
+    PersonSettings,
+    ServiceSettings,
+    SiteSettings,
+    read_table,
+    similar,
+)
+
+SITE_BYTES_MAX = 16 * 1024 * 1024
+
+
+class Node(msgspec.Struct, frozen=True):
+    """One process of the site. `line_port`: the common port, where `use SERVICE` chooses; None for no such port."""
+
+    name: str
+    host: str
+    peer_port: int
+    http_port: int | None = None
+    line_port: int | None = None
+
+
+class Service(msgspec.Struct, frozen=True):
+    """One app under one protocol on some nodes.
+
+    `ports`: for each node its line port, or None where the service has none; the order of the nodes
+    is their number as peers, from 0. `failure_model` is None only for a protocol without one.
+    """
+
+    name: str
+    app: str
+    protocol: str
+    failure_model: FailureModel | None
+    ports: dict[str, int | None]
+    timeout_seconds: float
+    deadline_seconds: float
+    identity: Identity
+    options: dict[str, Any]
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The names of its nodes; a node's place is its peer number."""
+        return tuple(self.ports)
+
+    def peer(self, node: str) -> int:
+        """The peer number of a node of this service."""
+        return self.nodes.index(node)
+
+
+class Site(msgspec.Struct, frozen=True):
+    """Everything a process has to know at its start. `data`: where all nodes keep their data, absolute."""
+
+    name: str
+    file: Path
+    data: Path
+    nodes: dict[str, Node]
+    services: dict[str, Service]
+    people: People
+    limits: Limits
+
+    def services_of(self, node: str) -> tuple[Service, ...]:
+        """The services that have a replica at this node."""
+        return tuple(service for service in self.services.values() if node in service.ports)
+
+    def node_data(self, node: str) -> Path:
+        """The directory of one node's data."""
+        return self.data / node
+
+    def line_addresses(self, service: str) -> tuple[tuple[str, int], ...]:
+        """(host, port) of every line port of a service, in the order of its nodes."""
+        ports = self.services[service].ports
+        return tuple((self.nodes[node].host, port) for node, port in ports.items() if port is not None)
+
+
+def load_site(path: Path | str, *, data: Path | None = None) -> Site:
+    """Read a site.toml. `data` overrides its data directory.
+
+    Raises `Mistakes` (a `ConfigurationError`), which lists everything that is wrong.
+    """
+    path = Path(path)
+    text = _read_text(path)
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"\(at line (\d+)", str(error))
+        why = f"{error}; this is no TOML"
+        raise ConfigurationError(why, file=str(path), line=int(found[1]) if found else None) from error
+    return _Loader(path, tables).site(data)
+
+
+def demo_toml() -> str:
+    """The text of the demo site's file."""
+    return resources.files("holdfast").joinpath("demo.toml").read_text(encoding="utf-8")
+
+
+def demo_site(data: Path) -> Site:
+    """The demo site, with its data in the given directory."""
+    return _Loader(Path("demo.toml"), tomllib.loads(demo_toml())).site(data)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(SITE_BYTES_MAX + 1)
+    except OSError as error:
+        raise ConfigurationError(f"cannot be read: {error.strerror}", file=str(path)) from error
+    if len(content) > SITE_BYTES_MAX:
+        raise ConfigurationError(f"has more than {SITE_BYTES_MAX} bytes", file=str(path))
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError("is not UTF-8 text", file=str(path), line=line) from error
+
+
+class _Loader:
+    """One pass over a site's tables, which gathers every mistake before it gives up."""
+
+    def __init__(self, path: Path, tables: Mapping[str, Any]) -> None:
+        self._path = path
+        self._tables = tables
+        self._mistakes = Mistakes.Gathering(str(path))
+        self._ports: dict[tuple[str, int], str] = {}
+
+    def site(self, data: Path | None) -> Site:
+        for key in self._tables:
+            if key not in TABLES:
+                self._wrong(key, f"there is no such table{similar(key, TABLES)}")
+        settings = read_table(self._table("site"), SiteSettings, "site", self._mistakes)
+        limits = read_table(self._table("limits"), Limits, "limits", self._mistakes)
+        nodes = {name: self._node(name, table) for name, table in self._each("nodes", _NAME)}
+        known = {name: node for name, node in nodes.items() if node is not None}
+        services = {
+            name: self._service(name, table, known, frozenset(nodes)) for name, table in self._each("services", _NAME)
+        }
+        people = self._people()
+        if not nodes:
+            self._wrong("nodes", "a site needs a node: [nodes.a] with host and peer_port")
+        self._mistakes.raise_any()
+        assert settings is not None
+        assert limits is not None
+        where = data if data is not None else self._path.parent / settings.data
+        complete = {name: service for name, service in services.items() if service is not None}
+        return Site(settings.name, self._path, where.absolute(), known, complete, people, limits)
+
+    def _wrong(self, key: str, why: str) -> None:
+        self._mistakes.add(key, why)
+
+    def _table(self, key: str) -> Mapping[str, Any]:
+        table = self._tables.get(key, {})
+        if isinstance(table, dict):
+            return table
+        self._wrong(key, f"must be a table, [{key}]")
+        return {}
+
+    def _each(self, key: str, pattern: re.Pattern[str]) -> list[tuple[str, Mapping[str, Any]]]:
+        """The tables [key.NAME] with a name that can be one."""
+        found: list[tuple[str, Mapping[str, Any]]] = []
+        for name, table in self._table(key).items():
+            if not pattern.fullmatch(name):
+                self._wrong(f"{key}.{name}", f"a name here must match {pattern.pattern}")
+            elif not isinstance(table, dict):
+                self._wrong(f"{key}.{name}", f"must be a table, [{key}.{name}]")
+            else:
+                found.append((name, table))
+        return found
+
+    def _node(self, name: str, table: Mapping[str, Any]) -> Node | None:
+        key = f"nodes.{name}"
+        settings = read_table(table, NodeSettings, key, self._mistakes)
+        if settings is None:
+            return None
+        if not is_host(settings.host):
+            self._wrong(f"{key}.host", f"{settings.host!r} is neither an IP address nor a host name")
+        self._claim(settings.host, settings.peer_port, f"{key}.peer_port")
+        self._claim(settings.host, settings.http_port, f"{key}.http_port")
+        self._claim(settings.host, settings.line_port, f"{key}.line_port")
+        return Node(name, settings.host, settings.peer_port, settings.http_port, settings.line_port)
+
+    def _claim(self, host: str, port: int | None, key: str) -> None:
+        """A port of a host has one use."""
+        if port is None:
+            return
+        place = ("127.0.0.1" if host == "localhost" else host, port)
+        other = self._ports.setdefault(place, key)
+        if other != key:
+            self._wrong(key, f"port {port} of {host} is taken already, by {other}")
+
+    def _service(
+        self, name: str, table: Mapping[str, Any], nodes: Mapping[str, Node], named: frozenset[str]
+    ) -> Service | None:
+        key = f"services.{name}"
+        app = table.get("app")
+        options_type = APPS[app].options if isinstance(app, str) and app in APPS else None
+        common = {field: value for field, value in table.items() if not _is_option(field, options_type)}
+        others = options_type.__struct_fields__ if options_type is not None else ()
+        options = {field: value for field, value in table.items() if field not in common}
+        if options_type is not None:
+            read_table(options, options_type, key, self._mistakes)
+        settings = read_table(common, ServiceSettings, key, self._mistakes, others=others)
+        if settings is None:
+            return None
+        if options_type is None:
+            self._wrong(f"{key}.app", f"there is no app {settings.app!r}{similar(settings.app, APPS)}")
+            return None
+        protocol = settings.protocol or APPS[settings.app].protocol
+        if protocol not in PROTOCOLS:
+            self._wrong(f"{key}.protocol", f"there is no protocol {protocol!r}{similar(protocol, PROTOCOLS)}")
+            return None
+        ports = self._ports_of(key, settings, nodes, named)
+        if len(ports) > PROTOCOLS[protocol].nodes_max:
+            most = PROTOCOLS[protocol].nodes_max
+            self._wrong(f"{key}.nodes", f"{protocol} takes at most {most} node{'s' * (most > 1)}, not {len(ports)}")
+        hosts = [nodes[node].host for node in ports if node in nodes]
+        model = self._failure_model(key, protocol, settings.failure_model, hosts)
+        deadline = settings.deadline_seconds or 2 * settings.timeout_seconds
+        return Service(
+            name, settings.app, protocol, model, ports, settings.timeout_seconds, deadline, settings.identity, options
+        )
+
+    def _ports_of(
+        self, key: str, settings: ServiceSettings, nodes: Mapping[str, Node], named: frozenset[str]
+    ) -> dict[str, int | None]:
+        """The service's nodes with their line ports, from a list or a table."""
+        given = settings.nodes
+        ports: dict[str, int | None] = dict(given) if isinstance(given, dict) else dict.fromkeys(given)
+        if len(ports) < len(given):
+            self._wrong(f"{key}.nodes", "names a node twice")
+        if not ports:
+            self._wrong(f"{key}.nodes", "a service needs a node at least")
+        for node, port in ports.items():
+            if node not in named:
+                self._wrong(f"{key}.nodes", f"there is no node {node!r} in [nodes]{similar(node, named)}")
+            elif node in nodes:
+                self._claim(nodes[node].host, port, f"{key}.nodes.{node}")
+        return ports
+
+    def _failure_model(
+        self, key: str, protocol: str, given: FailureModel | None, hosts: list[str]
+    ) -> FailureModel | None:
+        """The model given; on one machine, where no network can split, `perfect` when none is given."""
+        models = PROTOCOLS[protocol].models
+        if given is not None and given not in models:
+            self._wrong(f"{key}.failure_model", f"{protocol} has no failure model to choose; leave it out")
+        if given is not None or not models or on_one_machine(hosts):
+            return given or (models[0] if models else None)
+        self._wrong(f"{key}.failure_model", f"its nodes are on several machines: say which, {' or '.join(models)}")
+        return None
+
+    def _people(self) -> People:
+        people: list[Person] = []
+        tokens: dict[str, TokenHash] = {}
+        for id, table in self._each("people", _PERSON_ID):
+            settings = read_table(table, PersonSettings, f"people.{id}", self._mistakes)
+            if settings is None:
+                continue
+            people.append(Person(id, settings.first_name, settings.roles, settings.department, settings.unit))
+            if settings.token:
+                try:
+                    tokens[id] = TokenHash.parse(settings.token)
+                except ValueError as error:
+                    self._wrong(f"people.{id}.token", str(error))
+        return People(people, tokens)
+
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_PERSON_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HOST = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*\.?")
+
+
+def _is_option(field: str, options: type[msgspec.Struct] | None) -> bool:
+    return options is not None and field in options.__struct_fields__
+
+
+def is_host(host: str) -> bool:
+    """Whether this can be an IP address or a host name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        looks_like_a_number = host.rpartition(".")[2].isdigit()
+        return len(host) <= 253 and _HOST.fullmatch(host) is not None and not looks_like_a_number
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this is certainly an address of this very machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def on_one_machine(hosts: list[str]) -> bool:
+    """Whether all of them are certainly one machine, so that no network between them can split."""
+    return all(is_loopback(host) for host in hosts) or len(set(hosts)) == 1
+
+
+def load_servers_file(
+    path: Path | str,
+    *,
+    data: Path | None = None,
+    seats: int = 500,
+    failure_model: FailureModel | None = None,
+    timeout_seconds: float = 5.0,
+) -> Site:
+    """A site of ticket servers from a plain file: one `address port` a line, `#` begins a comment.
+
+    The servers are the nodes "1", "2", ... in the order of the file; each has one port for peers and
+    clients alike (told apart by the first bytes). On several machines `failure_model` must be given.
+    Their data lies in `data`, or in `data` beside the file. Raises `ConfigurationError`.
+    """
+    path = Path(path)
+    nodes: dict[str, Node] = {}
+    lines: dict[tuple[str, int], int] = {}
+    for number, line in enumerate(_read_text(path).splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        host, port = _server(words, str(path), number)
+        first = lines.setdefault((host, port), number)
+        if first != number:
+            raise ConfigurationError(f"{host} {port} stands in line {first} already", file=str(path), line=number)
+        name = str(len(nodes) + 1)
+        nodes[name] = Node(name, host, port)
+    if not nodes:
+        raise ConfigurationError("names no server; write one address and port a line", file=str(path))
+    if failure_model is None and not on_one_machine([node.host for node in nodes.values()]):
+        why = "the servers are on several machines: say --failure-model perfect (no network splits) or majority"
+        raise ConfigurationError(why, file=str(path))
+    gathering = Mistakes.Gathering(str(path))
+    read_table({"seats": seats}, APPS["tickets"].options, "option", gathering)
+    common = {"app": "tickets", "nodes": list(nodes), "timeout_seconds": timeout_seconds}
+    read_table(common, ServiceSettings, "option", gathering)
+    gathering.raise_any()
+    ports: dict[str, int | None] = {name: node.peer_port for name, node in nodes.items()}
+    model: FailureModel = failure_model or "perfect"
+    service = Service(
+        "tickets", "tickets", "lamport", model, ports, timeout_seconds, 2 * timeout_seconds, "trusted", {"seats": seats}
+    )
+    where = data if data is not None else path.parent / "data"
+    return Site("tickets", path, where.absolute(), nodes, {"tickets": service}, People(), Limits())
+
+
+def _server(words: list[str], file: str, line: int) -> tuple[str, int]:
+    """(host, port) of one line's words."""
+    if len(words) != 2:
+        raise ConfigurationError(f"must be an address and a port, not {len(words)} words", file=file, line=line)
+    host = words[0][1:-1] if words[0].startswith("[") and words[0].endswith("]") else words[0]
+    if not is_host(host):
+        raise ConfigurationError(f"{words[0]!r} is neither an IP address nor a host name", file=file, line=line)
+    digits = words[1]
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 5 and 1 <= int(digits) <= 65535):
+        raise ConfigurationError(f"a port is a number from 1 to 65535, not {digits!r}", file=file, line=line)
+    return host, int(digits)

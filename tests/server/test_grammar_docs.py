@@ -1,0 +1,73 @@
+"""docs/line-protocol.md says what the program does."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from holdfast.apps.tickets import Reserved, Tickets
+from holdfast.kernel.contracts import Command, Context, Query, Reply, Request
+from holdfast.kernel.store import TupleStore
+from holdfast.server.grammar import Grammar, json_line
+
+TEXT = (Path(__file__).parents[2] / "docs" / "line-protocol.md").read_text(encoding="utf-8")
+GRAMMAR = Grammar(Tickets.commands, Tickets.queries)
+
+
+class Theatre:
+    """What a server does with a line, without a server."""
+
+    def __init__(self) -> None:
+        self.app = Tickets()
+        self.store = TupleStore(self.app.rows)
+        self.app.create(self.store)
+
+    def say(self, line: str) -> str:
+        made = GRAMMAR.parse(line.encode())
+        if isinstance(made, Reply):
+            return made.text()
+        assert isinstance(made, Request)
+        if isinstance(made.command, Command):
+            return self.app.apply(self.store, made.command, Context()).text()
+        assert isinstance(made.command, Query)
+        return self.app.answer(self.store, made.command, Context()).text()
+
+
+def test_every_word_is_documented_with_its_usage_and_no_other() -> None:
+    documented = [usage.replace("\\|", "|") for usage in re.findall(r"^\| `([^`]+)` \|", TEXT, flags=re.MULTILINE)]
+    assert sorted(documented) == sorted(GRAMMAR.usage(word) for word in GRAMMAR.words)
+
+
+def test_the_replies_are_those_of_the_program() -> None:
+    theatre = Theatre()
+    story = [
+        ("reserve bob 3", "The seats have been reserved for bob: 1,2,3."),
+        ("seats", "497 seats are free: 4-500."),
+        ("reserve eve 1", "The seats have been reserved for eve: 4."),
+        ("list", "bob: 1,2,3; eve: 4"),
+        ("search bob", "1,2,3"),
+        ("choose zoe 501", "Failed: there is no seat 501, the seats are numbered from 1 to 500."),
+        ("choose zoe 7,7", "Failed: seat 7 is named twice."),
+        ("choose ann 7", "The seats have been reserved for ann: 7."),
+        ("choose zoe 7", "Failed: seat 7 is taken."),
+        ("release bob 7", "Failed: seat 7 is not reserved for bob."),
+    ]
+    for line, reply in story:
+        assert theatre.say(line) == reply
+        anybody = reply.replace("bob:", "<name>:").replace("for bob", "for <name>")
+        if reply != "The seats have been reserved for eve: 4." and "ann" not in reply:
+            assert f"`{reply}`" in TEXT or f"`{anybody}`" in TEXT, reply
+
+
+def test_the_example_of_json_is_what_a_reply_looks_like() -> None:
+    shown = re.search(r"```json\n(.*?)\n```", TEXT, flags=re.DOTALL)
+    assert shown is not None
+    assert json.loads(shown[1]) == json.loads(json_line(Reserved("bob", (1, 2, 3))))
+
+
+def test_the_examples_of_exact_requests_are_understood() -> None:
+    lines = re.findall(r"^@.*$", TEXT, flags=re.MULTILINE)
+    requests = [GRAMMAR.parse(line.encode()) for line in lines]
+    assert all(isinstance(made, Request) for made in requests)
+    assert [(made.number, made.lowest) for made in requests if isinstance(made, Request)] == [(7, 0), (8, 7)]

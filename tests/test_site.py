@@ -1,0 +1,308 @@
+"""A site's file: what it says, and every mistake by name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from msgspec.structs import fields
+
+from holdfast.apps.tickets import Tickets
+from holdfast.catalog import APPS, GUARANTEES, PROTOCOLS, guarantee, make_app
+from holdfast.kernel.contracts import Person
+from holdfast.kernel.errors import ConfigurationError
+from holdfast.people import TokenHash
+from holdfast.settings import TABLES, Mistakes
+from holdfast.site import Site, demo_site, demo_toml, load_servers_file, load_site
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+NODES = """
+[nodes.a]
+host = "127.0.0.1"
+peer_port = 7501
+
+[nodes.b]
+host = "127.0.0.1"
+peer_port = 7502
+"""
+
+FAR_NODES = NODES.replace("127.0.0.1", "192.0.2.1", 1)
+
+
+@pytest.fixture(name="site_of")
+def _site_of(tmp_path: Path):
+    def site_of(text: str, **options: Path) -> Site:
+        path = tmp_path / "site.toml"
+        path.write_text(text, encoding="utf-8")
+        return load_site(path, **options)
+
+    return site_of
+
+
+def test_the_demo_site(tmp_path: Path) -> None:
+    site = demo_site(tmp_path)
+    assert site.data == tmp_path
+    assert [(node.host, node.peer_port, node.http_port) for node in site.nodes.values()] == [
+        ("127.0.0.1", 7501, 8001),
+        ("127.0.0.1", 7502, 8002),
+        ("127.0.0.1", 7503, 8003),
+    ]
+    tickets = site.services["tickets"]
+    assert (tickets.app, tickets.protocol, tickets.failure_model) == ("tickets", "lamport", "perfect")
+    assert tickets.ports == {"a": 7101, "b": 7102, "c": 7103}
+    assert tickets.timeout_seconds == 5.0
+    assert site.line_addresses("tickets") == (("127.0.0.1", 7101), ("127.0.0.1", 7102), ("127.0.0.1", 7103))
+    assert site.services_of("b") == (tickets,)
+    assert site.node_data("b") == tmp_path / "b"
+    app = make_app(tickets)
+    assert isinstance(app, Tickets)
+    assert app.seats == 500
+    assert len(site.people) == 12
+    assert site.people.login("ann", identity="trusted") == Person("ann", "Ann", ("manager",), "theatre", "box office")
+
+
+def test_the_data_lies_beside_the_file(site_of, tmp_path: Path) -> None:
+    assert site_of(NODES).data == tmp_path / "data"
+    assert site_of('[site]\ndata = "elsewhere"' + NODES).data == tmp_path / "elsewhere"
+    assert site_of('[site]\ndata = "/srv/holdfast"' + NODES).data == Path("/srv/holdfast")
+    assert site_of(NODES, data=tmp_path / "other").data == tmp_path / "other"
+
+
+def test_the_order_of_the_nodes_numbers_the_peers(site_of) -> None:
+    site = site_of(NODES + '[services.t]\napp = "tickets"\nnodes = ["b", "a"]\n')
+    service = site.services["t"]
+    assert service.nodes == ("b", "a")
+    assert (service.peer("b"), service.peer("a")) == (0, 1)
+    assert service.ports == {"b": None, "a": None}
+    assert service.deadline_seconds == 2 * service.timeout_seconds
+
+
+def test_a_token_in_the_file_is_a_hash(site_of) -> None:
+    written = TokenHash.of("open sesame").written()
+    site = site_of(NODES + f'[people.ann]\ntoken = "{written}"\n')
+    assert site.people.login("ann", "open sesame", identity="token") == Person("ann")
+
+
+# -- failure models ---------------------------------------------------------------------------------
+
+
+def test_on_one_machine_nothing_can_split_so_perfect_is_what_is_meant(site_of) -> None:
+    assert (
+        site_of(NODES + '[services.t]\napp = "tickets"\nnodes = ["a", "b"]\n').services["t"].failure_model == "perfect"
+    )
+
+
+def test_over_a_network_the_failure_model_must_be_said(site_of) -> None:
+    service = '[services.t]\napp = "tickets"\nnodes = ["a", "b"]\n'
+    with pytest.raises(ConfigurationError, match=r"services\.t\.failure_model: its nodes are on several machines"):
+        site_of(FAR_NODES + service)
+    for model in ("perfect", "majority"):
+        site = site_of(FAR_NODES + service + f'failure_model = "{model}"\n')
+        assert site.services["t"].failure_model == model
+
+
+def test_a_service_alone_on_a_far_machine_needs_no_model(site_of) -> None:
+    site = site_of(FAR_NODES + '[services.t]\napp = "tickets"\nprotocol = "solo"\nnodes = ["a"]\n')
+    assert site.services["t"].failure_model is None
+
+
+# -- mistakes ---------------------------------------------------------------------------------------
+
+SERVICE = '[services.t]\napp = "tickets"\nnodes = ["a", "b"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "why"),
+    [
+        (NODES + "[servces.t]", "servces", "there is no such table; did you mean services?"),
+        ("nodes = 1", "nodes", "must be a table, [nodes]"),
+        ("", "nodes", "a site needs a node: [nodes.a] with host and peer_port"),
+        (NODES + "[nodes.C]", "nodes.C", "a name here must match"),
+        (NODES + '[nodes."../x"]', "nodes.../x", "a name here must match"),
+        ("[nodes]\na = 1", "nodes.a", "must be a table, [nodes.a]"),
+        ("[nodes.a]\npeer_port = 1", "nodes.a.host", "is missing"),
+        ('[nodes.a]\nhost = "h"\npeer_port = "1"', "nodes.a.peer_port", "expected int, got str"),
+        ('[nodes.a]\nhost = "h"\npeer_port = 0', "nodes.a.peer_port", "expected int >= 1"),
+        ('[nodes.a]\nhost = "h"\npeer_port = 65536', "nodes.a.peer_port", "expected int <= 65535"),
+        ('[nodes.a]\nhost = "h"\npeer_port = true', "nodes.a.peer_port", "expected int, got bool"),
+        ('[nodes.a]\nhost = "a b"\npeer_port = 1', "nodes.a.host", "'a b' is neither an IP address nor a host name"),
+        ('[nodes.a]\nhost = "10.0.0.256"\npeer_port = 1', "nodes.a.host", "'10.0.0.256' is neither an IP address"),
+        (
+            NODES + "http_port = 7501",
+            "nodes.b.http_port",
+            "port 7501 of 127.0.0.1 is taken already, by nodes.a.peer_port",
+        ),
+        (NODES + "htp_port = 1", "nodes.b.htp_port", "there is no such setting; did you mean http_port?"),
+        (NODES + SERVICE.replace('"b"', '"x"'), "services.t.nodes", "there is no node 'x' in [nodes]; known are a, b"),
+        (NODES + SERVICE.replace('"b"', '"a"'), "services.t.nodes", "names a node twice"),
+        (NODES + '[services.t]\napp = "tickets"\nnodes = []', "services.t.nodes", "a service needs a node at least"),
+        (NODES + '[services.t]\napp = "tickets"', "services.t.nodes", "is missing"),
+        (
+            NODES + '[services.t]\napp = "tickets"\nnodes = {b = 7502}',
+            "services.t.nodes.b",
+            "port 7502 of 127.0.0.1 is taken already, by nodes.b.peer_port",
+        ),
+        (NODES + '[services.t]\napp = "tickets"\nnodes = {a = 70000}', "services.t.nodes", "expected int <= 65535"),
+        (
+            NODES + SERVICE.replace("tickets", "ticket"),
+            "services.t.app",
+            "there is no app 'ticket'; did you mean tickets?",
+        ),
+        (NODES + SERVICE + 'protocol = "lamprt"', "services.t.protocol", "there is no protocol 'lamprt'; did you mean"),
+        (NODES + SERVICE + 'protocol = "solo"', "services.t.nodes", "solo takes at most 1 node, not 2"),
+        (
+            NODES + SERVICE.replace(', "b"', "") + 'protocol = "solo"\nfailure_model = "perfect"',
+            "services.t.failure_model",
+            "solo has no failure model to choose; leave it out",
+        ),
+        (NODES + SERVICE + 'failure_model = "fine"', "services.t.failure_model", "invalid enum value 'fine'"),
+        (NODES + SERVICE + 'identity = "none"', "services.t.identity", "invalid enum value 'none'"),
+        (NODES + SERVICE + "timeout_seconds = 0", "services.t.timeout_seconds", "expected float >= 0.05"),
+        (NODES + SERVICE + "timeout_seconds = inf", "services.t.timeout_seconds", "expected float <= 3600"),
+        (NODES + SERVICE + "timeout_seconds = nan", "services.t.timeout_seconds", "expected float >= 0.05"),
+        (NODES + SERVICE + "seats = 0", "services.t.seats", "expected int >= 1"),
+        (NODES + SERVICE + "seats = 10000001", "services.t.seats", "expected int <= 10000000"),
+        (NODES + SERVICE + "seat = 5", "services.t.seat", "there is no such setting; did you mean seats?"),
+        (NODES + "[limits]\nline_bytes_max = 1", "limits.line_bytes_max", "expected int >= 256"),
+        (NODES + '[people."a b"]', "people.a b", "a name here must match"),
+        (NODES + '[people.ann]\nroles = "x"', "people.ann.roles", "expected array, got str"),
+        (NODES + '[people.ann]\ntoken = "secret"', "people.ann.token", "a token hash looks like scrypt$"),
+    ],
+)
+def test_a_mistake_is_named_with_its_file_and_key(site_of, tmp_path: Path, text: str, key: str, why: str) -> None:
+    with pytest.raises(Mistakes) as caught:
+        site_of(text)
+    assert str(caught.value).splitlines()[0].startswith(f"{tmp_path / 'site.toml'}, {key}: {why}")
+    assert caught.value.key == key
+
+
+def test_all_mistakes_are_told_at_once(site_of) -> None:
+    with pytest.raises(Mistakes) as caught:
+        site_of(FAR_NODES + SERVICE + 'seats = "many"\nfoo = 1\n[people.ann]\nage = 7\n')
+    assert {mistake.key for mistake in caught.value.mistakes} == {
+        "services.t.seats",
+        "services.t.foo",
+        "services.t.failure_model",
+        "people.ann.age",
+    }
+
+
+def test_a_mistake_of_syntax_is_named_with_its_line(site_of) -> None:
+    with pytest.raises(ConfigurationError, match=r"site\.toml, line 3: ") as caught:
+        site_of('[site]\nname = "x"\ndata = = 1\n')
+    assert caught.value.line == 3
+
+
+def test_a_file_that_is_not_there_or_no_text(site_of, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"nowhere\.toml: cannot be read: No such file"):
+        load_site(tmp_path / "nowhere.toml")
+    (tmp_path / "site.toml").write_bytes(b"[site]\nname = '\xff'\n")
+    with pytest.raises(ConfigurationError, match="line 2: is not UTF-8 text"):
+        load_site(tmp_path / "site.toml")
+
+
+# -- the plain file of servers ----------------------------------------------------------------------
+
+
+def servers(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "servers"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_plain_file_of_servers(tmp_path: Path) -> None:
+    path = servers(tmp_path, "# our servers\n127.0.0.1 9001\n\nlocalhost\t9002  # the second\r\n::1 9003\n[::1] 9004\n")
+    site = load_servers_file(path, seats=40)
+    service = site.services["tickets"]
+    assert service.ports == {"1": 9001, "2": 9002, "3": 9003, "4": 9004}
+    assert [site.nodes[name].host for name in service.nodes] == ["127.0.0.1", "localhost", "::1", "::1"]
+    assert [node.peer_port for node in site.nodes.values()] == [9001, 9002, 9003, 9004]
+    assert (service.protocol, service.failure_model, service.timeout_seconds) == ("lamport", "perfect", 5.0)
+    assert make_app(service).seats == 40
+    assert site.data == tmp_path / "data"
+
+
+def test_far_servers_need_a_failure_model(tmp_path: Path) -> None:
+    path = servers(tmp_path, "192.0.2.1 9001\n192.0.2.2 9001\n")
+    with pytest.raises(ConfigurationError, match="--failure-model perfect"):
+        load_servers_file(path)
+    assert load_servers_file(path, failure_model="majority").services["tickets"].failure_model == "majority"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "why"),
+    [
+        ("127.0.0.1 1\n127.0.0.1\n", 2, "must be an address and a port, not 1 words"),
+        ("127.0.0.1:9001\n", 1, "must be an address and a port, not 1 words"),
+        ("127.0.0.1 1 x\n", 1, "must be an address and a port, not 3 words"),
+        ("127.0.0.1 0\n", 1, "a port is a number from 1 to 65535, not '0'"),
+        ("127.0.0.1 70000\n", 1, "a port is a number from 1 to 65535, not '70000'"),
+        ("127.0.0.1 ٣\n", 1, "a port is a number from 1 to 65535, not '٣'"),
+        ("127.0.0.300 1\n", 1, "'127.0.0.300' is neither an IP address nor a host name"),
+        ("::1 1\n\n[::1] 1\n", 3, "::1 1 stands in line 1 already"),
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path: Path, text: str, line: int, why: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(f"servers, line {line}: {why}")):
+        load_servers_file(servers(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "why"),
+    [
+        ("# nobody\n", {}, "names no server"),
+        ("localhost 1\n", {"seats": 0}, r"option\.seats: expected int >= 1"),
+        ("localhost 1\n", {"timeout_seconds": 0.0}, r"option\.timeout_seconds: expected float >= 0\.05"),
+    ],
+)
+def test_a_file_or_option_that_makes_no_site(tmp_path: Path, text: str, options: dict[str, float], why: str) -> None:
+    with pytest.raises(ConfigurationError, match=why):
+        load_servers_file(servers(tmp_path, text), **options)
+
+
+# -- the catalog and the documentation --------------------------------------------------------------
+
+
+def test_every_protocol_and_model_has_its_promise() -> None:
+    for name, protocol in PROTOCOLS.items():
+        for model in protocol.models or (None,):
+            assert guarantee(name, model).promises
+    assert len(GUARANTEES) == sum(len(protocol.models) or 1 for protocol in PROTOCOLS.values())
+    with pytest.raises(KeyError):
+        guarantee("solo", "perfect")
+
+
+def test_every_setting_is_documented_and_every_documented_setting_exists() -> None:
+    text = (DOCS / "site.md").read_text(encoding="utf-8")
+    sections = re.split(r"^## .*`\[(\w+)", text, flags=re.MULTILINE)
+    documented = {
+        (table, name)
+        for table, section in zip(sections[1::2], sections[2::2], strict=True)
+        for name in re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE)
+    }
+    options = {("services", field.name) for app in APPS.values() for field in fields(app.options)}
+    assert documented == {(name, field.name) for name, table in TABLES.items() for field in fields(table)} | options
+
+
+def test_a_documented_default_is_the_real_one() -> None:
+    text = (DOCS / "site.md").read_text(encoding="utf-8")
+    tables = [*TABLES.values(), *(app.options for app in APPS.values())]
+    for field in (field for table in tables for field in fields(table)):
+        shown = re.search(rf"^\| `{field.name}` \| ([^|]*) \|", text, flags=re.MULTILINE)
+        assert shown is not None
+        if isinstance(field.default, str | int | float) and field.default != "":
+            assert shown[1].strip("` ") == str(field.default), field.name
+        elif field.required:
+            assert shown[1].strip() == "required", field.name
+
+
+def test_the_documentations_example_is_a_site(tmp_path: Path) -> None:
+    text = (DOCS / "site.md").read_text(encoding="utf-8")
+    path = tmp_path / "site.toml"
+    example = re.search(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    assert example is not None
+    path.write_text(example[1], encoding="utf-8")
+    assert load_site(path).services
+    assert "[services.tickets]" in demo_toml()
