@@ -1,0 +1,276 @@
+"""The asyncio shell around one core: clients, peers, the journal and the clock, one turn at a time.
+
+Everything that arrives in one pass of the event loop is one *turn*: the core gets its inputs in
+order, the gate gathers what they ask for, and what may leave leaves in one write to each peer. The
+journal is written by its own thread; meanwhile the next turns' records gather in the next group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from holdfast.kernel.contracts import Core, Halt, Peer, Reply, Request
+from holdfast.kernel.errors import MalformedInput
+from holdfast.kernel.gate import Gate, Group
+from holdfast.kernel.machine import Advance, Machine
+from holdfast.kernel.replies import Unavailable
+from holdfast.runtime.journal import Journal
+from holdfast.runtime.journal_thread import JournalWriter
+
+logger = logging.getLogger(__name__)
+
+ADVANCE_MS = 1000
+"""How far the replicated time may lag behind the clock before a batch of updates carries it on."""
+IDLE_ADVANCE_MS = 10_000
+"""The same when there are no updates."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def clock_us() -> int:
+    """Microseconds that also pass while the machine sleeps."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+
+
+class Waiter(Protocol):
+    """Who waits for a reply: a token that the driver calls."""
+
+    def deliver(self, reply: Reply) -> None:
+        """The reply has come; called once."""
+
+
+class Ignored:
+    """The waiter of the driver's own commands."""
+
+    def deliver(self, reply: Reply) -> None:
+        """Nobody waits."""
+
+
+class Driver:
+    """Runs one replica. Made and used inside a running loop.
+
+    `peers`: node names by peer number, this node's own among them. `send(node, payload)` queues for
+    a link. `on_turn` is called when a turn's replies were delivered (connections then write them).
+    `on_halt(halt)` is called once, when the replica has stopped for good.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        core: Core,
+        machine: Machine,
+        message_type: Any,
+        journal: Journal,
+        peers: Sequence[str],
+        send: Callable[[str, bytes], object],
+        on_turn: Callable[[], None],
+        on_halt: Callable[[Halt], None],
+    ) -> None:
+        self.service = service
+        self.core = core
+        self.machine = machine
+        self.halted: Halt | None = None
+        self.counters = dict.fromkeys(("turns", "commands", "queries", "groups", "records", "messages", "malformed"), 0)
+        self._decode = msgspec.msgpack.Decoder(list[message_type]).decode if message_type is not None else None
+        self._peers = list(peers)
+        self._numbers = {name: number for number, name in enumerate(peers)}
+        self._send = send
+        self._on_turn = on_turn
+        self._on_halt = on_halt
+        self._loop = asyncio.get_running_loop()
+        self._gate = Gate()
+        self._writer = JournalWriter(journal, self._loop, self._on_journal_failure)
+        self._inbox: list[tuple[Peer, Any]] = []
+        self._commands: list[tuple[Waiter, Request]] = []
+        self._queries: list[tuple[Waiter, Request]] = []
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_us = 0
+        self._recovered = journal.recover()
+        self._ignored = Ignored()
+
+    # -- Life
+
+    def start(self) -> None:
+        """Replay the journal."""
+        recovered, self._recovered = self._recovered, None  # type: ignore[assignment]
+        self._gate.absorb(self.core.recover(clock_us(), recovered))
+        self._finish()
+
+    def close(self) -> None:
+        """Stop: finish the write under way and close the journal. Blocks for that long."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.halted = self.halted or Halt("closed", "the node is stopping")
+        self._writer.close()
+
+    # -- Inputs
+
+    def submit(self, waiter: Waiter, request: Request) -> None:
+        """A client's command."""
+        self._commands.append((waiter, request))
+        if not self._scheduled:
+            self._schedule()
+
+    def ask(self, waiter: Waiter, request: Request) -> None:
+        """A client's query."""
+        self._queries.append((waiter, request))
+        if not self._scheduled:
+            self._schedule()
+
+    def on_frame(self, node: str, payload: bytes) -> None:
+        """Messages of a peer. Raises `MalformedInput`, which drops the link."""
+        peer = self._numbers.get(node)
+        if peer is None or self._decode is None:
+            self.counters["malformed"] += 1
+            raise MalformedInput(f"node {node} has no replica of {self.service}")
+        try:
+            messages = self._decode(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            self.counters["malformed"] += 1
+            raise MalformedInput(f"messages of {node} for {self.service} do not decode: {error}") from error
+        self.counters["messages"] += len(messages)
+        self._inbox += [(peer, message) for message in messages]
+        if not self._scheduled:
+            self._schedule()
+
+    def on_event(self, node: str, event: Any) -> None:
+        """What happened to the link to a node."""
+        if node in self._numbers:
+            self._inbox.append((self._numbers[node], event))
+            self._schedule()
+
+    # -- A turn
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        if self.halted is not None:
+            self._refuse_all()
+            return
+        now_us, core, absorb = clock_us(), self.core, self._gate.absorb
+        self.counters["turns"] += 1
+        if self._inbox:
+            inbox, self._inbox = self._inbox, []
+            for peer, message in inbox:
+                absorb(core.receive(now_us, peer, message))
+        if self._commands:
+            commands, self._commands = self._commands, []
+            self._advance(commands)
+            self.counters["commands"] += len(commands)
+            absorb(core.submit(now_us, commands))
+        if self._queries:
+            queries, self._queries = self._queries, []
+            self.counters["queries"] += len(queries)
+            absorb(core.ask(now_us, queries))
+        self._finish()
+
+    def _advance(self, commands: list[tuple[Waiter, Request]]) -> None:
+        """Let the replicated time follow the clock, carried by a batch that goes anyway."""
+        now_ms = time.time_ns() // 1_000_000
+        if now_ms - self.machine.now_ms >= ADVANCE_MS:
+            commands.insert(0, (self._ignored, Request(Advance(now_ms))))
+
+    def _wake(self) -> None:
+        self._timer = None
+        if self.halted is not None:
+            return
+        self._gate.absorb(self.core.wake(clock_us()))
+        if time.time_ns() // 1_000_000 - self.machine.now_ms >= IDLE_ADVANCE_MS and not self._commands:
+            now_ms = time.time_ns() // 1_000_000
+            self.submit(self._ignored, Request(Advance(now_ms)))
+        self._finish()
+
+    def _finish(self) -> None:
+        """Let leave what may leave, write what is to be written."""
+        gate = self._gate
+        if gate.events:
+            for event in gate.events:
+                logger.info("%s: %s", self.service, event)
+            gate.events.clear()
+        self._release()
+        group = gate.next_group()
+        if group is not None:
+            self._write(group)
+        if gate.halt is not None and self.halted is None:
+            self._halt(gate.halt)
+            return
+        if gate.wake_us is not None:
+            self._set_timer(gate.wake_us)
+
+    def _release(self) -> None:
+        gate = self._gate
+        if gate.data or gate.promises:
+            outgoing: dict[Peer, list[Any]] = {}
+            for peer, message in gate.data:
+                outgoing.setdefault(peer, []).append(message)
+            for peer, message in gate.promises:
+                outgoing.setdefault(peer, []).append(message)
+            gate.data.clear()
+            gate.promises.clear()
+            for peer, messages in outgoing.items():
+                self._send(self._peers[peer], _encode(messages))
+        if gate.replies:
+            for waiter, reply in gate.replies:
+                waiter.deliver(reply)
+            gate.replies.clear()
+            self._on_turn()
+
+    def _set_timer(self, wake_us: int) -> None:
+        timer = self._timer
+        if timer is not None:
+            if self._timer_us == wake_us:
+                return
+            timer.cancel()
+        self._timer_us = wake_us
+        self._timer = self._loop.call_later(max(0, wake_us - clock_us()) / 1e6, self._wake)
+
+    # -- The journal
+
+    def _write(self, group: Group) -> None:
+        self.counters["groups"] += 1
+        self.counters["records"] += len(group.records)
+        self._writer.submit(group, self._written)
+
+    def _written(self) -> None:
+        if self.halted is not None:
+            return
+        self._gate.written()
+        self._finish()
+
+    def _on_journal_failure(self, error: Exception) -> None:
+        self._halt(Halt("disk", str(error)))
+
+    def _halt(self, halt: Halt) -> None:
+        if self.halted is not None:
+            return
+        self.halted = halt
+        logger.critical("%s halts (%s): %s", self.service, halt.code, halt.text)
+        self._on_halt(halt)
+        self._refuse_all()
+
+    def _refuse_all(self) -> None:
+        """A halted replica answers what still comes in."""
+        assert self.halted is not None
+        waiting = [*self._commands, *self._queries]
+        self._commands, self._queries, self._inbox = [], [], []
+        for waiter, _ in waiting:
+            waiter.deliver(Unavailable(f"{self.service} has halted here: {self.halted.text}"))
+        self._on_turn()
+
+    def status(self) -> dict[str, Any]:
+        """For operators."""
+        status = self.core.status()
+        if self.halted is not None:
+            status["state"] = "halted"
+            status["waiting_for"] = self.halted.text
+        return {**status, "counters": self.counters}

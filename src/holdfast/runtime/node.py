@@ -1,0 +1,300 @@
+"""A node: one process that hosts the replicas of a site's services and shows them to clients.
+
+Run it with `holdfast node NAME --site site.toml`. It listens first and dials then, so that a peer
+never takes a live node for a dead one; it ends at SIGTERM or SIGINT, or when all it hosts has halted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import sys
+import uuid
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from holdfast.catalog import first_records, make_core
+from holdfast.kernel.contracts import Halt
+from holdfast.kernel.errors import ConfigurationError, JournalDamaged, MalformedInput
+from holdfast.kernel.gate import Group
+from holdfast.runtime.driver import Driver
+from holdfast.runtime.journal import Journal
+from holdfast.runtime.links import Address, Links
+from holdfast.server.grammar import Grammar
+from holdfast.server.line_server import Connection, Face, LineServer
+from holdfast.site import Service, Site
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 1024
+SWITCH_INTERVAL_S = 0.0002
+"""How soon the journal's thread gets the interpreter back when a sync is done. The default of 5 ms
+would be added to every commit of a busy node."""
+GC_THRESHOLDS = (100_000, 20, 100)
+
+
+def journal_path(site: Site, node: str, service: str) -> Path:
+    """Where a replica's journal lies."""
+    return site.node_data(node) / f"{service}.journal"
+
+
+def initialise(site: Site, nodes: Iterable[str] = ()) -> list[Path]:
+    """The explicit first start: write the first records of every replica of these nodes (all nodes,
+    if none is named). Raises `ConfigurationError` when one of them has a journal already."""
+    chosen = list(nodes) or list(site.nodes)
+    for node in chosen:
+        if node not in site.nodes:
+            raise ConfigurationError(
+                f"there is no node {node!r}; there are {', '.join(site.nodes)}", file=str(site.file)
+            )
+    replicas = [(node, service) for node in chosen for service in site.services_of(node)]
+    paths = [journal_path(site, node, service.name) for node, service in replicas]
+    for path in paths:
+        if path.exists():
+            raise ConfigurationError(f"{path} exists: this site has been started before; `holdfast reset` empties it")
+    disks = {service.name: {node: uuid.uuid4().hex for node in chosen} for _, service in replicas}
+    for (node, service), path in zip(replicas, paths, strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        journal = Journal.open(path)
+        try:
+            group = Group(1)
+            group.records = first_records(service, node, disks[service.name])
+            if group:
+                journal.write(group)
+        finally:
+            journal.close()
+    return paths
+
+
+class Node:
+    """Everything of one node's process. Use `run_node`."""
+
+    def __init__(self, site: Site, name: str, *, accept_loss: bool = False) -> None:
+        self.site = site
+        self.name = name
+        self.accept_loss = accept_loss
+        self.drivers: dict[str, Driver] = {}
+        self._services = {service.name: service for service in site.services_of(name)}
+        self._ended = asyncio.Event()
+        self._failed = False
+        self._servers: list[asyncio.Server] = []
+        limits = site.limits
+        self.faces: dict[str, Face] = {}
+        try:
+            for service in self._services.values():
+                app = self._open(service)
+                grammar = Grammar(app.commands, app.queries, line_bytes_max=limits.line_bytes_max)
+                self.faces[service.name] = Face(service.name, _Door(self, service.name), grammar, service.identity)
+        except BaseException:
+            self._close_drivers()  # their journals' threads would keep the process
+            raise
+        self.lines = LineServer(
+            self.faces,
+            site.people,
+            self.status_json,
+            lambda transport, first_bytes: self.links.accept(transport, first_bytes),
+            connections_max=limits.connections_max,
+            unread_bytes_max=limits.unread_bytes_max,
+        )
+        neighbours = {node for service in self._services.values() for node in service.nodes}
+        addresses = {node: Address(site.nodes[node].host, site.nodes[node].peer_port) for node in sorted(neighbours)}
+        self.links = Links(name, addresses, site.name, self._on_frame, self._on_event)
+
+    # -- Replicas
+
+    def _open(self, service: Service) -> Any:
+        """Open the journal and make the replica; a damaged journal is set aside for an empty one."""
+        path = journal_path(self.site, self.name, service.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() and len(service.nodes) == 1:
+            why = f"{path} does not exist, and no other node has a copy: `holdfast init` makes a first, empty one"
+            raise ConfigurationError(why, file=str(self.site.file))
+        try:
+            journal = Journal.open(path)
+        except JournalDamaged as error:
+            if len(service.nodes) == 1:
+                raise
+            logger.error("%s: %s", service.name, error)
+            journal = self._set_aside(service, path)
+        replicated = make_core(
+            service,
+            self.name,
+            disk=uuid.uuid4().hex,
+            requests_waiting_max=self.site.limits.requests_waiting_max,
+            accept_loss=self.accept_loss,
+        )
+        self.drivers[service.name] = Driver(
+            service.name,
+            replicated.core,
+            replicated.machine,
+            replicated.messages,
+            journal,
+            service.nodes,
+            lambda node, payload: self.links.send(node, service.name, payload),
+            lambda: self.lines.flush(),
+            lambda halt: self._on_halt(service, halt),
+        )
+        return replicated.machine.app
+
+    def _set_aside(self, service: Service, path: Path) -> Journal:
+        aside = Journal.set_aside(path)
+        logger.error("%s: the damaged journal lies in %s now; starting as an empty server", service.name, aside)
+        return Journal.open(path)
+
+    def _on_halt(self, service: Service, halt: Halt) -> None:
+        """A damaged replica starts again as an empty one; any other halt stays. A node with nothing
+        left to serve ends, so that its peers need not wait for the timeout."""
+        if halt.code == "damaged" and len(service.nodes) > 1:
+            asyncio.get_running_loop().call_soon(self._start_empty, service)
+        elif all(driver.halted is not None for driver in self.drivers.values()):
+            self._failed = True
+            self._ended.set()
+
+    def _start_empty(self, service: Service) -> None:
+        self.drivers[service.name].close()
+        self._set_aside(service, journal_path(self.site, self.name, service.name)).close()
+        self._open(service)
+        driver = self.drivers[service.name]
+        driver.start()
+        for node in service.nodes:
+            if node != self.name and self.links.connected(node):
+                self.links.drop(node, f"{service.name} has started again as an empty server")
+
+    # -- Links
+
+    def _on_frame(self, node: str, service: str, payload: bytes) -> None:
+        driver = self.drivers.get(service)
+        if driver is None:
+            raise MalformedInput(
+                f"node {node} speaks to a service {service!r} that is not here; compare the site files"
+            )
+        driver.on_frame(node, payload)
+
+    def _on_event(self, node: str, event: Any) -> None:
+        for driver in self.drivers.values():
+            driver.on_event(node, event)
+
+    # -- Faces
+
+    def status(self) -> dict[str, Any]:
+        """The state of every replica here; JSON-able."""
+        services = [
+            {"service": name, "app": self._services[name].app, **driver.status()}
+            for name, driver in self.drivers.items()
+        ]
+        return {"site": self.site.name, "node": self.name, "services": services}
+
+    def status_json(self) -> bytes:
+        """The same as one line."""
+        return msgspec.json.encode(self.status())
+
+    def _ports(self) -> dict[int, str | None]:
+        """Every line port with the service that it speaks to."""
+        node = self.site.nodes[self.name]
+        ports: dict[int, str | None] = {node.peer_port: None}
+        if node.line_port is not None:
+            ports[node.line_port] = None
+        for name, service in self._services.items():
+            port = service.ports[self.name]
+            if port is not None:
+                ports[port] = name
+        return ports
+
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        host = self.site.nodes[self.name].host
+        for port, service in self._ports().items():
+            face = None if service is None else self.faces[service]
+            try:
+                server = await loop.create_server(partial(Connection, self.lines, face), host, port, backlog=BACKLOG)
+            except OSError as error:
+                why = f"node {self.name} cannot listen on {host} port {port}: {error.strerror or error}"
+                raise ConfigurationError(why, file=str(self.site.file)) from error
+            self._servers.append(server)
+
+    async def run(self) -> int:
+        """Serve until told to stop. Returns the exit status."""
+        loop = asyncio.get_running_loop()
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signal_number, self._ended.set)
+        http = None
+        try:
+            http = await self._start_http()  # first: what it imports takes a while, and later that would be a pause
+            await self._listen()
+            for driver in list(self.drivers.values()):
+                driver.start()
+            gc.collect()
+            gc.freeze()
+            self.links.start()
+            logger.info("node %s of site %s serves", self.name, self.site.name)
+            await self._ended.wait()
+        finally:
+            await self._stop(http)
+        return 1 if self._failed else 0
+
+    async def _start_http(self) -> Any:
+        node = self.site.nodes[self.name]
+        if node.http_port is None:
+            return None
+        from holdfast.server.http import HttpFace
+
+        http = HttpFace(self, node.host, node.http_port)
+        await http.start()
+        return http
+
+    async def _stop(self, http: Any) -> None:
+        for server in self._servers:
+            server.close()
+        if http is not None:
+            await http.stop()
+        self.lines.close()
+        self._close_drivers()
+        await self.links.close()
+        self.site.people.close()
+
+    def _close_drivers(self) -> None:
+        for driver in self.drivers.values():
+            driver.close()
+
+
+class _Door:
+    """The way to a service's replica, which may be replaced by an empty one while clients stay."""
+
+    def __init__(self, node: Node, service: str) -> None:
+        self._drivers = node.drivers
+        self._service = service
+
+    def submit(self, waiter: Any, request: Any) -> None:
+        """See `Driver.submit`."""
+        self._drivers[self._service].submit(waiter, request)
+
+    def ask(self, waiter: Any, request: Any) -> None:
+        """See `Driver.ask`."""
+        self._drivers[self._service].ask(waiter, request)
+
+
+async def _run(site: Site, name: str, accept_loss: bool) -> int:
+    return await Node(site, name, accept_loss=accept_loss).run()
+
+
+def run_node(site: Site, name: str, *, accept_loss: bool = False) -> int:
+    """The whole life of a node's process; returns its exit status. Raises `ConfigurationError`."""
+    import uvloop
+
+    if name not in site.nodes:
+        raise ConfigurationError(f"there is no node {name!r}; there are {', '.join(site.nodes)}", file=str(site.file))
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", force=True
+    )
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.set_threshold(*GC_THRESHOLDS)
+    with contextlib.suppress(KeyboardInterrupt):
+        return uvloop.run(_run(site, name, accept_loss))
+    return 0

@@ -1,0 +1,108 @@
+"""The HTTP face of a node: metrics for Prometheus and the status for programs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from litestar import Litestar, MediaType, Response, get
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from holdfast.kernel.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from holdfast.runtime.node import Node
+
+GAUGES = ("position", "epoch", "lag", "queue", "waiting")
+
+
+class NodeCollector(Collector):
+    """Reads a node's plain counters when somebody asks; the hot path knows nothing of Prometheus."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def collect(self) -> Iterable[Metric]:
+        """Every metric of the node."""
+        yield from self._services()
+        yield from self._totals("lines", "line protocol", self._node.lines.counters)
+        yield from self._totals("links", "peer links", self._node.links.counters)
+        yield GaugeMetricFamily(
+            "holdfast_connections_open", "line connections open now", value=len(self._node.lines.connections)
+        )
+
+    def _services(self) -> Iterator[Metric]:
+        services = self._node.status()["services"]
+        active = GaugeMetricFamily("holdfast_active", "1 where the replica serves", labels=["service"])
+        gauges = {
+            name: GaugeMetricFamily(f"holdfast_{name}", f"replica's {name}", labels=["service"]) for name in GAUGES
+        }
+        totals: dict[str, CounterMetricFamily] = {}
+        for status in services:
+            labels = [status["service"]]
+            active.add_metric(labels, float(status["state"] == "active"))
+            for name, gauge in gauges.items():
+                if name in status:
+                    gauge.add_metric(labels, status[name])
+            for name, value in status["counters"].items():
+                if name not in totals:
+                    about = f"replica's {name} since its start"
+                    totals[name] = CounterMetricFamily(f"holdfast_{name}", about, labels=["service"])
+                totals[name].add_metric(labels, value)
+        yield active
+        yield from gauges.values()
+        yield from totals.values()
+
+    def _totals(self, prefix: str, what: str, counters: dict[str, int]) -> Iterator[Metric]:
+        for name, value in counters.items():
+            yield CounterMetricFamily(f"holdfast_{prefix}_{name}", f"{what}: {name} since the start", value=value)
+
+
+def make_application(node: Node) -> Litestar:
+    """The routes."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(NodeCollector(node))
+
+    @get("/metrics", sync_to_thread=False)
+    def metrics() -> Response[bytes]:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    @get("/status", sync_to_thread=False, media_type=MediaType.JSON)
+    def status() -> dict[str, Any]:
+        return node.status()
+
+    return Litestar([metrics, status], openapi_config=None, logging_config=None)
+
+
+class HttpFace:
+    """An HTTP server inside the node's loop."""
+
+    def __init__(self, node: Node, host: str, port: int) -> None:
+        configuration = uvicorn.Config(
+            make_application(node), host=host, port=port, log_level="warning", lifespan="off", access_log=False
+        )
+        self._where = f"{host} port {port}"
+        configuration.load()
+        self._server = uvicorn.Server(configuration)
+        self._server.lifespan = configuration.lifespan_class(configuration)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen; raises `ConfigurationError` when the port is taken. Not `uvicorn.Server.serve`,
+        which would take over the node's signals."""
+        try:
+            await self._server.startup()
+        except SystemExit as error:  # uvicorn's way to say that the port is taken
+            raise ConfigurationError(f"the HTTP server cannot listen on {self._where}; is the port taken?") from error
+        self._task = asyncio.get_running_loop().create_task(self._server.main_loop())
+
+    async def stop(self) -> None:
+        """Finish what is being answered, and end."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+            await self._server.shutdown()
