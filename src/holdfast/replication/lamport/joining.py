@@ -71,8 +71,7 @@ class Joining:
         peer.refused = False
         if self._is_damaged(server, message) or self._differs(server, message):
             return
-        view = replica.view
-        if message.state != ACTIVE or view is None:
+        if message.state != ACTIVE:
             return
         if message.epoch == replica.epoch and replica.state == SEALED and replica.promised == replica.epoch:
             self._views.activate()  # the sender knows that every member has synced it
@@ -195,10 +194,13 @@ class Joining:
             self._halt_lost(gone)
         elif missing:
             self.waiting_for = f"{replica.names(missing)}, which view {view.epoch} needs"
-        elif all(replica.me < server for server in needed):
-            self._views.propose()
         else:
-            self.waiting_for = f"{replica.name(min(needed))} to propose a view"
+            # Who has an older view cannot propose: the newest one may never have reached it.
+            equal = [server for server in needed if here[server].epoch == view.epoch]
+            if all(replica.me < server for server in equal):
+                self._views.propose()
+            else:
+                self.waiting_for = f"{replica.name(min(equal))} to propose a view"
 
     def _is_whole(self, server: int, presence: Presence) -> bool:
         view = self._replica.view

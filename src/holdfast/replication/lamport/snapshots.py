@@ -18,7 +18,7 @@ from holdfast.replication.lamport.replica import ACTIVE, Replica
 
 SLICE_PAUSE_US = 4000
 """Between two slices: service first."""
-ABANDONED_US = 10_000_000
+ABANDONED_US = 2_000_000
 """A transfer that nobody continues for this long is dropped."""
 LENGTH_BYTES = 4
 
@@ -54,6 +54,12 @@ class Transfer:
         self.released = replica.released
         self.part: StatePart | None = None
         self.used_us = replica.now_us
+
+
+    @property
+    def handed_over(self) -> bool:
+        """Its last slice has been given out, so others may have their turn."""
+        return self.part is not None and self.part.last
 
 
 class Snapshots:
@@ -148,7 +154,7 @@ class Snapshots:
         replica = self._replica
         transfer = self._transfer
         if transfer is None or transfer.server != server or transfer.id != message.snapshot:
-            busy = transfer is not None and transfer.server != server
+            busy = transfer is not None and transfer.server != server and not transfer.handed_over
             if busy or self._reader is not None:
                 return None
             self._drop_transfer()
