@@ -420,3 +420,16 @@ def test_a_session_tells_where_it_moves() -> None:
         f"{second}: it closed the connection. Trying another server.",
         f"{first} answers now.",
     ]
+
+
+def test_the_same_trouble_is_told_once_however_often_it_comes_around() -> None:
+    shell = Shell(servers=SERVERS[:2])
+    shell.submit()
+    for _ in range(10):
+        shell.reach()
+        shell.session.lost(shell.now_us, "connection refused")
+    assert sorted(shell.session.notes) == [
+        "No server takes it now. Trying on until the deadline.",
+        "a:1: connection refused. Trying another server.",
+        "b:2: connection refused. Trying another server.",
+    ]

@@ -8,7 +8,6 @@ with Site("site.toml") as site:
 
 from holdfast.client.errors import (
     DeadlineExceeded,
-    HoldfastError,
     LoginRefused,
     Misuse,
     NotExecuted,
@@ -17,11 +16,13 @@ from holdfast.client.errors import (
 from holdfast.client.outcomes import Answer, Server
 from holdfast.client.service import AsyncService, Service
 from holdfast.client.site import AsyncSite, Site
+from holdfast.kernel.errors import ConfigurationError, HoldfastError
 
 __all__ = [
     "Answer",
     "AsyncService",
     "AsyncSite",
+    "ConfigurationError",
     "DeadlineExceeded",
     "HoldfastError",
     "LoginRefused",

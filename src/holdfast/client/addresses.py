@@ -1,12 +1,42 @@
-"""Where the replicas of each service take lines: from a site file, or from a plain list of servers."""
+"""Where the replicas of each service take lines: from a site file, or from a plain list of servers.
+
+A client needs only the addresses, at once: it reads them without loading what a node needs. What it
+cannot read that way goes to the loaders of `holdfast.site`, which know what to say about mistakes.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import tomllib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import msgspec
+
+import holdfast
 from holdfast.client.errors import Misuse
 from holdfast.client.outcomes import Server
+
+SITE_FILE = "site.toml"
+DEMO_DATA = Path("data", "demo")
+"""Where the demo site keeps its data, below the directory it is started in."""
+
+_SERVER_LINE = re.compile(r"\s*([A-Za-z0-9.:-]+)\s+([0-9]{1,5})\s*")
+
+
+class _Node(msgspec.Struct):
+    host: str
+    line_port: int | None = None
+
+
+class _Service(msgspec.Struct):
+    nodes: dict[str, int] | list[str]
+
+
+class _Site(msgspec.Struct):
+    nodes: dict[str, _Node]
+    services: dict[str, _Service] = {}
 
 
 class Addresses:
@@ -17,28 +47,34 @@ class Addresses:
         services: Mapping[str, tuple[Server, ...]],
         *,
         everywhere: tuple[Server, ...] = (),
-        behind_common_port: frozenset[str] = frozenset(),
+        common: frozenset[str] = frozenset(),
         source: str = "",
     ) -> None:
         self._services = dict(services)
         self._everywhere = everywhere
-        self._behind_common_port = behind_common_port
+        self._common = common
         self._source = source
 
     @classmethod
     def of_site(cls, path: str | os.PathLike[str] | None = None) -> Addresses:
-        """Those of a site file; None finds it as the command line does."""
-        raise NotImplementedError
+        """Those of a site file; see `site_file` for which one without a path."""
+        file = site_file(path)
+        source = f"the site {file}" if file else "the demo site"
+        try:
+            site = msgspec.convert(tomllib.loads((file or demo_file()).read_text(encoding="utf-8-sig")), _Site)
+        except (OSError, ValueError):  # msgspec's and TOML's errors among them
+            from holdfast.site import load_site
+
+            load_site(file or demo_file())
+            raise
+        services = {name: _servers(site, service) for name, service in site.services.items()}
+        common = frozenset(name for name, service in site.services.items() if isinstance(service.nodes, list))
+        return cls(services, common=common, source=source)
 
     @classmethod
     def of_servers(cls, servers: str | os.PathLike[str] | Sequence[tuple[str, int]]) -> Addresses:
         """Those of a file of `address port` lines, or of (address, port) pairs."""
-        if isinstance(servers, str | os.PathLike):
-            from holdfast.site import load_servers_file
-
-            pairs: Sequence[tuple[str, int]] = load_servers_file(servers)
-        else:
-            pairs = servers
+        pairs = servers if isinstance(servers, Sequence) and not isinstance(servers, str) else _listed(Path(servers))
         if not pairs:
             raise Misuse("the list of servers is empty; give at least one address and port")
         return cls({}, everywhere=tuple(Server(host, port) for host, port in pairs), source="the list of servers")
@@ -48,13 +84,60 @@ class Addresses:
         return tuple(self._services)
 
     def servers(self, service: str) -> tuple[Server, ...]:
-        """The servers of a service. Raises `Misuse` when there is no such service."""
-        servers = self._services.get(service) or self._everywhere
+        """The servers of a service. Raises `Misuse` when there is no such service, or nowhere to ask it."""
+        servers = self._services.get(service, self._everywhere)
+        if not servers and service in self._services:
+            raise Misuse(f"service {service!r} in {self._source} has no line port, nor have its nodes; give one a port")
         if not servers:
             known = ", ".join(self._services) or "none"
-            raise Misuse(f"no service {service!r} in {self._source}; known: {known}")
+            raise Misuse(f"no command and no service {service!r} in {self._source}; its services: {known}")
         return servers
 
     def common(self, service: str) -> bool:
-        """Whether the service is reached through a port that first wants to hear `use SERVICE`."""
-        return service in self._behind_common_port
+        """Whether the service is reached through its nodes' common ports, which first hear `use SERVICE`."""
+        return service in self._common
+
+
+def site_file(path: str | os.PathLike[str] | None = None) -> Path | None:
+    """The site's file: the given one (or the one in the given directory), HOLDFAST_SITE, `./site.toml`,
+    or None for the demo site."""
+    given = path or os.environ.get("HOLDFAST_SITE")
+    if given:
+        return Path(given, SITE_FILE) if Path(given).is_dir() else Path(given)
+    return Path(SITE_FILE) if Path(SITE_FILE).exists() else None
+
+
+def demo_file() -> Path:
+    """The demo site's file, as it is installed."""
+    return Path(str(holdfast.__file__)).with_name("demo.toml")
+
+
+def _servers(site: _Site, service: _Service) -> tuple[Server, ...]:
+    """Where its nodes take lines for it: at its own ports, or else at the nodes' common ones."""
+    ports: dict[str, int | None]
+    if isinstance(service.nodes, dict):
+        ports = dict(service.nodes)
+    else:
+        ports = {name: site.nodes[name].line_port for name in service.nodes if name in site.nodes}
+    return tuple(
+        Server(site.nodes[name].host, port, name)
+        for name, port in ports.items()
+        if port is not None and name in site.nodes
+    )
+
+
+def _listed(file: Path) -> list[tuple[str, int]]:
+    """The (address, port) pairs of a servers file."""
+    try:
+        lines = [line.partition("#")[0] for line in file.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError):
+        lines = ["cannot be read"]
+    found = [_SERVER_LINE.fullmatch(line) for line in lines if line.strip()]
+    if found and all(found):
+        return [(match[1], int(match[2])) for match in found if match]
+    from holdfast.site import load_servers_file
+
+    site = load_servers_file(
+        file, failure_model="perfect"
+    )  # which model the servers have is none of a client's business
+    return [(node.host, node.peer_port) for node in site.nodes.values()]

@@ -1,4 +1,4 @@
-"""The command line, `holdfast`. Every command imports what it needs when it runs, so that each starts at once.
+"""The command line, `holdfast`: what every command has in common.
 
 A word that is no command of its own is a service of the site: `holdfast tickets reserve bob 2`.
 Exit status: 0 done, 1 refused or failed, 2 unknown or not taken by any server, 64 wrong use.
@@ -6,204 +6,65 @@ Exit status: 0 done, 1 refused or failed, 2 unknown or not taken by any server, 
 
 from __future__ import annotations
 
-import copy
-import importlib
-import importlib.util
 import sys
-from typing import Annotated, Any
+from collections.abc import Sequence
 
-import typer
-from typer.core import TyperGroup
-from typer.exceptions import TyperException
-from typer.main import get_group
+from holdfast.client.errors import Misuse
+from holdfast.kernel.errors import ConfigurationError, HoldfastError
 
-from holdfast.client.errors import HoldfastError, Misuse
-
+COMMANDS = ("up", "node", "init", "status", "reset", "tickets-server", "simulate", "bench")
 WRONG_USE = 64
-MOUNTED = {"simulate": "holdfast.sim.command", "bench": "holdfast.bench.command"}
-"""Commands that live elsewhere: each module has `register(app)`, which adds the command to a Typer app."""
-SERVICE = "SERVICE"
-WORDS = {"allow_extra_args": True, "ignore_unknown_options": True}
-"""A negative count or a name with a dash is an argument for the service to judge, not an option."""
-
-
-class Commands(TyperGroup):
-    """The commands of `holdfast`, the mounted ones among them; any other word names a service."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        mounted = [name for name, module in MOUNTED.items() if _exists(module)]
-        return [name for name in super().list_commands(ctx) if name != SERVICE] + mounted + [SERVICE]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name in MOUNTED and _exists(MOUNTED[cmd_name]):
-            mounted = typer.Typer(add_completion=False, rich_markup_mode=None)
-            mounted.callback()(lambda: None)
-            importlib.import_module(MOUNTED[cmd_name]).register(mounted)
-            return get_group(mounted).get_command(ctx, cmd_name)
-        command = super().get_command(ctx, cmd_name)
-        if command is None and not cmd_name.startswith("-"):
-            command = copy.copy(super().get_command(ctx, SERVICE))
-            assert command is not None
-            command.name = cmd_name
-        return command
-
-
-def _exists(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
-
-
-app = typer.Typer(
-    cls=Commands,
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    help="Holdfast takes reservations that hold while servers crash and networks split.",
-    epilog="Without --site, the site is HOLDFAST_SITE, ./site.toml, or else the demo site.",
-)
-
-SiteOption = Annotated[str, typer.Option("--site", metavar="FILE", envvar="HOLDFAST_SITE", help="The site file.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
-DataOption = Annotated[str, typer.Option("--data", metavar="DIR", help="Where the data lies.")]
-AcceptLossOption = Annotated[
-    bool,
-    typer.Option("--accept-loss", help="Go on although a needed disk is gone; what only it held is lost."),
-]
-
-
-@app.command()
-def up(site: Annotated[str, typer.Argument(metavar="SITE.TOML", help="The site file.")] = "") -> None:
-    """Start a site and show its nodes live.
-
-    Each node is a process of its own. Ctrl-C ends them all.
-    """
-    from holdfast.client.up import run_up
-
-    raise typer.Exit(run_up(site))
-
-
-@app.command()
-def node(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The node, as the site file names it.")],
-    site: SiteOption = "",
-    accept_loss: AcceptLossOption = False,
-) -> None:
-    """Run one node of a site, until Ctrl-C."""
-    from holdfast.client.processes import run_one_node
-
-    raise typer.Exit(run_one_node(site, name, accept_loss=accept_loss))
-
-
-@app.command()
-def init(
-    place: Annotated[str, typer.Argument(metavar="PLACE", help="The site file, or a directory for one.")] = "",
-    node: Annotated[list[str] | None, typer.Option("--node", metavar="NAME", help="Only this node's disk.")] = None,
-) -> None:
-    """Make a new site and its first disks.
-
-    Once, before the first start: an empty disk never counts as a member by itself. Writes the site
-    file too where there is none.
-    """
-    from holdfast.client.processes import initialise_site
-
-    initialise_site(place, node or [])
-
-
-@app.command()
-def status(site: SiteOption = "", json: JsonOption = False) -> None:
-    """Ask every node for its replicas' state.
-
-    Tells each one's protocol, view, epoch, position, digest and lag. Exit status 1 when a node is down.
-    """
-    from holdfast.client.status import show_status
-
-    raise typer.Exit(show_status(site, as_json=json))
-
-
-@app.command()
-def reset(
-    site: SiteOption = "", yes: Annotated[bool, typer.Option("--yes", help="Do not ask before deleting.")] = False
-) -> None:
-    """Delete all data of a stopped site.
-
-    It begins anew with the next `up` or `init`.
-    """
-    from holdfast.client.processes import reset_site
-
-    reset_site(site, sure=yes)
-
-
-@app.command("tickets-server")
-def tickets_server(
-    servers: Annotated[str, typer.Option("--servers", metavar="FILE", help="Lines of `address port`, one a server.")],
-    me: Annotated[int, typer.Option("--me", metavar="N", help="Which line is this server, from 1.")],
-    seats: Annotated[int, typer.Option("--seats", metavar="C", help="How many seats the theatre has.")],
-    timeout: Annotated[float, typer.Option("--timeout", metavar="S", help="Silent so long means crashed.")] = 5.0,
-    data: DataOption = "",
-    accept_loss: AcceptLossOption = False,
-) -> None:
-    """Run one server of a plain list, until Ctrl-C."""
-    from holdfast.client.processes import run_tickets_server
-
-    raise typer.Exit(run_tickets_server(servers, me, seats, timeout_s=timeout, data=data, accept_loss=accept_loss))
-
-
-@app.command(SERVICE, context_settings=WORDS)
-def service(
-    context: typer.Context,
-    words: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="Without one: a prompt.")] = None,
-    site: SiteOption = "",
-    servers: Annotated[
-        str, typer.Option("--servers", metavar="FILE", help="Instead of a site: lines of `address port`.")
-    ] = "",
-    as_: Annotated[str, typer.Option("--as", metavar="ID", envvar="HOLDFAST_AS", help="Who asks.")] = "",
-    token: Annotated[str, typer.Option("--token", envvar="HOLDFAST_TOKEN", help="Proof of who asks.")] = "",
-    json: JsonOption = False,
-    timeout: Annotated[float, typer.Option("--timeout", metavar="S", help="Another server after so long.")] = 5.0,
-    deadline: Annotated[float, typer.Option("--deadline", metavar="S", help="Unknown after so long.")] = 30.0,
-    retry: Annotated[
-        str, typer.Option("--retry", metavar="CLIENT:NUMBER", help="Learn the outcome of this request.")
-    ] = "",
-) -> None:
-    """Speak to a service, as in: tickets reserve bob 2
-
-    Without a command it reads lines: from a person at a prompt, or from a pipe. Everything after `--`
-    is the command's, whatever it looks like.
-    """
-    from holdfast.client.addresses import Addresses
-    from holdfast.client.site import Site
-    from holdfast.client.speak import Speaker, say
-
-    addresses = Addresses.of_servers(servers) if servers else Addresses.of_site(site or None)
-    assert context.info_name
-    with Site.at(addresses, on_note=say, as_=as_, token=token, timeout_s=timeout, deadline_s=deadline) as place:
-        speaker = Speaker(place, context.info_name, as_json=json)
-        if words:
-            raise typer.Exit(speaker.once(words, retry))
-        if sys.stdin.isatty():
-            raise typer.Exit(speaker.prompt())
-        raise typer.Exit(speaker.script(sys.stdin))
+INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command line. A user's mistake is told in one line, never as a traceback."""
     try:
-        status = app(prog_name="holdfast", standalone_mode=False)
+        sys.exit(run(sys.argv[1:]))
+    except (Misuse, ConfigurationError) as error:
+        sys.exit(told(str(error), WRONG_USE))
     except HoldfastError as error:
-        sys.exit(_told(str(error), WRONG_USE if isinstance(error, Misuse) else 1))
-    except TyperException as error:
-        sys.exit(_told(f"{error.format_message()} See `holdfast --help`.", WRONG_USE))
-    except typer.Abort:
-        sys.exit(130)
+        sys.exit(told(str(error), 1))
     except KeyboardInterrupt:
-        sys.exit(_told("stopped; what was asked and not answered may or may not be done", 130))
+        sys.exit(told("stopped; what was asked and not answered may or may not be done", INTERRUPTED))
     except BrokenPipeError:
-        sys.stderr.close()
+        sys.stderr.close()  # whoever read the answers is gone, and Python would complain of it at its end
         sys.exit(1)
-    sys.exit(status if isinstance(status, int) else 0)
 
 
-def _told(text: str, status: int) -> int:
+def run(words: Sequence[str]) -> int:
+    """Run one command line; its exit status."""
+    if is_plain(words):
+        from holdfast.client.speak import speak
+
+        return speak(words[0], list(words[1:]))
+    return run_with_options(list(words))
+
+
+def is_plain(words: Sequence[str]) -> bool:
+    """Whether this speaks to a service without any option. That is what people wait for most often, so
+    it does without the machinery for options, which takes longer to load than the booking takes."""
+    return bool(words) and words[0] not in COMMANDS and not any(word.startswith("-") for word in words)
+
+
+def run_with_options(words: list[str]) -> int:
+    """Anything else."""
+    import typer
+    from typer.exceptions import TyperException
+
+    from holdfast.client.commands import app
+
+    try:
+        status = app(words, prog_name="holdfast", standalone_mode=False)
+    except TyperException as error:
+        return told(f"{error.format_message()} See `holdfast --help`.", WRONG_USE)
+    except typer.Abort:
+        return told("stopped", INTERRUPTED)
+    return status if isinstance(status, int) else 0
+
+
+def told(text: str, status: int) -> int:
+    """Tell the user in one line; the exit status."""
     print(f"holdfast: {text}", file=sys.stderr)
     return status
 

@@ -2,8 +2,9 @@
 
 A refusal (no seats left, seat taken) is an `Answer` with `ok=False`, never an exception. Raised are only:
 
-HoldfastError
-  x Misuse             wrong use: a bad argument, an unknown service, a site file that cannot be read
+holdfast.kernel.errors.HoldfastError
+  x ConfigurationError a mistake in the site file or the file of servers
+  x Misuse             wrong use: a bad argument, an unknown service
   x LoginRefused       the servers do not believe who asks
   + DeadlineExceeded   no final answer before the deadline
     x NotExecuted      certain: nothing was done
@@ -15,12 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from holdfast.kernel.errors import HoldfastError
+
 if TYPE_CHECKING:
     from holdfast.client.outcomes import Answer
-
-
-class HoldfastError(Exception):
-    """Base of everything the client raises."""
 
 
 class Misuse(HoldfastError, ValueError):

@@ -33,7 +33,7 @@ def request_line(words: Sequence[Word]) -> str:
 
 def checked_line(text: str) -> str:
     """A line that a person typed, quoted by its writer; `Misuse` if it cannot be sent as it is."""
-    line = plain_text(text).strip()
+    line = plain_text(text.strip())
     if not line or line[0] == "@":
         raise Misuse("a line begins with its command; the request's number is the client's own to give")
     return request_line([line.split()[0]]) and line

@@ -173,6 +173,7 @@ class Session:
         self._answered_by: Server | None = None
         self._deadline_us = NEVER_US
         self._why = "no server was asked yet"
+        self._told: dict[Server | None, str] = {}
 
     # what the caller wants
 
@@ -343,6 +344,7 @@ class Session:
 
     def _served(self, link: Link) -> None:
         self._tried.clear()
+        self._told.clear()
         self._pause_us = self._pause_us_min
         self._failed_us.pop(link.server, None)
         if self._answered_by not in (None, link.server):
@@ -367,12 +369,20 @@ class Session:
         if link.server not in self._tried:
             self._tried.append(link.server)
         if self._waiting:
-            self.notes.append(f"{self._why}. Trying another server.")
+            self._tell(link.server, f"{self._why}. Trying another server.")
         if len(self._tried) >= len(self.servers):
             self._tried.clear()
+            if self._waiting:
+                self._tell(None, "No server takes it now. Trying on until the deadline.")
             self._pause_until_us = now_us + self._chooser.randint(self._pause_us // 2, self._pause_us)
             self._pause_us = min(2 * self._pause_us, self._pause_us_max)
         return Close()
+
+    def _tell(self, server: Server | None, text: str) -> None:
+        """A note, once, until some server answers: the same trouble comes around with every round."""
+        if self._told.get(server) != text:
+            self._told[server] = text
+            self.notes.append(text)
 
     def _enqueue(self, call: Call) -> Call:
         self._open[call] = None

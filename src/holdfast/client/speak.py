@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from holdfast.client.errors import DeadlineExceeded, HoldfastError, Misuse, OutcomeUnknown
+from holdfast.client.addresses import Addresses
+from holdfast.client.errors import DeadlineExceeded, Misuse, OutcomeUnknown
 from holdfast.client.outcomes import Answer
+from holdfast.client.site import Options, Site
+from holdfast.kernel.errors import HoldfastError
 
 if TYPE_CHECKING:
     from holdfast.client.service import Service
-    from holdfast.client.site import Site
 
 DONE, REFUSED, UNKNOWN = 0, 1, 2
 HELP_DEADLINE_S = 1.0
@@ -165,6 +167,32 @@ class Speaker:
         request = {"client": error.client, "number": error.number} if isinstance(error, OutcomeUnknown) else {}
         fields = {"ok": False, "text": text, "type": type, "reply": request, "firm": "unknown"}
         print(msgspec.json.encode(fields).decode(), flush=True)
+
+
+def speak(
+    name: str,
+    words: list[str],
+    *,
+    site: str = "",
+    servers: str = "",
+    as_json: bool = False,
+    retry: str = "",
+    options: Options | None = None,
+) -> int:
+    """The command `holdfast SERVICE`; its exit status."""
+    addresses = Addresses.of_servers(servers) if servers else Addresses.of_site(site)
+    addresses.servers(name)  # a mistyped name is told before anything is asked
+    given: Options = {"on_note": say}
+    given.update(options or {})
+    speaker = Speaker(Site.at(addresses, **given), name, as_json=as_json)
+    try:
+        if words:
+            return speaker.once(words, retry)
+        if retry:
+            raise Misuse(f"--retry {retry}: give the command too, exactly as it was sent")
+        return speaker.prompt() if sys.stdin.isatty() else speaker.script(sys.stdin)
+    finally:
+        speaker.site.close()
 
 
 def usages(help_text: str) -> list[str]:

@@ -64,9 +64,9 @@ async def ask_nodes(servers: Sequence[Server]) -> list[NodeStatus]:
 
 def show_status(site: str, *, as_json: bool) -> int:
     """The command `holdfast status`; its exit status."""
-    from holdfast.client.addresses import find_site, node_addresses
+    from holdfast.client.processes import find_site, node_servers
 
-    nodes = asyncio.run(ask_nodes(node_addresses(find_site(site))))
+    nodes = asyncio.run(ask_nodes(node_servers(find_site(site))))
     if as_json:
         print(msgspec.json.encode(nodes).decode())
     else:

@@ -197,15 +197,14 @@ class PlainLines:
 
 def run_up(path: str) -> int:
     """The command `holdfast up`; its exit status."""
-    from holdfast.client.addresses import find_site, node_addresses
-    from holdfast.client.processes import first_start, node_command, node_command_shown
+    from holdfast.client.processes import find_site, first_start, node_command, node_command_shown, node_servers
 
-    site = find_site(path, make_demo=True)
+    site = find_site(path)
     first_start(site)
     nodes = [
-        NodeProcess(server, node_command(site, server.name), site.data / server.name / "log.txt")
-        for server in node_addresses(site)
+        NodeProcess(server, node_command(site, server.name), site.node_data(server.name) / "log.txt")
+        for server in node_servers(site)
     ]
-    heading = f"Site {site.name}: data and logs in {site.data}/<node>/. Ctrl-C ends all."
+    heading = f"Site {site.name}: data in {site.data}, each node's log in <node>/log.txt there. Ctrl-C ends all."
     asyncio.run(Supervisor(nodes, heading, lambda name: node_command_shown(site, name)).run())
     return 0

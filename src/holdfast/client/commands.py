@@ -1,0 +1,191 @@
+"""The commands of `holdfast` and their options. Each imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import importlib.util
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_group
+
+MOUNTED = {"simulate": "holdfast.sim.command", "bench": "holdfast.bench.command"}
+"""Commands that live elsewhere: each module has `register(app)`, which adds the command to a Typer app."""
+SERVICE = "SERVICE"
+WORDS = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""A negative count or a name with a dash is an argument for the service to judge, not an option."""
+
+
+class Commands(TyperGroup):
+    """The commands of `holdfast`, the mounted ones among them; any other word names a service."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        mounted = [name for name, module in MOUNTED.items() if _exists(module)]
+        return [name for name in super().list_commands(ctx) if name != SERVICE] + mounted + [SERVICE]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in MOUNTED and _exists(MOUNTED[cmd_name]):
+            mounted = typer.Typer(add_completion=False, rich_markup_mode=None)
+            mounted.callback()(lambda: None)
+            importlib.import_module(MOUNTED[cmd_name]).register(mounted)
+            return get_group(mounted).get_command(ctx, cmd_name)
+        command = super().get_command(ctx, cmd_name)
+        if command is None and not cmd_name.startswith("-"):
+            command = copy.copy(super().get_command(ctx, SERVICE))
+            assert command is not None
+            command.name = cmd_name
+        return command
+
+
+def _exists(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Holdfast takes reservations that hold while servers crash and networks split.",
+    epilog="Without --site, the site is HOLDFAST_SITE, ./site.toml, or else the demo site.",
+)
+
+FailureModel = Literal["perfect", "majority"]
+SiteOption = Annotated[str, typer.Option("--site", metavar="FILE", envvar="HOLDFAST_SITE", help="The site file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+DataOption = Annotated[str, typer.Option("--data", metavar="DIR", help="Where the data lies.")]
+AcceptLossOption = Annotated[
+    bool,
+    typer.Option("--accept-loss", help="Go on although a needed disk is gone; what only it held is lost."),
+]
+
+
+@app.command()
+def up(site: Annotated[str, typer.Argument(metavar="SITE.TOML", help="The site file.")] = "") -> None:
+    """Start a site and show its nodes live.
+
+    Each node is a process of its own. Ctrl-C ends them all.
+    """
+    from holdfast.client.up import run_up
+
+    raise typer.Exit(run_up(site))
+
+
+@app.command()
+def node(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The node, as the site file names it.")],
+    site: SiteOption = "",
+    accept_loss: AcceptLossOption = False,
+) -> None:
+    """Run one node of a site, until Ctrl-C."""
+    from holdfast.client.processes import run_one_node
+
+    raise typer.Exit(run_one_node(site, name, accept_loss=accept_loss))
+
+
+@app.command()
+def init(
+    place: Annotated[str, typer.Argument(metavar="PLACE", help="The site file, or a directory for one.")] = "",
+    node: Annotated[list[str] | None, typer.Option("--node", metavar="NAME", help="Only this node's disk.")] = None,
+) -> None:
+    """Make a new site and its first disks.
+
+    Once, before the first start: an empty disk never counts as a member by itself. Writes the site
+    file too where there is none.
+    """
+    from holdfast.client.processes import initialise_site
+
+    initialise_site(place, node or [])
+
+
+@app.command()
+def status(site: SiteOption = "", json: JsonOption = False) -> None:
+    """Ask every node for its replicas' state.
+
+    Tells each one's protocol, view, epoch, position, digest and lag. Exit status 1 when a node is down.
+    """
+    from holdfast.client.status import show_status
+
+    raise typer.Exit(show_status(site, as_json=json))
+
+
+@app.command()
+def reset(
+    site: SiteOption = "", yes: Annotated[bool, typer.Option("--yes", help="Do not ask before deleting.")] = False
+) -> None:
+    """Delete all data of a stopped site.
+
+    It begins anew with the next `up` or `init`.
+    """
+    from holdfast.client.processes import reset_site
+
+    reset_site(site, sure=yes)
+
+
+@app.command("tickets-server")
+def tickets_server(
+    servers: Annotated[str, typer.Option("--servers", metavar="FILE", help="Lines of `address port`, one a server.")],
+    me: Annotated[int, typer.Option("--me", metavar="N", help="Which line is this server, from 1.")],
+    seats: Annotated[int, typer.Option("--seats", metavar="C", help="How many seats the theatre has.")],
+    timeout: Annotated[float, typer.Option("--timeout", metavar="S", help="Silent so long means crashed.")] = 5.0,
+    data: DataOption = "",
+    failure_model: Annotated[
+        FailureModel | None, typer.Option("--failure-model", help="Needed when the servers are on several machines.")
+    ] = None,
+    first: Annotated[bool, typer.Option("--init", help="The first start: this empty disk is a first one.")] = False,
+    accept_loss: AcceptLossOption = False,
+) -> None:
+    """Run one server of a plain list, until Ctrl-C."""
+    from holdfast.client.processes import run_tickets_server
+
+    status = run_tickets_server(
+        servers,
+        me,
+        seats,
+        timeout_s=timeout,
+        data=data,
+        failure_model=failure_model,
+        first=first,
+        accept_loss=accept_loss,
+    )
+    raise typer.Exit(status)
+
+
+@app.command(SERVICE, context_settings=WORDS)
+def service(
+    context: typer.Context,
+    words: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="Without one: a prompt.")] = None,
+    site: SiteOption = "",
+    servers: Annotated[
+        str, typer.Option("--servers", metavar="FILE", help="Instead of a site: lines of `address port`.")
+    ] = "",
+    as_: Annotated[str, typer.Option("--as", metavar="ID", envvar="HOLDFAST_AS", help="Who asks.")] = "",
+    token: Annotated[str, typer.Option("--token", envvar="HOLDFAST_TOKEN", help="Proof of who asks.")] = "",
+    json: JsonOption = False,
+    timeout: Annotated[float, typer.Option("--timeout", metavar="S", help="Another server after so long.")] = 5.0,
+    deadline: Annotated[float, typer.Option("--deadline", metavar="S", help="Unknown after so long.")] = 30.0,
+    retry: Annotated[
+        str, typer.Option("--retry", metavar="CLIENT:NUMBER", help="Learn the outcome of this request.")
+    ] = "",
+) -> None:
+    """Speak to a service, as in: tickets reserve bob 2
+
+    Without a command it reads lines: from a person at a prompt, or from a pipe. Everything after `--`
+    is the command's, whatever it looks like.
+    """
+    from holdfast.client.speak import speak
+
+    assert context.info_name
+    status = speak(
+        context.info_name,
+        words or [],
+        site=site,
+        servers=servers,
+        as_json=json,
+        retry=retry,
+        options={"as_": as_, "token": token, "timeout_s": timeout, "deadline_s": deadline},
+    )
+    raise typer.Exit(status)
