@@ -10,7 +10,8 @@ Caller's duties towards a core (after etcd/raft's list, and `aioquic`'s seam):
 2. Call one input at a time, `now_us` never going backwards (microseconds, `CLOCK_BOOTTIME`).
 3. Send `Step.data` at once; append `Step.records` and `Step.snapshot` to the journal in order.
 4. Let `Step.promises` and `Step.replies` leave only when every record of this and of all
-   earlier steps is synced. `kernel.gate.Gate` does this for every shell.
+   earlier steps is synced; `Step.settled_promises` and `Step.settled_replies` when the first
+   `Step.settled_records` records of this core's life are. `kernel.gate.Gate` does this.
 5. Call `wake` at `Step.wake_us` or soon after.
 6. When `Step.halt` is set, stop the replica and tell the operator its text.
 """
@@ -167,18 +168,24 @@ class Step:
 
     `records`: journal records, in order. `data`: (peer, message) that may leave at once.
     `promises`: (peer, message) that leave once the records are synced. `replies`: (token, reply),
-    also then. `snapshot`: slices for the journal. `reset`: the journal is to be emptied first and
+    also then. `settled_promises`, `settled_replies`: the same, but they rest on older records only,
+    the first `settled_records` that this core has asked for since it was made; so they need not wait
+    for what is being written now. `snapshot`: slices for the journal. `reset`: the journal is to be emptied first and
     begun anew with this step's `snapshot` and `records` (a state copied from a peer replaces it).
     `wake_us`: when to call `wake`, or None. `events`: what operators should read, one line each.
     """
 
-    __slots__ = ("data", "events", "halt", "promises", "records", "replies", "reset", "snapshot", "wake_us")
+    __slots__ = ("data", "events", "halt", "promises", "records", "replies", "reset",
+                 "settled_promises", "settled_records", "settled_replies", "snapshot", "wake_us")  # fmt: skip
 
     def __init__(self) -> None:
         self.records: list[bytes] = []
         self.data: list[tuple[Peer, Any]] = []
         self.promises: list[tuple[Peer, Any]] = []
         self.replies: list[tuple[Token, Reply]] = []
+        self.settled_records = 0
+        self.settled_promises: list[tuple[Peer, Any]] = []
+        self.settled_replies: list[tuple[Token, Reply]] = []
         self.snapshot: list[SnapshotPart] = []
         self.reset = False
         self.wake_us: int | None = None

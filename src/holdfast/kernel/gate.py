@@ -17,10 +17,11 @@ class Group:
     """What one write of the journal makes durable, all or nothing: first empty the journal if
     `reset`, then the snapshot parts, then the records."""
 
-    __slots__ = ("ordinal", "records", "reset", "snapshot")
+    __slots__ = ("ordinal", "records", "records_upto", "reset", "snapshot")
 
     def __init__(self, ordinal: int) -> None:
         self.ordinal = ordinal
+        self.records_upto = 0
         self.records: list[bytes] = []
         self.snapshot: list[SnapshotPart] = []
         self.reset = False
@@ -48,6 +49,9 @@ class Gate:
         self._full: deque[Group] = deque()
         self._writing: Group | None = None
         self._held: deque[tuple[int, Step]] = deque()
+        self._settled: deque[Step] = deque()
+        self._absorbed = 0
+        self._synced = 0
 
     def absorb(self, step: Step) -> None:
         """Take in what one input of the core asked for."""
@@ -57,11 +61,18 @@ class Gate:
         if step.records or step.snapshot:
             self._group.records += step.records
             self._group.snapshot += step.snapshot
+            self._absorbed += len(step.records)
+            self._group.records_upto = self._absorbed
         self.data += step.data
         self.events += step.events
         self.wake_us = step.wake_us
         if step.halt is not None:
             self.halt = step.halt
+        if step.settled_promises or step.settled_replies:
+            if step.settled_records <= self._synced:
+                self._settle(step)
+            else:
+                self._settled.append(step)
         if step.promises or step.replies:
             waits_for = self._last_unwritten()
             if waits_for is None:
@@ -70,10 +81,15 @@ class Gate:
             else:
                 self._held.append((waits_for, step))
 
+    def _settle(self, step: Step) -> None:
+        self.promises += step.settled_promises
+        self.replies += step.settled_replies
+
     def _close_group(self) -> None:
         if self._group:
             self._full.append(self._group)
             self._group = Group(self._group.ordinal + 1)
+            self._group.records_upto = self._absorbed
 
     def _last_unwritten(self) -> int | None:
         if self._group:
@@ -98,7 +114,10 @@ class Gate:
         """The group handed out last is synced: release what it held back."""
         assert self._writing is not None, "written() without a group being written"
         ordinal = self._writing.ordinal
+        self._synced = max(self._synced, self._writing.records_upto)
         self._writing = None
+        while self._settled and self._settled[0].settled_records <= self._synced:
+            self._settle(self._settled.popleft())
         while self._held and self._held[0][0] <= ordinal:
             _, step = self._held.popleft()
             self.promises += step.promises

@@ -28,12 +28,14 @@ class Violation(Exception):
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """What a core shows of itself after an input."""
+    """What a core shows of itself after an input. `alone`: nobody but its own disk holds what it has
+    executed, so its position is firm only when all it asked for is synced."""
 
     state: str
     epoch: int
     position: int
     digest: bytes
+    alone: bool = False
 
 
 def durables(work: Step | Group) -> int:
@@ -48,16 +50,23 @@ class ProcessAudit:
         self.world = world
         self.name = host_name(host)
         self.asked = 0
+        self._asked_by_record = [0]
         self.kept = 0
         self.last: Probe | None = None
         self._needs: dict[int, tuple[Any, int]] = {}
 
     def step(self, step: Step) -> None:
         """A core returned `step`."""
+        before = self.asked + len(step.snapshot) + (1 if step.reset else 0)
+        self._asked_by_record += (before + place for place in range(1, len(step.records) + 1))
         self.asked += durables(step)
         if self.kept < self.asked:
             for item in (*step.promises, *step.replies):
                 self._needs[id(item)] = (item, self.asked)
+        settled = self._asked_by_record[step.settled_records]
+        if self.kept < settled:
+            for item in (*step.settled_promises, *step.settled_replies):
+                self._needs[id(item)] = (item, settled)
 
     def synced(self, group: Group) -> None:
         """The disk holds `group`."""
@@ -85,8 +94,8 @@ class Audit:
         self.acknowledged_position = 0
         self.time_ms = 0
 
-    def state(self, process: ProcessAudit, probe: Probe, executes_early: bool) -> None:
-        """A core shows `probe`. One that executes before the sync is compared only when all is synced."""
+    def state(self, process: ProcessAudit, probe: Probe) -> None:
+        """A core shows `probe`."""
         last = process.last
         if last is not None:
             if probe.epoch < last.epoch:
@@ -94,11 +103,11 @@ class Audit:
             if probe.position < last.position:
                 where = f"from position {last.position} to {probe.position}"
                 raise Violation("position", f"{process.name} went back {where}")
-            if probe.position == last.position and probe.digest == last.digest and not executes_early:
+            if probe == last and not probe.alone:
                 process.last = probe
                 return
         process.last = probe
-        if executes_early and process.kept < process.asked:
+        if probe.alone and process.kept < process.asked:
             return
         known = self.digests.get(probe.position)
         if known is None:

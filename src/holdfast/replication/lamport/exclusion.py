@@ -130,7 +130,7 @@ class Exclusion:
         time, server = replica.released
         message = ReleaseResource(replica.epoch, replica.tick(), time, server, replica.position)
         for other in servers:
-            replica.promise(other, message)
+            replica.promise_executed(other, message)
 
     def on_release(self, server: int, message: ReleaseResource) -> None:
         """Rule 4, for everything up to the released stamp; then perhaps our own turn has come."""

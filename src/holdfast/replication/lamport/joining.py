@@ -190,8 +190,13 @@ class Joining:
         if replica.configuration.accept_loss and (missing or gone) and self._all_had_time(0):
             replica.event(f"accepting loss: going on without {replica.names([*missing, *gone])}, as ordered")
             self._views.propose()
-        elif gone and not replica.configuration.accept_loss:
+        elif gone and len(here) == len(replica.others) and not replica.configuration.accept_loss:
             self._halt_lost(gone)
+        elif gone:
+            absent = [server for server in replica.others if server not in here]
+            self.waiting_for = (
+                f"{replica.names(absent)}, who may know a view without the lost disk of {replica.names(gone)}"
+            )
         elif missing:
             self.waiting_for = f"{replica.names(missing)}, which view {view.epoch} needs"
         else:

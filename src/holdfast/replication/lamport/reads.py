@@ -99,7 +99,7 @@ class Reads:
         left = []
         for read in self.waiting:
             if read.round <= self.round_confirmed and read.barrier <= replica.released:
-                replica.step.replies.append((read.token, replica.machine.answer(read.request)))
+                replica.reply_executed(read.token, replica.machine.answer(read.request))
             else:
                 left.append(read)
         self.waiting = left

@@ -10,7 +10,7 @@ from bisect import insort
 from collections import deque
 from typing import Any
 
-from holdfast.kernel.contracts import Halt, Request, Step, Token
+from holdfast.kernel.contracts import Halt, Reply, Request, Step, Token
 from holdfast.kernel.machine import Machine
 from holdfast.replication.lamport.configuration import LamportConfiguration
 from holdfast.replication.lamport.messages import (
@@ -52,13 +52,14 @@ class PeerState:
 class Pending:
     """A request in the queue. `requests` and `tokens` are known where clients handed it in."""
 
-    __slots__ = ("batch", "previous", "requests", "server", "since_us", "time", "tokens")
+    __slots__ = ("batch", "previous", "record", "requests", "server", "since_us", "time", "tokens")
 
     def __init__(self, time: int, server: int, batch: bytes) -> None:
         self.time = time
         self.server = server
         self.batch = batch
         self.previous = 0
+        self.record = 0  # how many records this core had written when it was journaled
         self.since_us = 0
         self.requests: list[Request] | None = None
         self.tokens: list[Token] | None = None
@@ -81,10 +82,12 @@ class Replica:
         self.view: View | None = None
         self.clock = 0
         self.number = 0
+        self.records_written = 0
         self.queue: list[Stamp] = []
         self.pending: dict[Stamp, Pending] = {}
         self.position = 0
         self.released: Stamp = NO_STAMP
+        self.executed_record = 0
         self.history: deque[Entry] = deque()
         self.history_bytes = 0
         self.acknowledged: list[tuple[str, int]] = [("", 0)] * len(configuration.servers)
@@ -141,12 +144,23 @@ class Replica:
         """Append to the journal."""
         data = encode_record(record)
         self.number += 1
+        self.records_written += 1
         self.journal_bytes += len(data)
         self.step.records.append(data)
 
     def promise(self, server: int, message: Message) -> None:
         """Send what must not leave before everything recorded so far is synced."""
         self.step.promises.append((server, message))
+
+    def promise_executed(self, server: int, message: Message) -> None:
+        """Send what rests only on the batches executed so far being synced here."""
+        self.step.settled_records = self.executed_record
+        self.step.settled_promises.append((server, message))
+
+    def reply_executed(self, token: Token, reply: Reply) -> None:
+        """Answer a client with what rests only on the batches executed so far being synced here."""
+        self.step.settled_records = self.executed_record
+        self.step.settled_replies.append((token, reply))
 
     def event(self, text: str) -> None:
         """Tell the operator."""
@@ -167,6 +181,7 @@ class Replica:
         self.record(
             Accepted(self.epoch, pending.time, pending.server, pending.batch, self.released, tuple(self.acknowledged))
         )
+        pending.record = self.records_written
 
     def execute_upto(self, stamp: Stamp) -> None:
         """Remove from the queue everything up to the stamp, executing it in order. The caller
@@ -180,8 +195,11 @@ class Replica:
         self.position += 1
         self.released = (pending.time, pending.server)
         self.remember((pending.time, pending.server, pending.batch))
+        if pending.record > self.executed_record:
+            self.executed_record = pending.record
         if pending.tokens is not None:
-            self.step.replies += zip(pending.tokens, replies, strict=True)
+            self.step.settled_records = self.executed_record
+            self.step.settled_replies += zip(pending.tokens, replies, strict=True)
 
     def execute_entry(self, entry: Entry) -> None:
         """Execute what was executed elsewhere; replies to our own clients if it was ours."""
@@ -191,6 +209,7 @@ class Replica:
             pending = self.pending.pop((time, server))
             self.queue.remove((time, server))
         self.observe(time)
+        pending.record = self.records_written
         self._execute(pending)
 
     def replace_queue(self, entries: list[Entry]) -> list[Token]:

@@ -55,7 +55,6 @@ class Transfer:
         self.part: StatePart | None = None
         self.used_us = replica.now_us
 
-
     @property
     def handed_over(self) -> bool:
         """Its last slice has been given out, so others may have their turn."""

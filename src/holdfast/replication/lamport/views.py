@@ -186,11 +186,12 @@ class Views:
         ballot.sealed[server] = message
 
     def on_seal_refused(self, message: SealRefused) -> None:
-        """Somebody has promised more: bid above it."""
+        """Somebody has promised more: bid above it, but only when our turn comes, or two would outbid each other for ever."""
         ballot = self.ballot
         if ballot is not None and message.epoch == ballot.epoch and not ballot.members:
             self.round_least = message.promised // SERVERS_MAX + 1
-            self.propose()
+            self.ballot = None
+            self.sealed_us = self._replica.now_us
 
     def on_nominate(self, message: Nominate) -> None:
         """Another proposer found our log to be the newer one."""
@@ -362,6 +363,8 @@ class Views:
         for token in replica.replace_queue(list(entries)):
             replica.step.replies.append((token, Unknown("the view changed while the request was under way")))
         replica.record(ViewInstalled(message.view, replica.position, entries, replica.clock))
+        for pending in replica.pending.values():
+            pending.record = replica.records_written
 
     def on_installed(self, server: int, message: Installed) -> None:
         """A member has synced the view we proposed."""
