@@ -71,9 +71,9 @@ class JournalFailed(HoldfastError):
     """A write or a sync failed. The disk is not tried again: halt the replica."""
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
     """The connection that writes: write-ahead log, a sync at every commit, checkpoints when `tidy` says."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=factory)
     for pragma in (
         f"page_size={PAGE_BYTES}",
         "locking_mode=EXCLUSIVE",
@@ -365,6 +365,8 @@ class Journal:
         for part in group.snapshot:
             if part.index != 0 and (part.id, part.index) != expected:
                 raise BrokenInvariant(f"{self.path}: part {part.index} of snapshot {part.id} follows none before it")
+            if not group.reset and self._snapshot_id is not None and part.id <= self._snapshot_id:
+                raise BrokenInvariant(f"{self.path}: snapshot {part.id} after snapshot {self._snapshot_id}")
             if not group.reset and part.upto > self.last_number + len(group.records):
                 raise BrokenInvariant(f"{self.path}: a snapshot up to {part.upto} covers records not yet written")
             expected = (part.id, part.index + 1)
