@@ -29,6 +29,8 @@ class Theatre:
             return self.answers[name]
 
     def _execute(self, words: list[str]) -> dict[str, object]:
+        if words[0] == "help":
+            return reply(True, "reserve <name> <count>; search <name>; help [<word>]", "helped")
         if words[0] == "echo":
             return reply(True, "; ".join(words[1:]), "echoed", words=words[1:])
         taken = [seat for seats in self.booked.values() for seat in seats]

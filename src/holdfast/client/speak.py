@@ -160,7 +160,7 @@ class Speaker:
             print(answer.text, flush=True)
 
     def _write_failure(self, error: HoldfastError, type: str, hint: str) -> None:
-        text = f"Failed: {error}" + (f" ({hint})" if hint else "")
+        text = f"Failed: {str(error).removeprefix('Failed: ')}" + (f" ({hint})" if hint else "")
         if not self._as_json:
             print(text, flush=True)
             return
