@@ -268,11 +268,14 @@ class Replica:
     def dead(self, server: int) -> bool:
         """The incarnation of the peer that is in our view has crashed, as far as the failure model
         lets us say so: refused on this host, back under a new incarnation, or silent too long."""
-        peer = self.peers[server]
         assert self.view is not None
-        presence = peer.presence
+        presence = self.peers[server].presence
         reborn = self.live and presence is not None and self.is_reborn(server, presence.disk, presence.incarnation)
-        return peer.refused or reborn or self.silent(server)
+        return reborn or self.gone(server)
+
+    def gone(self, server: int) -> bool:
+        """Whatever incarnation of the server was here last has crashed."""
+        return self.peers[server].refused or self.silent(server)
 
     def is_reborn(self, server: int, disk: str, incarnation: int) -> bool:
         """This is not the incarnation that the view took in: a later one, or one on another disk."""

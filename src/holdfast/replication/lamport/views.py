@@ -118,7 +118,8 @@ class Views:
             self.propose()
             return
         proposer = replica.promised % SERVERS_MAX
-        if proposer != replica.me and replica.may_exclude and replica.dead(proposer):
+        # Not `dead`: our view may be so old that the proposer has been reborn since.
+        if proposer != replica.me and replica.may_exclude and replica.gone(proposer):
             alive = [server for server in replica.other_members if not replica.dead(server)]
             if all(replica.me < server for server in alive):
                 self.propose()
