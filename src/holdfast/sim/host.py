@@ -31,13 +31,11 @@ class DiskOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Setup(msgspec.Struct, frozen=True):
-    """How a process is built: `core(host)` makes its core, `gate()` its gate; `probe(core)` looks at one.
-    `executes_early`: the core executes what is not synced yet, so its position is firm only after the sync."""
+    """How a process is built: `core(host)` makes its core, `gate()` its gate; `probe(core)` looks at one."""
 
     core: Callable[[Host], Any]
     probe: Callable[[Any], Probe]
     gate: Callable[[], Gate] = Gate
-    executes_early: bool = False
 
 
 class Died(Exception):
@@ -245,13 +243,13 @@ class Host:
         self.process.step(step)
         self.gate.absorb(step)
         if self.world.tracing:
-            for text in (*step.events, *self.gate.events):
+            for text in self.gate.events:
                 self.world.note(f"{self.name}    * {text}")
         self.gate.events.clear()
         self._mortal()
         self._flush()
         self._schedule_wake()
-        self.audit.state(self.process, self.setup.probe(self.core), self.setup.executes_early)
+        self.audit.state(self.process, self.setup.probe(self.core))
         if self.gate.halt is not None:
             self.halted = self.gate.halt
             if self.world.tracing:

@@ -41,7 +41,7 @@ FAULTS: dict[str, tuple[Model, ...]] = {
     "slow-disk": ("alone", "perfect", "majority"),
     "empty-disk": ("perfect", "majority"),
     "damaged-disk": ("perfect", "majority"),
-    "short-journal": ("perfect", "majority"),
+    "short-journal": ("majority",),
     "skew": ("alone", "perfect", "majority"),
     "split": ("majority",),
     "one-way": ("majority",),
@@ -76,6 +76,8 @@ class Nemesis:
         self.advance = advance
         self.count = 0
         self.stopped = False
+        self.quiet: Host | None = None
+        """While this server comes back, nothing else is struck."""
         self.disks = len(hosts)
         self.calm_us = [0] * len(hosts)
         """Until when the perfect model wants a server left alone, so that silence means a crash."""
@@ -111,6 +113,10 @@ class Nemesis:
     def _strike(self) -> None:
         if self.stopped:
             return
+        if self.quiet is not None and not self._active(self.quiet):
+            self.world.after(self.options.gap_us_max, self._strike)
+            return
+        self.quiet = None
         kind = self.world.random.choice(self.kinds)
         host = self.world.random.choice(self.hosts)
         getattr(self, "_" + kind.replace("-", "_"))(host)
@@ -154,20 +160,20 @@ class Nemesis:
         if host.alive and self.may_stop(host):
             self._struck(f"crash {host.name}")
             host.crash()
-            self._start_later(host)
+            self.start_later(host)
 
     def _power(self, host: Host) -> None:
         if host.alive and self.may_stop(host):
             self._struck(f"power {host.name}")
             host.crash(silent=True)
-            self._start_later(host)
+            self.start_later(host)
 
     def _moment(self, host: Host) -> None:
         """The process dies at some act soon: between a step and its messages, between two messages, at a sync."""
         if host.alive and host.mortality is None:
             self._struck(f"moment {host.name}")
             host.mortality = self.world.between(1, 60)
-            self._start_later(host)
+            self.start_later(host)
 
     def _crash_all(self, _host: Host) -> None:
         if all(host.whole for host in self.hosts) or self.options.model == "majority":
@@ -175,11 +181,11 @@ class Nemesis:
             for host in self.hosts:
                 if host.alive:
                     host.crash(silent=self.world.chance(0.3))
-                self._start_later(host)
+                self.start_later(host)
 
-    def _start_later(self, host: Host) -> None:
-        """Sometimes at once, sometimes only after everybody has noticed."""
-        longest_us = self.options.timeout_us * self.world.random.choice((1, 2, 20, 60)) // 20
+    def start_later(self, host: Host, longest_us: int = 0) -> None:
+        """Start its process; if no time is given, sometimes at once, sometimes only after everybody has noticed."""
+        longest_us = longest_us or self.options.timeout_us * self.world.random.choice((1, 2, 20, 60)) // 20
         self.world.after(self.world.between(1_000, longest_us), self._start, host)
 
     def _start(self, host: Host) -> None:
@@ -193,7 +199,7 @@ class Nemesis:
         assert host.halted is not None
         if host.halted.code == "damaged" and not host.whole:
             self._replace_disk(host)
-            self._start_later(host)
+            self.start_later(host)
 
     # ---- pauses and clocks ----
 
@@ -299,15 +305,20 @@ class Nemesis:
                 host.crash(silent=self.world.chance(0.3))
             self._struck(f"{name} {host.name}")
             self._replace_disk(host)
-            self._start_later(host)
+            self.start_later(host)
 
     def _short_journal(self, host: Host) -> None:
-        """Synced records vanish from the end, and the journal looks as if they had never been."""
-        if not self._may_lose_disk(host) or not host.disk.records:
+        """Synced records vanish from the end, and the journal looks as if they had never been. Only the
+        peers can know, so this is tolerated while they are all there, until the server has started again."""
+        others = [other for other in self.hosts if other is not host]
+        if not (self._may_lose_disk(host) and host.disk.records and all(self._active(other) for other in others)):
+            return
+        if any(other.mortality is not None for other in others) or not self.network.passable():
             return
         if host.alive:
-            host.crash(silent=self.world.chance(0.3))
+            host.crash()
         lost = host.disk.lose_tail(self.world.between(1, 5))
         self._struck(f"short journal {host.name}, {lost} records gone")
         host.whole = False
-        self._start_later(host)
+        self.quiet = host
+        self.start_later(host, 10_000)

@@ -138,6 +138,10 @@ class Network:
                 self._tell(living, dead, PeerRefused())
             self.dial(a, b)
 
+    def passable(self) -> bool:
+        """Every host can reach every other one."""
+        return all(self._passable(pair) for pair in self.connection)
+
     def _passable(self, pair: tuple[Peer, Peer]) -> bool:
         a, b = pair
         return not (self.cut[pair] or self.links[a, b].blocked or self.links[b, a].blocked)

@@ -45,8 +45,7 @@ def _solo(ground: Ground) -> Setup:
             snapshot_every_records=every,
             snapshot_rows_a_slice=4,
         ),
-        probe=lambda core: Probe(core.state, 0, core.position, core.machine.digest()),
-        executes_early=True,
+        probe=lambda core: Probe(core.state, 0, core.position, core.machine.digest(), alone=True),
     )
 
 
@@ -70,12 +69,13 @@ def _lamport(ground: Ground) -> Setup:
         )
         return Lamport(Machine(ground.app()), configuration)
 
-    return Setup(
-        core=core,
-        probe=lambda core: Probe(
-            core.replica.state, core.replica.epoch, core.replica.position, core.replica.machine.digest()
-        ),
-    )
+    return Setup(core, _probe_lamport)
+
+
+def _probe_lamport(core: Lamport) -> Probe:
+    replica = core.replica
+    alone = not replica.other_members
+    return Probe(replica.state, replica.epoch, replica.position, replica.machine.digest(), alone)
 
 
 def _lamport_genesis(disk: Disk, number: int, ground: Ground) -> None:

@@ -195,7 +195,7 @@ class _Site:
     def play(self) -> None:
         """Faults, calm, last questions, verdict. Raises `Violation`."""
         for host in self.hosts:
-            self.world.after(self.world.between(0, TIMEOUT_US // 10), host.start)
+            self.nemesis.start_later(host, TIMEOUT_US // 10)
         for client in self.clients:
             client.begin()
         self.nemesis.begin()
