@@ -17,7 +17,7 @@ from sortedcontainers import SortedList
 from holdfast.kernel.errors import BrokenInvariant
 
 if TYPE_CHECKING:
-    from holdfast.kernel.table import Row
+    from holdfast.kernel.table import Row, Table
 
 
 class _Top:
@@ -34,6 +34,10 @@ class _Top:
 
 _TOP = _Top()
 _HALF_OPEN = (True, False)
+
+
+NOTED_KEYS_MAX = 4096
+"""Keys whose sorting may wait; sorting so many in takes some 5 ms."""
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -81,26 +85,57 @@ class Index:
 
 
 class Order:
-    """The keys of an `ordered` table in their own order."""
+    """The keys of an `ordered` table in their own order.
 
-    __slots__ = ("fields", "keys", "_single")
+    Keys that come and go are only noted, and sorted in when the order is asked for: a row that is
+    put and deleted in between costs no sorting.
+    """
 
-    def __init__(self, row_type: type[Row]) -> None:
-        self.fields = row_type.key
-        self.keys: SortedList = SortedList()
-        self._single = len(row_type.key) == 1
+    __slots__ = ("fields", "_changed", "_keys", "_single", "_table")
+
+    def __init__(self, table: Table[Any]) -> None:
+        self.fields = table.row_type.key
+        self._table = table
+        self._keys: SortedList = SortedList()
+        self._changed: dict[Any, bool] = {}  # whether `_keys` has the key
+        self._single = len(self.fields) == 1
+
+    def note(self, key: Any, present: bool) -> None:
+        """The row at `key`, there until now if `present`, is about to go, or else to come."""
+        if len(self._changed) >= NOTED_KEYS_MAX:
+            self.sorted_in()
+        self._changed.setdefault(key, present)
+
+    def sorted_in(self) -> SortedList:
+        """All keys, in order. Raises `BrokenInvariant` for keys that cannot be compared."""
+        if self._changed:
+            get = self._table.get
+            added = []
+            try:
+                for key, present in self._changed.items():
+                    if (get(key) is not None) is present:
+                        continue
+                    if present:
+                        self._keys.remove(key)
+                    else:
+                        added.append(key)
+                self._keys.update(added)
+            except TypeError as error:
+                raise BrokenInvariant(f"table {self._table.name} cannot order its keys: {error}") from error
+            self._changed.clear()
+        return self._keys
 
     def scan(self, bounds: Bounds, descending: bool) -> Iterator[Any]:
         """The keys within the bounds, in order."""
         if not self._single:
             low, high = _entry_bounds(bounds)
-            return iter(self.keys.irange(low, high, _HALF_OPEN, descending))
+            return iter(self.sorted_in().irange(low, high, _HALF_OPEN, descending))
         if bounds.leading:
             key = bounds.leading[0]
-            return iter((key,) if key in self.keys else ())
+            return iter((key,) if key in self.sorted_in() else ())
         low_key, low_inclusive = bounds.low or (None, True)
         high_key, high_inclusive = bounds.high or (None, True)
-        return iter(self.keys.irange(low_key, high_key, (low_inclusive, high_inclusive), descending))
+        return iter(self.sorted_in().irange(low_key, high_key, (low_inclusive, high_inclusive), descending))
 
 
 def _entry_bounds(bounds: Bounds) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

@@ -63,7 +63,7 @@ class Table(Generic[R]):
         self.row_type = row_type
         self.name = row_type.table
         self.key_of = attrgetter(*row_type.key)
-        self.order: Order | None = Order(row_type) if row_type.ordered else None
+        self.order: Order | None = Order(self) if row_type.ordered else None
         self.indexes = tuple(
             Index(row_type, (fields,) if isinstance(fields, str) else fields) for fields in row_type.indexes
         )
@@ -129,12 +129,12 @@ class Table(Generic[R]):
 
     def first(self) -> R | None:
         """The row with the lowest key. Only for `ordered` tables."""
-        keys = self._ordered().keys
+        keys = self._ordered().sorted_in()
         return self.get(keys[0]) if keys else None
 
     def last(self) -> R | None:
         """The row with the highest key. Only for `ordered` tables."""
-        keys = self._ordered().keys
+        keys = self._ordered().sorted_in()
         return self.get(keys[-1]) if keys else None
 
     def fit(self, field: str, value: Any) -> Any:
@@ -271,7 +271,7 @@ class IndexedTable(Table[R]):
         old = self.get(key)
         try:
             if old is None and self.order is not None:
-                self.order.keys.add(key)
+                self.order.note(key, False)
             for index in self.indexes:
                 index.replace(key, old, row)
         except TypeError as error:
@@ -283,7 +283,7 @@ class IndexedTable(Table[R]):
         if old is None:
             return False
         if self.order is not None:
-            self.order.keys.remove(key)
+            self.order.note(key, True)
         for index in self.indexes:
             index.replace(key, old, None)
         return super().delete(key)
