@@ -245,7 +245,9 @@ actions: st.SearchStrategy[Action] = st.one_of(
 
 
 @given(st.lists(actions, max_size=25))
-def test_any_sequence_of_writes_and_restarts_reads_as_a_plain_list_would(tmp_path_factory, steps) -> None:  # type: ignore[no-untyped-def]
+def test_any_sequence_of_writes_and_restarts_reads_as_a_plain_list_would(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[Action]
+) -> None:
     journal, model = Journal.open(tmp_path_factory.mktemp("journal") / "j"), Model()
     try:
         for step in steps:
