@@ -243,7 +243,7 @@ def test_init_writes_a_site_once_and_status_shows_it_down(tmp_path: Path, house:
         ("n0", False, "connection refused"),
         ("n1", False, "connection refused"),
     ]
-    assert "down: connection refused" in holdfast(tmp_path, "status").stdout
+    assert "n1 is down: connection refused\n" in holdfast(tmp_path, "status").stdout
 
 
 def test_reset_empties_what_init_made_and_asks_first(tmp_path: Path) -> None:

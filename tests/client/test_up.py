@@ -17,7 +17,7 @@ from rich.console import Console, RenderableType
 
 from holdfast.client import status, up
 from holdfast.client.outcomes import Server
-from holdfast.client.status import NodeStatus, ask_nodes, status_table
+from holdfast.client.status import NodeStatus, ask_nodes, remarks, status_table
 from holdfast.client.up import NodeProcess, Supervisor, ending
 
 FAKE_NODE = Path(__file__).parent / "fake_node.py"
@@ -72,7 +72,7 @@ class Demo:
                 await asyncio.sleep(0.01)
 
     def picture(self) -> str:
-        return shown(self.supervisor.picture())
+        return shown(self.supervisor.picture(120))
 
     def run(self, story: Callable[[], Awaitable[None]]) -> None:
         """Run `up`, the story beside it, then Ctrl-C."""
@@ -110,7 +110,7 @@ def test_every_node_is_started_shown_and_ended_by_ctrl_c(tmp_path: Path, capsys:
         pids.extend(demo.pid(name) for name in "ab")
         picture = demo.picture()
         assert "Site demo: data and logs in data/." in picture
-        for part in ("tickets", "lamport", "perfect", "active", "a,b", "17", "01234567", f"pid {pids[0]}"):
+        for part in ("tickets", "lamport", "perfect", "active", "a,b", "17", "01234567", str(pids[0])):
             assert part in picture
 
     demo.run(story)
@@ -128,7 +128,7 @@ def test_a_node_that_dies_is_shown_as_down_and_again_when_started_by_hand(tmp_pa
         os.kill(demo.pid("b"), signal.SIGKILL)
         await demo.until(lambda: not demo.status("b").up)
         assert demo.status("b").why == "killed by SIGKILL"
-        assert "down: killed by SIGKILL" in demo.picture()
+        assert "b is down: killed by SIGKILL\n" in demo.picture()
         assert "Start b again in another terminal: holdfast node b" in demo.picture()
         by_hand = await asyncio.create_subprocess_exec(*command("b", demo.ports["b"]))
         try:
@@ -228,8 +228,25 @@ def test_status_of_silent_refusing_and_foreign_servers_says_what_is_wrong(
     ]
 
 
-def test_the_table_shows_a_node_without_replicas_and_one_that_is_down() -> None:
-    nodes = [NodeStatus("a", True, "127.0.0.1:1"), NodeStatus("b", False, "127.0.0.1:2", "connection refused")]
-    text = shown(status_table(nodes))
-    assert "none" in text
-    assert "down: connection refused" in text
+def test_the_table_fits_its_terminal_and_what_does_not_fit_stands_below() -> None:
+    waiting = {
+        "service": "tickets",
+        "state": "starting",
+        "view": ["a", "b"],
+        "waiting_for": "server b, the last to stop",
+    }
+    nodes = [
+        NodeStatus("a", True, "127.0.0.1:7101", services=[waiting]),
+        NodeStatus("b", False, "127.0.0.1:7102", "connection refused"),
+        NodeStatus("c", False, "127.0.0.1:7103", "connection refused", starting=True),
+        NodeStatus("d", True, "127.0.0.1:7104"),
+    ]
+    assert all(word in shown(status_table(nodes, 120)) for word in ("127.0.0.1:7101", "protocol", "none"))
+    narrow = shown(status_table(nodes, 80))
+    assert max(map(len, narrow.splitlines())) < 80
+    assert "127.0.0.1" not in narrow
+    assert [line.split()[:3] for line in narrow.splitlines()[2:4]] == [["b", "7102", "down"], ["c", "7103", "starting"]]
+    assert remarks(nodes) == [
+        "tickets at a is starting: server b, the last to stop",
+        "b is down: connection refused",
+    ]

@@ -20,12 +20,16 @@ STATUS_BYTES_MAX = 1 << 20
 
 
 class NodeStatus(msgspec.Struct, frozen=True):
-    """One node: `up` and what it said (`status` line, see the line protocol), or why it is down."""
+    """One node: `up` and what it said (`status` line, see the line protocol), or why it is down.
+
+    `starting`: down, but its process runs. `pid`: as far as it is known.
+    """
 
     node: str
     up: bool
     address: str
     why: str = ""
+    starting: bool = False
     pid: int | None = None
     services: list[dict[str, Any]] = []
 
@@ -70,52 +74,72 @@ def show_status(site: str, *, as_json: bool) -> int:
     if as_json:
         print(msgspec.json.encode(nodes).decode())
     else:
-        print_table(status_table(nodes))
+        print_picture(nodes)
     return 0 if all(node.up for node in nodes) else 1
 
 
-def print_table(table: Table) -> None:
+def print_picture(nodes: Sequence[NodeStatus]) -> None:
     """To the terminal; into a pipe without colours and cut off nowhere."""
     from rich.console import Console
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)
-    console.print(table)
+    console.print(status_table(nodes, console.width))
+    for line in remarks(nodes):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-COLUMNS = ("node", "service", "protocol", "model", "state", "view", "epoch", "position", "digest", "lag")
+NARROW = ("service", "state", "view", "epoch", "position", "digest", "lag")
+WIDE = (*NARROW, "protocol", "model")
+WIDE_COLUMNS = 110
+"""A terminal of so many columns shows everything."""
 
 
-def status_table(nodes: Sequence[NodeStatus], title: str = "") -> Table:
-    """One row a replica; a node that is down is one red row."""
-    from rich import box
+def status_table(nodes: Sequence[NodeStatus], width: int) -> Table:
+    """One row a replica, for a terminal of `width` columns; a node that is down is one red row."""
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    for column in COLUMNS:
+    wide = width >= WIDE_COLUMNS
+    columns = WIDE if wide else NARROW
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for column in ("node", "address" if wide else "port", *(("pid",) if wide else ()), *columns):
         table.add_column(column, justify="right" if column in ("epoch", "position", "lag") else "left", no_wrap=True)
     for node in nodes:
-        who = f"{escape(node.node)} [dim]{escape(node.address)}" + (f" pid {node.pid}" if node.pid else "")
+        who = [escape(node.node), escape(node.address if wide else node.address.rpartition(":")[2])]
+        who += [str(node.pid or "")] if wide else []
         if not node.up:
-            table.add_row(f"[red]{who}", *["[red]-"] * 3, f"[red]down: {escape(node.why)}", *[""] * 5)
+            table.add_row(*who, "", "[yellow]starting" if node.starting else "[red]down", style="dim")
         for place, service in enumerate(node.services):
-            table.add_row(who if place == 0 else "", *cells(service))
+            table.add_row(*(who if place == 0 else [""] * len(who)), *cells(service, columns))
         if node.up and not node.services:
-            table.add_row(who, "none")
+            table.add_row(*who, "[dim]none")
     return table
 
 
-def cells(service: dict[str, Any]) -> list[str]:
-    """A replica's cells, in the order of `COLUMNS` after the node."""
+def cells(service: dict[str, Any], columns: Sequence[str]) -> list[str]:
+    """A replica's cells in these columns."""
     from rich.markup import escape
 
-    texts = {key: escape(listed(service.get(key, ""))) for key in COLUMNS[1:]}
+    texts = {column: escape(listed(service.get(column, ""))) for column in columns}
     texts["digest"] = texts["digest"][:8]
-    colour = "green" if texts["state"] == "active" else "yellow"
+    colour = {"active": "green", "halted": "red"}.get(texts["state"], "yellow")
     texts["state"] = f"[{colour}]{texts['state'] or '?'}"
     return list(texts.values())
+
+
+def remarks(nodes: Sequence[NodeStatus]) -> list[str]:
+    """What does not fit a table: why a node is down, and what a replica waits for."""
+    lines = []
+    for node in nodes:
+        if not node.up and not node.starting:
+            lines.append(f"{node.node} is down: {node.why}")
+        for service in node.services:
+            if service.get("waiting_for"):
+                what = f"{service.get('service', '?')} at {node.node}"
+                lines.append(f"{what} is {service.get('state', '?')}: {listed(service['waiting_for'])}")
+    return lines
 
 
 def listed(value: Any) -> str:

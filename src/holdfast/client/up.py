@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from holdfast.client.status import NodeStatus, ask_nodes, listed, status_table
+from holdfast.client.status import NodeStatus, ask_nodes, listed, remarks, status_table
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -64,7 +64,7 @@ class NodeProcess:
         if status.up:
             return msgspec.structs.replace(status, pid=status.pid or pid)
         if self.running:
-            return msgspec.structs.replace(status, why=f"starting ({status.why})", pid=pid)
+            return msgspec.structs.replace(status, starting=True, pid=pid)
         if code is not None:
             return msgspec.structs.replace(status, why=f"{ending(code)}{self._last_words(code)}")
         return status
@@ -127,7 +127,7 @@ class Supervisor:
             from rich.live import Live
 
             live = Live(auto_refresh=False, vertical_overflow="visible")
-            context, show = live, lambda: live.update(self.picture(), refresh=True)
+            context, show = live, lambda: live.update(self.picture(live.console.width), refresh=True)
         else:
             context, show = nullcontext(), PlainLines(self._heading).teller(self)  # type: ignore[assignment]
         with context:
@@ -162,14 +162,15 @@ class Supervisor:
             return False
         return True
 
-    def picture(self) -> Group:
-        """What the terminal shows."""
+    def picture(self, width: int) -> Group:
+        """What a terminal of `width` columns shows."""
         from rich.console import Group
         from rich.text import Text
 
-        down = [node.node for node in self.statuses if not node.up and "starting" not in node.why]
-        hints = [Text(f"Start {name} again in another terminal: {self._restart(name)}", style="dim") for name in down]
-        return Group(Text(self._heading), status_table(self.statuses), *hints)
+        down = [node.node for node in self.statuses if not node.up and not node.starting]
+        again = [f"Start {name} again in another terminal: {self._restart(name)}" for name in down]
+        table = status_table(self.statuses, width)
+        return Group(Text(self._heading, style="bold"), "", table, "", *map(Text, [*remarks(self.statuses), *again]))
 
 
 class PlainLines:
@@ -184,9 +185,12 @@ class PlainLines:
 
     def tell(self, statuses: Sequence[NodeStatus]) -> None:
         for node in statuses:
-            self._changed(f"node {node.node}", f"up at {node.address}" if node.up else f"down: {node.why}")
+            down = "starting" if node.starting else f"down: {node.why}"
+            self._changed(f"node {node.node}", f"up at {node.address}" if node.up else down)
             for service in node.services:
                 text = f"{service.get('state', '?')}, view {listed(service.get('view', []))}"
+                if service.get("waiting_for"):
+                    text += f"; {listed(service['waiting_for'])}"
                 self._changed(f"{service.get('service', '?')} at {node.node}", text)
 
     def _changed(self, what: str, text: str) -> None:
@@ -205,6 +209,6 @@ def run_up(path: str) -> int:
         NodeProcess(server, node_command(site, server.name), site.node_data(server.name) / "log.txt")
         for server in node_servers(site)
     ]
-    heading = f"Site {site.name}: data in {site.data}, each node's log in <node>/log.txt there. Ctrl-C ends all."
+    heading = f"Site {site.name}. Data: {site.data}. Logs: <node>/log.txt there. Ctrl-C ends all."
     asyncio.run(Supervisor(nodes, heading, lambda name: node_command_shown(site, name)).run())
     return 0
