@@ -44,43 +44,40 @@ def durables(work: Step | Group) -> int:
 
 
 class ProcessAudit:
-    """Counts what one process asked its disk to keep and what its disk kept."""
+    """Counts what one process asked its disk to keep and what its disk kept: all things, and the records among them."""
 
     def __init__(self, world: World, host: Peer) -> None:
         self.world = world
         self.name = host_name(host)
         self.asked = 0
-        self._asked_by_record = [0]
         self.kept = 0
+        self.records_kept = 0
         self.last: Probe | None = None
-        self._needs: dict[int, tuple[Any, int]] = {}
+        self._needs: dict[int, tuple[Any, int, int]] = {}
 
     def step(self, step: Step) -> None:
-        """A core returned `step`."""
-        before = self.asked + len(step.snapshot) + (1 if step.reset else 0)
-        self._asked_by_record += (before + place for place in range(1, len(step.records) + 1))
+        """A core returned `step`: note what each promise and reply in it rests on."""
         self.asked += durables(step)
         if self.kept < self.asked:
             for item in (*step.promises, *step.replies):
-                self._needs[id(item)] = (item, self.asked)
-        settled = self._asked_by_record[step.settled_records]
-        if self.kept < settled:
+                self._needs[id(item)] = (item, self.asked, 0)
             for item in (*step.settled_promises, *step.settled_replies):
-                self._needs[id(item)] = (item, settled)
+                self._needs[id(item)] = (item, 0, step.settled_records)
 
     def synced(self, group: Group) -> None:
         """The disk holds `group`."""
         self.kept += durables(group)
+        self.records_kept += len(group.records)
 
     def leaves(self, item: Any) -> None:
         """A promise or reply is let go."""
-        _, needed = self._needs.pop(id(item), (None, 0))
-        if self.kept < needed:
-            missing = needed - self.kept
+        _, things, records = self._needs.pop(id(item), (None, 0, 0))
+        missing = max(things - self.kept, records - self.records_kept)
+        if missing > 0:
             raise Violation(
                 "promise before sync",
                 f"{self.name} at {self.world.now_us} us lets go {render(item[1])} "
-                f"while {missing} of the {needed} things it rests on are not synced",
+                f"while {missing} of the things it rests on are not synced",
             )
 
 

@@ -10,6 +10,9 @@ from holdfast.kernel.contracts import Recovered, SnapshotPart
 from holdfast.kernel.gate import Group
 
 
+RECORDS_KEPT = 2
+
+
 class Disk:
     """The journal of one host, as it would lie on the platter. `id` names this very disk: a disk
     that replaces a lost one has another. Records are numbered from 1."""
@@ -58,8 +61,9 @@ class Disk:
         return part
 
     def lose_tail(self, count: int) -> int:
-        """Fault: the last `count` records vanish although they were synced. Returns how many there were to lose."""
-        lost = min(count, len(self.records))
+        """Fault: up to `count` of the last records vanish although they were synced; the first ones, which
+        tell the disk's identity, stay. Returns how many are gone."""
+        lost = max(0, min(count, len(self.records) - RECORDS_KEPT))
         del self.records[len(self.records) - lost :]
         return lost
 

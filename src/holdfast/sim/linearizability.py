@@ -10,9 +10,12 @@ sequential model gives? Operations without a known answer may stand anywhere aft
 left out, with any answer.
 
 The search goes through partial orders depth first and remembers every pair (set of operations
-placed, state reached), so no pair is explored twice. Operations with an answer are tried first and
-those of unknown outcome last: they are needed only where an answer shows their effect. The work is
-bounded, and a search that hits the bound is reported as undecided, which every caller treats as a failure.
+placed, state reached), so no pair is explored twice. Operations of unknown outcome are what makes
+histories hard, so: they are tried last, because they are needed only where an answer shows their
+effect; one that would change nothing is not placed; and a pair is passed over when the same answers
+in the same state were explored with fewer of the unknown used up, which can only do better. The
+work is bounded, and a search that hits the bound is reported as undecided, which every caller
+treats as a failure.
 """
 
 from __future__ import annotations
@@ -57,6 +60,8 @@ class _Search:
         self.known = [index for index, operation in enumerate(self.operations) if operation.return_us is not None]
         self.by_return = sorted(self.known, key=self._return_us)
         self.known_mask = sum(1 << index for index in self.known)
+        self.seen: dict[tuple[int, Hashable], list[int]] = {}
+        """For every (answers given, state): the sets of unknown operations with which it was explored."""
         self.best_placed = -1
         self.best: tuple[int, Hashable] = (0, model.initial())
 
@@ -83,7 +88,6 @@ class _Search:
         state = self.model.initial()
         if not self.known_mask:
             return Verdict("linearizable", 0)
-        seen: set[tuple[int, Hashable]] = {(0, state)}
         stack: list[tuple[int, Hashable, list[int], int]] = [(0, state, self.candidates(0), 0)]
         steps = 0
         while stack:
@@ -97,17 +101,24 @@ class _Search:
             index = candidates[position]
             operation = self.operations[index]
             after, text = self.model.apply(state, operation.action)
-            if operation.text is not None and text != operation.text:
+            if (after == state) if operation.text is None else (text != operation.text):
                 continue
             now_placed = placed | 1 << index
             if now_placed & self.known_mask == self.known_mask:
                 return Verdict("linearizable", steps)
-            if (now_placed, after) in seen:
-                continue
-            seen.add((now_placed, after))
-            self.note_progress(now_placed, after)
-            stack.append((now_placed, after, self.candidates(now_placed), 0))
+            if self.is_new(now_placed, after):
+                self.note_progress(now_placed, after)
+                stack.append((now_placed, after, self.candidates(now_placed), 0))
         return Verdict("violated", steps, self.explain())
+
+    def is_new(self, placed: int, state: Hashable) -> bool:
+        """Neither explored nor hopeless: remember it then."""
+        used = placed & ~self.known_mask
+        explored = self.seen.setdefault((placed & self.known_mask, state), [])
+        if any(before & used == before for before in explored):
+            return False
+        explored.append(used)
+        return True
 
     def note_progress(self, placed: int, state: Hashable) -> None:
         answered = (placed & self.known_mask).bit_count()

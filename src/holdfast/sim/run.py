@@ -171,7 +171,7 @@ class _Site:
             lanes=source.choice((1, 1, 2, 3)),
             think_us_max=source.choice((3_000, 50_000, 500_000)),
             anonymous=source.choice((0.0, 0.1)),
-            patience=source.choice((0.7, 0.95)),
+            patience=source.choice((0.85, 0.97)),
         )
         names = [f"c{number}.{WALL_MS}" if source.random() < 0.5 else f"c{number}" for number in range(1, count + 1)]
         return [
