@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -46,6 +48,14 @@ def test_a_hash_survives_being_written_and_holds_no_token() -> None:
     assert TokenHash.parse(written).matches(token)
     assert not TokenHash.parse(written).matches(token + "x")
     assert TokenHash.of(token).written() != written
+
+
+def test_a_new_token_comes_with_the_line_for_the_file() -> None:
+    made = subprocess.run(
+        [sys.executable, "-m", "holdfast.people"], capture_output=True, text=True, check=True, timeout=60
+    )
+    token, line = made.stdout.splitlines()
+    assert TokenHash.parse(line.split('"')[1]).matches(token.split(": ")[1])
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,9 @@ class TokenHash(msgspec.Struct, frozen=True):
         """Read the written form; raises `ValueError` saying what is wrong with it."""
         parts = text.split("$")
         if len(parts) != 6 or parts[0] != "scrypt":
-            raise ValueError("a token hash looks like scrypt$16384$8$1$<salt>$<hash>; make one with `holdfast token`")
+            raise ValueError(
+                "a token hash looks like scrypt$16384$8$1$<salt>$<hash>; make one with python -m holdfast.people"
+            )
         try:
             cost, block, lanes = (int(part) for part in parts[1:4])
             salt, digest = (base64.b64decode(part, validate=True) for part in parts[4:])
@@ -143,3 +145,9 @@ class People:
         if self._hashing is not None:
             self._hashing.shutdown(wait=True, cancel_futures=True)
             self._hashing = None
+
+
+if __name__ == "__main__":
+    fresh = new_token()
+    print(f"token (give it to the person): {fresh}")
+    print(f'site.toml, [people.ID]: token = "{TokenHash.of(fresh).written()}"')
