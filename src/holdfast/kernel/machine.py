@@ -53,6 +53,7 @@ class Notice(Row, frozen=True):
 
     table = "holdfast.outbox"
     key = ("number",)
+    ordered = True
 
     number: int
     to: str

@@ -114,7 +114,8 @@ class Sessions:
     def expire(self, now_ms: int) -> None:
         """Drop what is past its hour by the replicated time, a bounded number of rows."""
         where = (Condition("expires_hour", "<=", now_ms // _HOUR_MS),)
-        for row in self._store.select(Select(Session.table, where=where, limit=EXPIRED_A_TIME_MAX)):
+        oldest = Select(Session.table, where=where, order=("expires_hour",), limit=EXPIRED_A_TIME_MAX)
+        for row in self._store.select(oldest):
             session = cast("Session", row)
             if birth_ms(session.client) is not None:
                 self._table.delete(session.client)
