@@ -15,6 +15,7 @@ import binascii
 import hashlib
 import hmac
 import secrets
+import sys
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
@@ -149,5 +150,5 @@ class People:
 
 if __name__ == "__main__":
     fresh = new_token()
-    print(f"token (give it to the person): {fresh}")
-    print(f'site.toml, [people.ID]: token = "{TokenHash.of(fresh).written()}"')
+    sys.stdout.write(f"token (give it to the person): {fresh}\n")
+    sys.stdout.write(f'site.toml, [people.ID]: token = "{TokenHash.of(fresh).written()}"\n')
