@@ -132,6 +132,7 @@ class Connection(asyncio.Protocol):
         self._skipping = False  # the rest of a line that was too long
         self._held: list[bytes] | None = None  # lines that wait for a login
         self._ending = False
+        self._has_quit = False
         self._stalled: asyncio.TimerHandle | None = None
         self._login: asyncio.Task[None] | None = None
 
@@ -198,8 +199,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client does not read; it has a while to begin."""
         loop = asyncio.get_running_loop()
-        if self._transport is not None:
-            self._transport.pause_reading()
+        self._stop_reading()
         self._stalled = loop.call_later(UNREAD_SECONDS_MAX, self._give_up)
 
     def resume_writing(self) -> None:
@@ -221,6 +221,8 @@ class Connection(asyncio.Protocol):
     # -- Lines
 
     def _take(self, lines: list[bytes]) -> None:
+        if self._has_quit:
+            return
         if self._held is not None:
             self._held += lines
             return
@@ -242,14 +244,21 @@ class Connection(asyncio.Protocol):
                     face.service.submit(slot, parsed)
             elif isinstance(parsed, Control):
                 self._control(parsed)
+                if self._has_quit:
+                    break
                 if isinstance(parsed, Login):  # what follows it waits for its outcome
                     self._held = lines[index + 1 :]
+                    self._stop_reading()
                     break
             else:
                 assert isinstance(parsed, Malformed)
                 server.counters["malformed"] += 1
                 self._answer(parsed)
-        if len(slots) > LINES_WAITING_MAX and self._transport is not None:
+        if len(slots) > LINES_WAITING_MAX:
+            self._stop_reading()
+
+    def _stop_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
     def _answer(self, reply: Reply) -> None:
@@ -286,7 +295,7 @@ class Connection(asyncio.Protocol):
                 self._answer(self.grammar.help(control.word))
             case Quit():
                 self._answer(Helped("Bye."))
-                self._ending = True
+                self._has_quit = self._ending = True
 
     def _use(self, name: str) -> None:
         face = self.server.faces.get(name)
@@ -333,7 +342,9 @@ class Connection(asyncio.Protocol):
 
     def _read_on(self) -> None:
         transport = self._transport
-        if transport is not None and self._stalled is None and not transport.is_reading():
+        if transport is None or self._stalled is not None or self._held is not None:
+            return
+        if not transport.is_reading():
             if len(self._slots) <= LINES_WAITING_MAX // 2 and not transport.is_closing():
                 transport.resume_reading()
 
