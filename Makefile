@@ -20,8 +20,8 @@ up: $(VENV)/.run ## start the demo site; Ctrl-C stops it
 	@exec $(BIN)/holdfast up
 
 .PHONY: reset
-reset: ## empty the demo site's data
-	rm -rf data
+reset: $(VENV)/.run ## empty the demo site's data
+	@$(BIN)/holdfast reset --yes
 
 .PHONY: test
 test: $(VENV)/.test ## ruff, mypy and every test

@@ -1,0 +1,214 @@
+"""Three server processes on this machine, durable, in a directory of their own: ours, or the ceiling's."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from holdfast.bench.ceiling import CeilingOptions
+
+HOST = "127.0.0.1"
+NAMES = ("a", "b", "c")
+START_SECONDS = 60.0
+STOP_SECONDS = 15.0
+POLL_SECONDS = 0.01
+
+
+class ClusterError(Exception):
+    """A server did not start, or did not come back; the text ends with the last lines it wrote."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on. All are held until all are found, so no two are equal."""
+    sockets = [socket.socket() for _ in range(count)]
+    for held in sockets:
+        held.bind((HOST, 0))
+    ports = [int(held.getsockname()[1]) for held in sockets]
+    for held in sockets:
+        held.close()
+    return ports
+
+
+class Cluster:
+    """Three processes by name, `a`, `b` and `c`. Use as a context manager: leaving it ends them all."""
+
+    system = "none"
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True)
+        self.directory = directory
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.addresses: tuple[tuple[str, int], ...] = ()
+
+    def command(self, name: str) -> list[str]:
+        """What starts this server."""
+        raise NotImplementedError
+
+    def wait_until_served(self, names: Sequence[str] = NAMES) -> None:
+        """Return when all these servers serve; raises `ClusterError` after a minute."""
+        raise NotImplementedError
+
+    def start(self, name: str) -> None:
+        with (self.directory / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                self.command(name), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+
+    def kill(self, name: str) -> None:
+        """End a server with SIGKILL, if it still runs."""
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait()
+
+    def stop(self) -> None:
+        """Ask all servers to end, then make them."""
+        for process in self.processes.values():
+            process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < deadline and any(process.poll() is None for process in self.processes.values()):
+            time.sleep(POLL_SECONDS)
+        for name in list(self.processes):
+            self.kill(name)
+
+    def check_running(self, deadline: float, waiting_for: str) -> None:
+        """Raise where a server has ended by itself or the time is over."""
+        for name, process in self.processes.items():
+            if process.poll() is not None:
+                raise ClusterError(
+                    f"{self.system} server {name} ended with {process.returncode}: {self.last_words(name)}"
+                )
+        if time.monotonic() > deadline:
+            words = " | ".join(f"{name}: {self.last_words(name)}" for name in self.processes)
+            raise ClusterError(f"{self.system}: {waiting_for} did not come in {START_SECONDS:.0f} s; {words}")
+
+    def last_words(self, name: str) -> str:
+        return (self.directory / f"{name}.log").read_text(errors="replace")[-800:].strip()
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """User and system time of each server so far."""
+        ticks = os.sysconf("SC_CLK_TCK")
+        found = {}
+        for name, process in self.processes.items():
+            fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+            found[name] = (int(fields[11]) + int(fields[12])) / ticks
+        return found
+
+    def memory_bytes(self) -> dict[str, int]:
+        """Resident memory of each server."""
+        pages = {
+            name: int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+            for name, process in self.processes.items()
+        }
+        return {name: count * os.sysconf("SC_PAGE_SIZE") for name, count in pages.items()}
+
+    def __enter__(self) -> Self:
+        try:
+            for name in NAMES:
+                self.start(name)
+            self.wait_until_served()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class CeilingCluster(Cluster):
+    """The bare servers of `holdfast.bench.ceiling`."""
+
+    system = "ceiling"
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        a, b, c, *peers = free_ports(6)
+        self.clients = (a, b, c)
+        self.peers = (peers[0], peers[1], peers[2])
+        self.addresses = tuple((HOST, port) for port in self.clients)
+
+    def command(self, name: str) -> list[str]:
+        options = CeilingOptions(
+            me=NAMES.index(name),
+            clients=self.clients,
+            peers=self.peers,
+            journal=str(self.directory / f"{name}.journal"),
+        )
+        return [sys.executable, "-m", "holdfast.bench.ceiling", msgspec.json.encode(options).decode()]
+
+    def wait_until_served(self, names: Sequence[str] = NAMES) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not all("ready" in self.last_words(name) for name in names):
+            self.check_running(deadline, "the word `ready`")
+            time.sleep(POLL_SECONDS)
+
+
+class HoldfastCluster(Cluster):
+    """Three nodes of a site with one service, tickets under Lamport's order."""
+
+    system = "holdfast"
+
+    def __init__(self, directory: Path, *, seats: int = 100_000, failure_model: str = "perfect") -> None:
+        super().__init__(directory)
+        ports = free_ports(9)
+        self.addresses = tuple((HOST, port) for port in ports[:3])
+        self.site = directory / "site.toml"
+        lines = ["[site]", 'name = "bench"', 'data = "data"']
+        for place, name in enumerate(NAMES):
+            lines += [f"[nodes.{name}]", f'host = "{HOST}"']
+            lines += [f"peer_port = {ports[3 + place]}", f"http_port = {ports[6 + place]}"]
+        lines += ["[services.tickets]", 'app = "tickets"', 'protocol = "lamport"', 'identity = "trusted"']
+        lines += [f'failure_model = "{failure_model}"', f"seats = {seats}"]
+        lines += [f"nodes = {{ {', '.join(f'{name} = {port}' for name, port in zip(NAMES, ports, strict=False))} }}"]
+        self.site.write_text("\n".join(lines) + "\n")
+        subprocess.run([*self.program, "init", str(self.site)], check=True, stdout=subprocess.DEVNULL)
+
+    @property
+    def program(self) -> list[str]:
+        return [sys.executable, "-m", "holdfast.client.cli"]
+
+    def command(self, name: str) -> list[str]:
+        return [*self.program, "node", name, "--site", str(self.site)]
+
+    def status(self, name: str) -> dict[str, Any] | None:
+        """What the node says of its replica, None while it does not answer."""
+        try:
+            line = self.ask(name, "status")
+        except OSError:
+            return None
+        services = json.loads(line)["services"] if line else []
+        return services[0] if services else None
+
+    def ask(self, name: str, *lines: str) -> str:
+        """Send lines to one server; its reply to the last of them."""
+        with socket.create_connection(self.addresses[NAMES.index(name)], 5.0) as connection:
+            connection.sendall("".join(f"{line}\n" for line in lines).encode())
+            replies = connection.makefile("r", encoding="utf-8", newline="\n")
+            return [replies.readline() for _ in lines][-1]
+
+    def seats_free(self, name: str) -> int:
+        """How many seats are free, asked at this server."""
+        return int(json.loads(self.ask(name, "mode json", "seats"))["reply"]["free"])
+
+    def wait_until_served(self, names: Sequence[str] = NAMES) -> None:
+        """All these nodes are active members of the same view, and none lags."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            found = [self.status(name) for name in names]
+            if all(one and one["state"] == "active" and set(names) <= set(one["view"]) for one in found):
+                return
+            self.check_running(deadline, f"an active view of {', '.join(names)}")
+            time.sleep(POLL_SECONDS)

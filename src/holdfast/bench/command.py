@@ -1,0 +1,91 @@
+"""`holdfast bench`: measure this installation on this machine."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import typer
+
+from holdfast.bench.cluster import ClusterError
+
+DataOption = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="A directory on the disk to measure; default: temporary.")
+]
+ReportsOption = Annotated[Path, typer.Option("--reports", metavar="DIR", help="Where the report goes.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print everything found as JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to a Typer application."""
+    bench = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Measure the speed.")
+    bench.command("tickets")(tickets)
+    bench.command("million")(million)
+    app.add_typer(bench, name="bench")
+
+
+def tickets(
+    quick: Annotated[bool, typer.Option("--quick", help="Seconds only; shows that it runs.")] = False,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often each row is measured.")] = 3,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="How long each row is measured.")] = 4.0,
+    ceiling: Annotated[bool, typer.Option(help="Measure the ceiling too, in turn.")] = True,
+    failure_model: Annotated[Literal["perfect", "majority"], typer.Option("--failure-model")] = "perfect",
+    data: DataOption = None,
+    reports: ReportsOption = Path("reports"),
+    json: JsonOption = False,
+) -> None:
+    """Three durable nodes here, clients over TCP, each request one reservation; beside the ceiling.
+
+    Takes some minutes. Ends with status 1 if any reply was wrong.
+    """
+    from holdfast.bench.measure import full_plan, measure, quick_plan
+    from holdfast.bench.report import markdown, write_report
+
+    plan = full_plan(rounds=rounds, seconds=seconds, ceiling=ceiling, failure_model=failure_model)
+    if quick:
+        plan = quick_plan(failure_model=failure_model)
+    with tempfile.TemporaryDirectory(prefix="holdfast-bench-", dir=data) as directory:
+        try:
+            report = measure(plan, Path(directory), progress)
+        except ClusterError as error:
+            raise typer.Exit(failed(str(error))) from error
+    page, plot = write_report(report, reports)
+    print(msgspec.json.encode(report).decode() if json else markdown(report, plot.name))
+    progress(f"report: {page}, plot: {plot}")
+    if report.errors():
+        raise typer.Exit(1)
+
+
+def million(
+    bookings: Annotated[int, typer.Option("--bookings", min=100, help="How many.")] = 1_000_000,
+    steady_seconds: Annotated[
+        float, typer.Option("--steady-seconds", min=0.1, help="How long the full theatre is used afterwards.")
+    ] = 20.0,
+    data: DataOption = None,
+    json: JsonOption = False,
+) -> None:
+    """So many bookings on three durable nodes: memory, pauses, and how long a start takes."""
+    from holdfast.bench.million import measure_million, million_text
+
+    with tempfile.TemporaryDirectory(prefix="holdfast-bench-", dir=data) as directory:
+        try:
+            found = measure_million(bookings, steady_seconds, Path(directory), progress)
+        except ClusterError as error:
+            raise typer.Exit(failed(str(error))) from error
+    print(msgspec.json.encode(found).decode() if json else million_text(found))
+    if found.fill.errors or found.fill.unanswered or found.steady.errors or found.held_after != bookings:
+        raise typer.Exit(1)
+
+
+def progress(text: str) -> None:
+    """Tell how far it is, beside the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def failed(text: str) -> int:
+    """Say why it came to nothing; the exit status."""
+    print(f"holdfast bench: {text}", file=sys.stderr)
+    return 1
