@@ -84,6 +84,13 @@ class Joining:
     def _is_damaged(self, server: int, message: Presence) -> bool:
         """Our journal must reach at least as far as it was when we last promised anything."""
         replica = self._replica
+        if message.state == ACTIVE and 0 <= replica.epoch < message.epoch and replica.me in message.members:
+            replica.halt(
+                "damaged",
+                f"the newest view here is {replica.epoch}, but {replica.name(server)} serves in view {message.epoch}, "
+                "which every member has synced, this server among them: what was synced is gone",
+            )
+            return True
         disk, number = message.acknowledged[replica.me]
         if disk != replica.disk or number <= replica.number:
             return False
