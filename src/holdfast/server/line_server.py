@@ -244,7 +244,7 @@ class Connection(asyncio.Protocol):
                     face.service.submit(slot, parsed)
             elif isinstance(parsed, Control):
                 self._control(parsed)
-                if self._has_quit:
+                if isinstance(parsed, Quit):
                     break
                 if isinstance(parsed, Login):  # what follows it waits for its outcome
                     self._held = lines[index + 1 :]
