@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
 from typer.main import get_group
 
+from holdfast.client import Site
 from holdfast.client.cli import COMMANDS, is_plain, main
 from holdfast.client.commands import MOUNTED, app
-from holdfast.client.speak import request_name
+from holdfast.client.speak import Speaker, request_name
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "commands.md"
 
@@ -279,3 +283,27 @@ def test_the_documented_help_is_the_real_one(tmp_path: Path, words: str, documen
 def test_every_command_is_documented() -> None:
     documented = {words.strip() for words, _ in HELP}
     assert documented >= {"", "tickets", "up", "node", "init", "status", "reset", "tickets-server"}
+
+
+def test_a_person_at_the_prompt(house: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    house.server("", "", "silence-after", login="login mary s3cret")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    lines = ["reserve bob 2", 'reserve "Mary Ann" 1', "retry", "retry", "login mary s3cret", "search bob"]
+    dropped_by_ctrl_c = "reserve late 1\x03"
+    keys = "".join(f"{line}\r" for line in lines) + dropped_by_ctrl_c + "quit\r"
+    site = Site.from_servers(house.addresses(), timeout_s=0.6, deadline_s=0.5)
+    with create_pipe_input() as keyboard, create_app_session(input=keyboard, output=DummyOutput()):
+        keyboard.send_text(keys)
+        speaker = Speaker(site, "tickets", as_json=False)
+        assert speaker.prompt() == 0
+    speaker.site.close()
+    said = capsys.readouterr()
+    booked, unknown, learned, found = said.out.splitlines()[1:]
+    assert (booked, learned, found) == ("1,2", "3", "1,2")
+    assert unknown.startswith("Failed: the outcome of 'reserve \"Mary Ann\" 1' is unknown")
+    assert house.theatre.booked == {"bob": [1, 2], "Mary Ann": [3]}
+    assert "There is nothing to retry" in said.err
+    assert "From now on mary asks." in said.err
+    history = (tmp_path / "holdfast" / "tickets.history").read_text()
+    assert "reserve bob 2" in history
+    assert "s3cret" not in history

@@ -51,7 +51,7 @@ def result(call: Call, retry: Callable[[], Any]) -> Answer | DeadlineExceeded:
     if isinstance(outcome, Denied):
         raise LoginRefused(outcome.why)
     if isinstance(outcome, Unknown):
-        text = f"the outcome of {call.line!r} is unknown; retry() is safe. Last heard: {outcome.why}"
+        text = f"the outcome of {call.line!r} is unknown: it may or may not be done. Last heard: {outcome.why}"
         return OutcomeUnknown(text, call.identity.client, call.number, retry)
     return NotExecuted(f"{call.line!r} was not executed: no server took it in time. Last heard: {outcome.why}")
 

@@ -394,7 +394,8 @@ class Session:
         if now_us < self._deadline_us:
             return
         for call in [call for call in self._open if call.deadline_us <= now_us]:
-            self._end_late(call, self._why)
+            why = f"{self._link.server} has not answered yet" if call.under_way and self._link else self._why
+            self._end_late(call, why)
         self._deadline_us = min((call.deadline_us for call in self._open), default=NEVER_US)
 
     def _end_late(self, call: Call, why: str) -> None:

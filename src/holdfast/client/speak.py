@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from holdfast.client.service import Service
 
 DONE, REFUSED, UNKNOWN = 0, 1, 2
+RETRY_HINT = "a line with the word retry asks again"
 HELP_DEADLINE_S = 1.0
 """The prompt comes up without completion when nobody tells the commands so soon."""
 
@@ -36,6 +37,7 @@ class Speaker:
         self.status = DONE
         self._as_json = as_json
         self._unknown: OutcomeUnknown | None = None
+        self._words: list[str] = []
 
     @property
     def service(self) -> Service:
@@ -70,9 +72,10 @@ class Speaker:
                 if not string.lstrip().startswith("login"):  # a token is nothing to keep
                     super().store_string(string)
 
+        self._learn_words()
         history = History(str(history_file(self.name)))
         session: PromptSession[str] = PromptSession(
-            history=history, completer=WordCompleter(self._words(), sentence=True)
+            history=history, completer=WordCompleter(lambda: self._words, sentence=True)
         )
         print(f"{self.name}: type a command, `help` lists them, Tab completes, Ctrl-D or `quit` ends.")
         while True:
@@ -84,51 +87,55 @@ class Speaker:
                 return DONE
             if line.strip() in ("quit", "exit"):
                 return DONE
-            if line.strip():
-                self._interruptible(line)
+            if line.strip() and self._interruptible(line) and not self._words:
+                self._learn_words()
 
-    def _interruptible(self, line: str) -> None:
+    def _interruptible(self, line: str) -> bool:
         try:
-            self._typed(line)
+            return self._typed(line)
         except KeyboardInterrupt:
             say("Stopped waiting: it may or may not be done. Ask the service before you send it again.")
+            return False
 
-    def _words(self) -> list[str]:
-        """The commands to complete; none when nobody answers at once."""
+    def _learn_words(self) -> None:
+        """Ask for the commands to complete; without an answer at once, there are none for now."""
         try:
             with self.site.but(deadline_s=HELP_DEADLINE_S) as site:
-                return [usage.split()[0] for usage in usages(site.service(self.name).call("help").text)] + ["retry"]
+                answer = site.service(self.name).call("help")
         except HoldfastError as error:
             say(f"Failed: {error}")
-            return ["help", "quit", "retry"]
+        else:
+            self._words = [*(usage.split()[0] for usage in usages(answer.text)), "login", "retry"]
 
-    def _typed(self, line: str) -> None:
+    def _typed(self, line: str) -> bool:
+        """Do what a line says; whether it went well."""
         word, *arguments = line.split()
         if word == "retry" and not arguments:
-            self._retry()
+            return self._retry()
         elif word == "login":
-            self._login(arguments)
+            return self._login(arguments)
         else:
-            self._show(lambda: self.service.line(line), hint="type `retry` to ask again")
+            return self._show(lambda: self.service.line(line), hint=RETRY_HINT)
 
-    def _retry(self) -> None:
+    def _retry(self) -> bool:
         if self._unknown is None:
             say("There is nothing to retry: the outcome of every command is known.")
-            return
+            return False
         unknown, self._unknown = self._unknown, None
-        self._show(unknown.retry, hint="type `retry` to ask again")
+        return self._show(unknown.retry, hint=RETRY_HINT)
 
-    def _login(self, arguments: list[str]) -> None:
+    def _login(self, arguments: list[str]) -> bool:
         if not 1 <= len(arguments) <= 2:
             say("Failed: usage: login <id> [<token>]")
-            return
+            return False
         before, self.site = self.site, self.site.but(as_=arguments[0], token="".join(arguments[1:]))
-        if self._show(lambda: self.service.call("help"), silent=True):
-            before.close()
-            say(f"From now on {arguments[0]} asks.")
-        else:
+        if not self._show(lambda: self.service.call("help"), silent=True):
             self.site.close()
             self.site = before
+            return False
+        before.close()
+        say(f"From now on {arguments[0]} asks.")
+        return True
 
     def _show(self, ask: Callable[[], Answer], *, hint: str = "", silent: bool = False) -> bool:
         """Ask, and write the answer or why there is none; whether it is a good one."""
@@ -196,8 +203,9 @@ def speak(
 
 
 def usages(help_text: str) -> list[str]:
-    """The commands' usages in the one line of `help`."""
-    return [part.strip() for part in help_text.split("; ") if part.strip()]
+    """The commands' usages in the one line of `help`, without the remark at its end."""
+    *first, last = help_text.split("; ")
+    return [*first, last.partition(". ")[0]]
 
 
 def request_name(text: str) -> tuple[str, int]:

@@ -1,0 +1,165 @@
+"""The clients on real nodes: `holdfast up` on a site of three, the documents' examples, kills, Ctrl-C."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.client import Site
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "python.md"
+HOLDFAST = [sys.executable, "-m", "holdfast.client.cli"]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now, all different."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [probe.getsockname()[1] for probe in sockets]
+
+
+class Theatre:
+    """A site of three nodes run by `holdfast up` in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        ports = free_ports(6)
+        peers, lines = zip("abc", ports[:3], strict=True), zip("abc", ports[3:], strict=True)
+        nodes = "".join(f'[nodes.{name}]\nhost = "127.0.0.1"\npeer_port = {port}\n' for name, port in peers)
+        places = ", ".join(f"{name} = {port}" for name, port in lines)
+        (folder / "site.toml").write_text(
+            f'[site]\nname = "theatre"\n{nodes}[services.tickets]\napp = "tickets"\nprotocol = "lamport"\n'
+            f'failure_model = "perfect"\nidentity = "trusted"\nseats = 500\nnodes = {{ {places} }}\n'
+        )
+        self.output = folder / "up.txt"
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
+        with self.output.open("w") as output:
+            self.up = subprocess.Popen([*HOLDFAST, "up"], cwd=folder, env=self.environment, stdout=output)
+
+    def await_active(self) -> None:
+        """Wait until every replica serves, or fail when `up` ends or 30 s have passed."""
+        deadline = time.monotonic() + 30
+        while not all(self.told(f"tickets at {name}: active, view a,b,c") for name in "abc"):
+            assert time.monotonic() < deadline, self.output.read_text()
+            with pytest.raises(subprocess.TimeoutExpired):
+                self.up.wait(timeout=0.05)
+
+    def holdfast(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*HOLDFAST, *words], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=30
+        )
+
+    def nodes(self) -> dict[str, dict[str, Any]]:
+        return {node["node"]: node for node in json.loads(self.holdfast("status", "--json").stdout)}
+
+    def active(self, name: str) -> bool:
+        return any(service["state"] == "active" for service in self.nodes()[name]["services"])
+
+    def told(self, text: str) -> bool:
+        return text in self.output.read_text()
+
+    def pid(self, name: str) -> int:
+        """The process of a node, found by its command among the children of `up`."""
+        for process in Path("/proc").iterdir():
+            if process.name.isdecimal() and f"(ppid {self.up.pid})" in parentage(process):
+                words = (process / "cmdline").read_bytes().split(b"\0")
+                if words[3:5] == [b"node", name.encode()]:
+                    return int(process.name)
+        raise AssertionError(f"no process runs node {name}")
+
+
+def parentage(process: Path) -> str:
+    try:
+        return f"(ppid {(process / 'stat').read_text().rpartition(')')[2].split()[1]})"
+    except OSError:
+        return ""  # it ended meanwhile
+
+
+@pytest.fixture(scope="module")
+def theatre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
+    theatre = Theatre(tmp_path_factory.mktemp("theatre"))
+    try:
+        theatre.await_active()
+        yield theatre
+    finally:
+        theatre.up.send_signal(signal.SIGTERM)
+        assert theatre.up.wait(timeout=20) == 0
+
+
+def test_the_documented_examples_are_true(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(theatre.folder)
+    for name in ("HOLDFAST_SITE", "HOLDFAST_AS", "HOLDFAST_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    failures, tried = doctest.testfile(str(DOCUMENT), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert tried > 10
+    assert failures == 0
+
+
+def test_a_node_is_killed_and_nobody_notices_then_it_is_started_by_hand(
+    theatre: Theatre, until: Callable[..., None]
+) -> None:
+    with Site(theatre.folder / "site.toml") as site:
+        tickets = site.service("tickets")
+        before = [tickets.reserve(f"early {number}", 1).reply["seats"][0] for number in range(10)]
+        os.kill(theatre.pid("b"), signal.SIGKILL)
+        after = [tickets.reserve(f"late {number}", 1).reply["seats"][0] for number in range(10)]
+    assert len({*before, *after}) == 20, "no seat twice"
+    until(lambda: theatre.told("node b: down: killed by SIGKILL"))
+    booked = theatre.holdfast("tickets", "search", "late 9")
+    assert (booked.returncode, booked.stdout) == (0, f"{after[-1]}\n")
+    assert theatre.holdfast("status").returncode == 1
+
+    by_hand = subprocess.Popen(
+        [*HOLDFAST, "node", "b"], cwd=theatre.folder, env=theatre.environment, stderr=subprocess.DEVNULL
+    )
+    try:
+        until(lambda: theatre.active("b"), timeout_s=20)
+        until(lambda: len({node["services"][0]["digest"] for node in theatre.nodes().values()}) == 1)
+        assert theatre.holdfast("status").returncode == 0
+    finally:
+        by_hand.send_signal(signal.SIGINT)
+        assert by_hand.wait(timeout=20) == 0
+
+
+def test_the_data_of_a_running_site_is_not_deleted(theatre: Theatre) -> None:
+    refused = theatre.holdfast("reset", "--yes")
+    assert refused.returncode == 64
+    assert "still runs; end the nodes of theatre first" in refused.stderr
+
+
+def test_ticket_servers_from_a_plain_list(tmp_path: Path, until: Callable[..., None]) -> None:
+    (tmp_path / "servers.txt").write_text("".join(f"127.0.0.1 {port}\n" for port in free_ports(2)))
+
+    def server(number: int, *words: str) -> subprocess.Popen[bytes]:
+        command = [*HOLDFAST, "tickets-server", "--servers", "servers.txt", "--me", str(number), "--seats", "10"]
+        return subprocess.Popen([*command, *words], cwd=tmp_path, stderr=subprocess.DEVNULL)
+
+    def tickets(*words: str) -> str:
+        command = [*HOLDFAST, "tickets", "--servers", "servers.txt", *words]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=40).stdout
+
+    servers = [server(1, "--init"), server(2, "--init")]
+    try:
+        assert tickets("reserve", "bob", "2") == "The seats have been reserved for bob: 1,2.\n"
+        servers[0].kill()
+        assert tickets("search", "bob") == "1,2\n"
+        servers[0].wait()
+        servers[0] = server(1)
+        until(lambda: '"view":["1","2"]' in tickets("status").replace(" ", ""), timeout_s=20)
+        assert tickets("reserve", "ann", "9") == "Failed: only 8 seats left but 9 seats are requested.\n"
+    finally:
+        for process in servers:
+            process.send_signal(signal.SIGINT)
+        assert [process.wait(timeout=20) for process in servers] == [0, 0]
