@@ -1,8 +1,8 @@
 """The load generator: closed-loop clients of the line protocol, in a process of their own.
 
 One `epoll`, plain non-blocking sockets, every request and the beginning of every reply made before
-the clock starts: a request costs about ten microseconds here, most of them in the kernel. (uvloop
-protocols cost twice that, which on a small machine would be taken from the servers.)
+the clock starts: a request costs about nine microseconds here, seven of them in the kernel, a few
+percent less than the same clients as uvloop protocols.
 
 Each client alternates `reserve NAME 1` and `delete NAME`, the next when the one before is answered;
 with a window of W it keeps W lines on their way. Every reply is checked; a wrong one is an error.
@@ -144,6 +144,7 @@ class Load:
         """Whether each client only goes on to the end of its script."""
         self.last_turn = 0.0
         self.longest_pause = 0.0
+        self.receive_bytes = 65536 if options.window > 1 else 4096
         self.errors = 0
         self.first_error = ""
         self.retries = 0
@@ -203,19 +204,37 @@ class Load:
             self.last_turn = now
         if self.again:
             self.send_again(now)
-        by_descriptor = self.by_descriptor
+        by_descriptor, take, size = self.by_descriptor, self.take, self.receive_bytes
+        if self.options.window == 1 and not self.options.exact and not self.finishing:
+            take = self.take_one
         for descriptor, _ in events:
             client = by_descriptor.get(descriptor)
             if client is None or client.socket is None:
                 continue
             try:
-                data = client.socket.recv(65536)
+                data = client.socket.recv(size)
             except OSError:
                 data = b""
             if data:
-                self.take(client, data, now)
+                take(client, data, now)
             else:
                 self.lose(client, now)
+
+    def take_one(self, client: Client, data: bytes, now: float) -> None:
+        """As `take`, for the usual case: one right reply to the only line on its way."""
+        place = client.checked
+        if (
+            not client.sent
+            or client.partial
+            or not data.startswith(client.replies[place])
+            or data.find(b"\n") != len(data) - 1
+        ):
+            self.take(client, data, now)
+            return
+        self.latencies.append(now - client.sent[0][0])
+        client.sent[0] = (now, 1)
+        client.checked = client.script = place = (place + 1) % len(client.replies)
+        self.write(client, client.requests[place])
 
     def take(self, client: Client, data: bytes, now: float) -> None:
         """Check the replies in `data`, and send as many new requests as were answered."""
