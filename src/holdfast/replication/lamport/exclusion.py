@@ -88,7 +88,7 @@ class Exclusion:
     def acknowledge(self, server: int) -> None:
         """Rule 2's acknowledgement, of everything seen from the server. A promise."""
         replica = self._replica
-        message = Acknowledge(replica.epoch, replica.tick(), self.seen[server], replica.number, self.requested)
+        message = Acknowledge(replica.epoch, replica.tick(), self.seen[server], replica.vouch(), self.requested)
         replica.promise(server, message)
 
     def on_acknowledge(self, server: int, message: Acknowledge) -> None:

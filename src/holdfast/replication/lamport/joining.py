@@ -92,11 +92,11 @@ class Joining:
             )
             return True
         disk, number = message.acknowledged[replica.me]
-        if disk != replica.disk or number <= replica.number:
+        if disk != replica.disk or number <= replica.vouched:
             return False
         replica.halt(
             "damaged",
-            f"the journal ends at record {replica.number}, but {replica.name(server)} has seen it acknowledge "
+            f"the journal ended at record {replica.vouched}, but {replica.name(server)} has seen it acknowledge "
             f"record {number}: what was synced is gone",
         )
         return True

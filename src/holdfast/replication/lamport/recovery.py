@@ -29,6 +29,7 @@ def recover(replica: Replica, recovered: Recovered) -> None:
         replica.number += 1
         replica.journal_bytes += len(data)
         _replay(replica, decode_record(data))
+    replica.vouched = replica.number
     app = replica.machine.app.name
     if not replica.disk:
         replica.disk = replica.configuration.disk

@@ -82,6 +82,7 @@ class Replica:
         self.view: View | None = None
         self.clock = 0
         self.number = 0
+        self.vouched = 0  # how far a peer may rightly have seen our journal reach: as found, or as promised since
         self.records_written = 0
         self.queue: list[Stamp] = []
         self.pending: dict[Stamp, Pending] = {}
@@ -147,6 +148,11 @@ class Replica:
         self.records_written += 1
         self.journal_bytes += len(data)
         self.step.records.append(data)
+
+    def vouch(self) -> int:
+        """The journal's number, for a promise that tells how far it reaches."""
+        self.vouched = self.number
+        return self.number
 
     def promise(self, server: int, message: Message) -> None:
         """Send what must not leave before everything recorded so far is synced."""

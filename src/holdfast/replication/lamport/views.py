@@ -168,7 +168,7 @@ class Views:
             replica.clock,
             replica.disk,
             replica.incarnation,
-            replica.number,
+            replica.vouch(),
         )
 
     def on_sealed(self, server: int, message: Sealed) -> None:
@@ -346,7 +346,7 @@ class Views:
         if epoch > replica.epoch:
             self._take(message)
         if replica.state != HALTED:
-            replica.promise(server, Installed(epoch, replica.number))
+            replica.promise(server, Installed(epoch, replica.vouch()))
 
     def _take(self, message: Install) -> None:
         """Sync the view and its entries; nothing of them is executed before activation."""
