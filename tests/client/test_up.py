@@ -245,8 +245,11 @@ def test_the_table_fits_its_terminal_and_what_does_not_fit_stands_below() -> Non
     narrow = shown(status_table(nodes, 80))
     assert max(map(len, narrow.splitlines())) < 80
     assert "127.0.0.1" not in narrow
-    assert [line.split()[:3] for line in narrow.splitlines()[2:4]] == [["b", "7102", "down"], ["c", "7103", "starting"]]
+    assert [line.split() for line in narrow.splitlines()[2:4]] == [["b", "7102", "down"], ["c", "7103", "starting"]]
     assert remarks(nodes) == [
-        "tickets at a is starting: server b, the last to stop",
+        "tickets at a is starting, waiting for server b, the last to stop",
         "b is down: connection refused",
     ]
+    assert remarks(
+        [NodeStatus("a", True, "", services=[waiting | {"state": "halted", "waiting_for": "disk full"}])]
+    ) == ["tickets at a is halted: disk full"]

@@ -364,7 +364,7 @@ class Session:
             call.doubtful = True
         again = [call for call in link.returned if call.outcome is None] + unanswered
         self._waiting.extendleft(reversed(again))
-        self._why = f"{link.server}: {why}"
+        self._why = f"{link.server}: {why.removeprefix('Failed: ')}"
         self._failed_us[link.server] = now_us
         if link.server not in self._tried:
             self._tried.append(link.server)

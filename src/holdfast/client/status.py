@@ -104,11 +104,11 @@ def status_table(nodes: Sequence[NodeStatus], width: int) -> Table:
     wide = width >= WIDE_COLUMNS
     columns = WIDE if wide else NARROW
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for column in ("node", "address" if wide else "port", *(("pid",) if wide else ()), *columns):
+    for column in ("node", "address" if wide else "port", "pid", *columns):
         table.add_column(column, justify="right" if column in ("epoch", "position", "lag") else "left", no_wrap=True)
     for node in nodes:
-        who = [escape(node.node), escape(node.address if wide else node.address.rpartition(":")[2])]
-        who += [str(node.pid or "")] if wide else []
+        address = node.address if wide else node.address.rpartition(":")[2]
+        who = [escape(node.node), escape(address), str(node.pid or "")]
         if not node.up:
             table.add_row(*who, "", "[yellow]starting" if node.starting else "[red]down", style="dim")
         for place, service in enumerate(node.services):
@@ -137,9 +137,16 @@ def remarks(nodes: Sequence[NodeStatus]) -> list[str]:
             lines.append(f"{node.node} is down: {node.why}")
         for service in node.services:
             if service.get("waiting_for"):
-                what = f"{service.get('service', '?')} at {node.node}"
-                lines.append(f"{what} is {service.get('state', '?')}: {listed(service['waiting_for'])}")
+                lines.append(f"{service.get('service', '?')} at {node.node} is {state_text(service)}")
     return lines
+
+
+def state_text(service: dict[str, Any]) -> str:
+    """The state of a replica with what it waits for, or with why it halted."""
+    state, why = str(service.get("state", "?")), listed(service.get("waiting_for") or "")
+    if not why:
+        return state
+    return f"{state}: {why}" if state == "halted" else f"{state}, waiting for {why}"
 
 
 def listed(value: Any) -> str:

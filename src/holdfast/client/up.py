@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from holdfast.client.status import NodeStatus, ask_nodes, listed, remarks, status_table
+from holdfast.client.status import NodeStatus, ask_nodes, listed, remarks, state_text, status_table
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -188,9 +188,7 @@ class PlainLines:
             down = "starting" if node.starting else f"down: {node.why}"
             self._changed(f"node {node.node}", f"up at {node.address}" if node.up else down)
             for service in node.services:
-                text = f"{service.get('state', '?')}, view {listed(service.get('view', []))}"
-                if service.get("waiting_for"):
-                    text += f"; {listed(service['waiting_for'])}"
+                text = f"{state_text(service)}, view {listed(service.get('view', []))}"
                 self._changed(f"{service.get('service', '?')} at {node.node}", text)
 
     def _changed(self, what: str, text: str) -> None:
@@ -210,5 +208,8 @@ def run_up(path: str) -> int:
         for server in node_servers(site)
     ]
     heading = f"Site {site.name}. Data: {site.data}. Logs: <node>/log.txt there. Ctrl-C ends all."
+    pages = [f"{node.name} http://{node.host}:{node.http_port}" for node in site.nodes.values() if node.http_port]
+    if pages:
+        heading += f"\nMetrics and status: {', '.join(pages)}."
     asyncio.run(Supervisor(nodes, heading, lambda name: node_command_shown(site, name)).run())
     return 0
