@@ -309,15 +309,17 @@ class Nemesis:
 
     def _short_journal(self, host: Host) -> None:
         """Synced records vanish from the end, and the journal looks as if they had never been. Only the
-        peers can know, so this is tolerated while they are all there, until the server has started again."""
+        peers can know what this process promised, so they must all be there until it has started again."""
         others = [other for other in self.hosts if other is not host]
-        if not (self._may_lose_disk(host) and host.disk.records and all(self._active(other) for other in others)):
+        if not (self._may_lose_disk(host) and all(self._active(other) for other in others)):
             return
         if any(other.mortality is not None for other in others) or not self.network.passable():
             return
-        if host.alive:
-            host.crash()
-        lost = host.disk.lose_tail(self.world.between(1, 5))
+        written = host.process.records_kept - 2 if host.alive else 0
+        if written <= 0:
+            return
+        host.crash()
+        lost = host.disk.lose_tail(self.world.between(1, min(5, written)))
         self._struck(f"short journal {host.name}, {lost} records gone")
         host.whole = False
         self.quiet = host

@@ -215,9 +215,7 @@ class Joining:
                 self.waiting_for = f"{replica.name(min(equal))} to propose a view"
 
     def _is_whole(self, server: int, presence: Presence) -> bool:
-        view = self._replica.view
-        assert view is not None
-        return presence.epoch >= 0 and view.disks[server] in ("", presence.disk)
+        return self._replica.is_whole(server, presence.disk, presence.epoch)
 
     def _halt_lost(self, gone: list[int]) -> None:
         replica = self._replica

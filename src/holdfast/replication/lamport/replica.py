@@ -288,6 +288,14 @@ class Replica:
         assert self.view is not None
         return disk != self.view.disks[server] or incarnation > self.view.incarnations[server]
 
+    def is_whole(self, server: int, disk: str, installed: int) -> bool:
+        """The disk is the one that our view names for the server, so it holds all that the server ever
+        promised. Where the first view names none, any disk that is not empty is. One that is named but
+        has installed nothing yet was admitted by a view that it never took, and that nobody served in."""
+        assert self.view is not None
+        named = self.view.disks[server]
+        return disk == named if named else installed >= 0
+
     def note_acknowledged(self, server: int, number: int) -> None:
         """Remember how far a peer's journal reached when it promised something."""
         disk, known = self.acknowledged[server]

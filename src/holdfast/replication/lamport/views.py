@@ -247,9 +247,8 @@ class Views:
 
     def _is_present(self, server: int) -> bool:
         """The server is here with the disk that the view names."""
-        presence, view = self._replica.current(server), self._replica.view
-        assert view is not None
-        return presence is not None and presence.epoch >= 0 and view.disks[server] in ("", presence.disk)
+        presence = self._replica.current(server)
+        return presence is not None and self._replica.is_whole(server, presence.disk, presence.epoch)
 
     def _is_quorum(self, servers: list[int]) -> bool:
         """A majority of the configured servers, or all of a view that an accepted loss left smaller."""
@@ -260,9 +259,7 @@ class Views:
 
     def _is_whole(self, sealed: Sealed, server: int) -> bool:
         """The promise comes from the disk that was last admitted for this server, not an empty one."""
-        view = self._replica.view
-        assert view is not None
-        return sealed.installed >= 0 and view.disks[server] in ("", sealed.disk)
+        return self._replica.is_whole(server, sealed.disk, sealed.installed)
 
     def _base_for(self, sealed: Sealed) -> int | None:
         """The position from which this server can take our entries; None: it must fetch first."""
