@@ -249,11 +249,17 @@ def no_exception_is_swallowed(source: Source) -> Iterator[tuple[int, str]]:
 
 
 def waits_are_for_conditions(source: Source) -> Iterator[tuple[int, str]]:
+    """A sleep stands only in a loop that ends by a condition."""
+    polling = {
+        id(inner)
+        for loop in ast.walk(source.tree)
+        if isinstance(loop, ast.While) and not isinstance(loop.test, ast.Constant)
+        for inner in ast.walk(loop)
+    }
     for node in ast.walk(source.tree):
-        if not source.in_tests or source.path.name == "conftest.py" or not isinstance(node, ast.Call):
-            continue
-        if ast.unparse(node.func) in {"time.sleep", "sleep"}:
-            yield node.lineno, "sleeps; wait for a condition instead (fixture `until`)"
+        if source.in_tests and isinstance(node, ast.Call) and id(node) not in polling:
+            if ast.unparse(node.func) in {"time.sleep", "sleep"}:
+                yield node.lineno, "sleeps; wait for a condition instead (fixture `until`)"
 
 
 def no_test_is_skipped(source: Source) -> Iterator[tuple[int, str]]:
@@ -365,6 +371,7 @@ BAD: list[tuple[Rule, str, str]] = [
     (no_exception_is_swallowed, "src/holdfast/a.py", "for x in y:\n  try: f()\n  except: continue"),
     (no_exception_is_swallowed, "src/holdfast/a.py", "with contextlib.suppress(Exception): f()"),
     (waits_are_for_conditions, "tests/a.py", "time.sleep(1)"),
+    (waits_are_for_conditions, "tests/a.py", "while True: time.sleep(1)"),
     (no_test_is_skipped, "tests/a.py", "@pytest.mark.skipif(True, reason='')\ndef test_a(): pass"),
     (no_test_is_skipped, "tests/a.py", "def test_a(): pytest.skip('later')"),
     (nothing_names_this_machine, "docs/a.md", "see /ro" + "ot/notes"),
@@ -378,6 +385,7 @@ GOOD: list[tuple[Rule, str, str]] = [
     (pure_layers_never_iterate_over_a_set, "src/holdfast/apps/a.py", "x = sorted({2, 1})\ny = 1 in {1}"),
     (pure_layers_never_iterate_over_a_set, "src/holdfast/apps/a.py", "x = all(f(a) for a in {1, 2})"),
     (nothing_prints_but_commands, "src/holdfast/client/a.py", "print('seats')"),
+    (waits_are_for_conditions, "tests/a.py", "while not ready():\n    time.sleep(0.01)"),
     (no_exception_is_swallowed, "src/holdfast/a.py", "try: f()\nexcept KeyError: pass"),
 ]
 
@@ -404,8 +412,8 @@ def decision_problems(pages: dict[str, str]) -> list[str]:
     for number, name in enumerate(sorted(pages), 1):
         if not re.fullmatch(rf"{number:04}-[a-z0-9-]+\.md", name):
             found.append(f"{name}: expected number {number:04}")
-        for heading in ("# ", "## Context", "## Decision", "## Consequences"):
-            if not any(line.startswith(heading) for line in pages[name].splitlines()):
+        for heading in ("Context", "Decision", "Consequences"):
+            if not re.search(rf"^(## |\*\*){heading}", pages[name], re.MULTILINE):
                 found.append(f"{name}: no heading {heading}")
         if pages[name].count("\n") > 60:
             found.append(f"{name}: longer than a page")

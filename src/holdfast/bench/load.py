@@ -233,7 +233,8 @@ class Load:
             return
         self.latencies.append(now - client.sent[0][0])
         client.sent[0] = (now, 1)
-        client.checked = client.script = place = (place + 1) % len(client.replies)
+        client.checked = place = client.script
+        client.script = (place + 1) % len(client.requests)
         self.write(client, client.requests[place])
 
     def take(self, client: Client, data: bytes, now: float) -> None:

@@ -56,6 +56,7 @@ def markdown(report: Report, plot: str) -> str:
 
 
 def machine_text(report: Report) -> str:
+    """Where and how it was measured, and what casts doubt on it."""
     machine, plan = report.machine, report.plan
     warnings = []
     if machine.load_average > 0.5:
@@ -71,6 +72,7 @@ def machine_text(report: Report) -> str:
 
 
 def rows_text(report: Report) -> str:
+    """The table of loads."""
     lines = [
         "| load | wanted | Holdfast, ops/s | p50 ms | p99 ms | ceiling, ops/s | of the ceiling | CPU: load, servers |",
         "|---|---|---|---|---|---|---|---|",
@@ -113,6 +115,7 @@ def cpu_text(runs: list[Run]) -> str:
 
 
 def failover_text(report: Report) -> str:
+    """The table of killed nodes."""
     if not report.failovers:
         return ""
     lines = [
