@@ -35,6 +35,7 @@ class Joining:
 
     def restart(self) -> None:
         """The server has (re)started."""
+        self.waiting_for = ""
         self._started_us = self._replica.now_us
         self._fetched_us = -FETCH_AGAIN_US
 
