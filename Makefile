@@ -57,6 +57,10 @@ requirements: $(VENV)/.test ## compile requirements/*.in anew, with hashes
 	cd requirements && PATH="$(CURDIR)/$(BIN):$$PATH" && \
 	$(PIP_COMPILE:$(BIN)/%=../$(BIN)/%) run.in -o run.txt && $(PIP_COMPILE:$(BIN)/%=../$(BIN)/%) test.in -o test.txt
 
+.PHONY: pictures
+pictures: $(VENV)/.run ## make the pictures of the documentation anew
+	$(BIN)/python docs/pictures.py
+
 .PHONY: clean
 clean: ## remove the environment and the caches (never the data)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
