@@ -14,7 +14,12 @@ NAME, PORT, *HABIT = sys.argv[1:]
 class Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         if self.rfile.readline() == b"status\n":
-            service = {"service": "tickets", "protocol": "lamport", "model": "perfect", "state": "active"}
+            service: dict[str, object] = {
+                "service": "tickets",
+                "protocol": "lamport",
+                "model": "perfect",
+                "state": "active",
+            }
             service |= {"view": ["a", "b"], "epoch": 3, "position": 17, "digest": "0123456789abcdef", "lag": 0}
             status = {"node": NAME, "pid": os.getpid(), "services": [service]}
             self.wfile.write(json.dumps(status).encode() + b"\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
@@ -261,8 +262,7 @@ def test_reset_empties_what_init_made_and_asks_first(tmp_path: Path) -> None:
 
 
 def test_the_quick_way_is_taken_for_services_only() -> None:
-    commands = get_group(app).list_commands(None)  # type: ignore[arg-type]
-    assert set(COMMANDS) | {"SERVICE"} >= set(commands) >= (set(COMMANDS) | {"SERVICE"}) - set(MOUNTED)
+    assert {*COMMANDS, "SERVICE"} == set(get_group(app).list_commands(None))  # type: ignore[arg-type]
     assert is_plain(["tickets", "search", "bob"])
     assert not any(map(is_plain, ([], ["--help"], ["status"], ["tickets", "--json", "seats"])))
 
@@ -277,7 +277,9 @@ HELP = re.findall(r"^\$ holdfast ?([^\n]*?) ?--help\n(.*?)^```", DOCUMENT.read_t
 
 @pytest.mark.parametrize(("words", "documented"), HELP, ids=[words.strip() or "holdfast" for words, _ in HELP])
 def test_the_documented_help_is_the_real_one(tmp_path: Path, words: str, documented: str) -> None:
-    assert holdfast(tmp_path, *words.split(), "--help").stdout.rstrip() == documented.rstrip()
+    left_out = tuple(f"  {name} " for name, (module, _) in MOUNTED.items() if importlib.util.find_spec(module) is None)
+    expected = [line for line in documented.rstrip().splitlines() if not line.startswith(left_out)]
+    assert holdfast(tmp_path, *words.split(), "--help").stdout.rstrip().splitlines() == expected
 
 
 def test_every_command_is_documented() -> None:

@@ -11,7 +11,10 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
-MOUNTED = {"simulate": "holdfast.sim.command", "bench": "holdfast.bench.command"}
+MOUNTED = {
+    "simulate": ("holdfast.sim.command", "Run cores and apps under simulated faults."),
+    "bench": ("holdfast.bench.command", "Measure the speed of this machine's nodes."),
+}
 """Commands that live elsewhere: each module has `register(app)`, which adds the command to a Typer app."""
 SERVICE = "SERVICE"
 WORDS = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -22,15 +25,11 @@ class Commands(TyperGroup):
     """The commands of `holdfast`, the mounted ones among them; any other word names a service."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        mounted = [name for name, module in MOUNTED.items() if _exists(module)]
-        return [name for name in super().list_commands(ctx) if name != SERVICE] + mounted + [SERVICE]
+        return [*(name for name in super().list_commands(ctx) if name != SERVICE), *MOUNTED, SERVICE]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name in MOUNTED and _exists(MOUNTED[cmd_name]):
-            mounted = typer.Typer(add_completion=False, rich_markup_mode=None)
-            mounted.callback()(lambda: None)
-            importlib.import_module(MOUNTED[cmd_name]).register(mounted)
-            return get_group(mounted).get_command(ctx, cmd_name)
+        if cmd_name in MOUNTED:
+            return mounted(ctx, cmd_name)
         command = super().get_command(ctx, cmd_name)
         if command is None and not cmd_name.startswith("-"):
             command = copy.copy(super().get_command(ctx, SERVICE))
@@ -39,8 +38,18 @@ class Commands(TyperGroup):
         return command
 
 
-def _exists(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
+def mounted(ctx: Any, name: str) -> Any:
+    """A command of `MOUNTED`; None where an installation leaves its module out."""
+    module, short_help = MOUNTED[name]
+    if importlib.util.find_spec(module) is None:
+        return None
+    host = typer.Typer(add_completion=False, rich_markup_mode=None)
+    host.callback()(lambda: None)
+    importlib.import_module(module).register(host)
+    command = get_group(host).get_command(ctx, name)
+    assert command is not None, f"{module}.register adds the command {name}"
+    command.short_help = short_help
+    return command
 
 
 app = typer.Typer(

@@ -14,12 +14,9 @@ holdfast.kernel.errors.HoldfastError
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from holdfast.kernel.errors import HoldfastError
-
-if TYPE_CHECKING:
-    from holdfast.client.outcomes import Answer
 
 
 class Misuse(HoldfastError, ValueError):
@@ -52,6 +49,6 @@ class OutcomeUnknown(DeadlineExceeded):
         self.number = number
         self._again = again
 
-    def retry(self) -> Answer | Any:
-        """Ask again, with a fresh deadline, under the same client id and number."""
+    def retry(self) -> Any:
+        """The answer (an awaitable of it) to the same request, asked again with a fresh deadline."""
         return self._again()

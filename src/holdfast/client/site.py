@@ -76,7 +76,8 @@ class _Place(Generic[AnyService]):
         self.addresses = addresses
         self._options = options
         self.person = options.get("as_") or os.environ.get("HOLDFAST_AS", "")
-        self._token = options.get("token") or os.environ.get("HOLDFAST_TOKEN", "")
+        token = options.get("token")
+        self._token = os.environ.get("HOLDFAST_TOKEN", "") if token is None else token
         self._timeout_s = options.get("timeout_s", TIMEOUT_S)
         self._deadline_s = options.get("deadline_s", DEADLINE_S)
         if self._timeout_s <= 0 or self._deadline_s <= 0:
