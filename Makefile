@@ -57,6 +57,10 @@ requirements: $(VENV)/.test ## compile requirements/*.in anew, with hashes
 	cd requirements && PATH="$(CURDIR)/$(BIN):$$PATH" && \
 	$(PIP_COMPILE:$(BIN)/%=../$(BIN)/%) run.in -o run.txt && $(PIP_COMPILE:$(BIN)/%=../$(BIN)/%) test.in -o test.txt
 
+.PHONY: helps
+helps: $(VENV)/.run ## write the command line's help into its page anew
+	$(BIN)/python docs/helps.py
+
 .PHONY: pictures
 pictures: $(VENV)/.run ## make the pictures of the documentation anew
 	$(BIN)/python docs/pictures.py

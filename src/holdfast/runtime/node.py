@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import sys
 import uuid
@@ -24,6 +25,7 @@ from holdfast.catalog import first_records, make_core
 from holdfast.kernel.contracts import Halt
 from holdfast.kernel.errors import ConfigurationError, JournalDamaged, MalformedInput
 from holdfast.kernel.gate import Group
+from holdfast.kernel.replies import Unknown
 from holdfast.runtime.driver import Driver
 from holdfast.runtime.journal import Journal
 from holdfast.runtime.links import Address, Links
@@ -100,6 +102,7 @@ class Node:
             site.people,
             self.status_json,
             lambda transport, first_bytes: self.links.accept(transport, first_bytes),
+            line_bytes_max=limits.line_bytes_max,
             connections_max=limits.connections_max,
             unread_bytes_max=limits.unread_bytes_max,
         )
@@ -149,8 +152,9 @@ class Node:
         return Journal.open(path)
 
     def _on_halt(self, service: Service, halt: Halt) -> None:
-        """A damaged replica starts again as an empty one; any other halt stays. A node with nothing
-        left to serve ends, so that its peers need not wait for the timeout."""
+        """Whoever waits here is told. A damaged replica starts again as an empty one; any other halt
+        stays. A node with nothing left to serve ends, so that its peers need not wait for the timeout."""
+        self.lines.fail(service.name, Unknown(f"{service.name} has halted here: {halt.text}"))
         if halt.code == "damaged" and len(service.nodes) > 1:
             asyncio.get_running_loop().call_soon(self._start_empty, service)
         elif all(driver.halted is not None for driver in self.drivers.values()):
@@ -189,7 +193,7 @@ class Node:
             {"service": name, "app": self._services[name].app, **driver.status()}
             for name, driver in self.drivers.items()
         ]
-        return {"site": self.site.name, "node": self.name, "services": services}
+        return {"site": self.site.name, "node": self.name, "pid": os.getpid(), "services": services}
 
     def status_json(self) -> bytes:
         """The same as one line."""
