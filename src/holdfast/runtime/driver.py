@@ -255,8 +255,8 @@ class Driver:
             return
         self.halted = halt
         logger.critical("%s halts (%s): %s", self.service, halt.code, halt.text)
-        self._on_halt(halt)
         self._refuse_all()
+        self._on_halt(halt)
 
     def _refuse_all(self) -> None:
         """A halted replica answers what still comes in."""

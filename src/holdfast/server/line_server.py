@@ -1,13 +1,16 @@
 """The line protocol on a socket: a port that `nc` can talk to.
 
 Replies leave in the order of their lines, all that are ready in one write. One connection may send
-many lines without waiting; beyond a limit it is not read from until replies have left, and one that
-does not read its replies is closed. A first byte of zero means a peer: the connection is handed on.
+many lines without waiting, and they take effect in their order too: a question that follows an
+update, or an update that follows a question, is handed on when what stands before it is answered.
+Beyond a limit a connection is not read from until replies have left, and one that does not read its
+replies is closed. A first byte of zero means a peer: the connection is handed on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, cast
@@ -17,6 +20,7 @@ from holdfast.kernel.machine import NoticesAfter
 from holdfast.kernel.replies import Forbidden, Malformed
 from holdfast.people import Identity, People
 from holdfast.server.grammar import (
+    LINE_BYTES_MAX,
     Control,
     Grammar,
     Help,
@@ -28,17 +32,20 @@ from holdfast.server.grammar import (
     Status,
     Use,
     json_line,
-    line_too_long,
     text_line,
 )
 
-LINES_WAITING_MAX = 4096
+LINES_WAITING_MAX = 512
 """Unanswered lines of one connection, beyond which it is not read from."""
 CONNECTIONS_MAX = 10_000
 UNREAD_BYTES_MAX = 4 * 1024 * 1024
-"""Replies that a client leaves unread, beyond which its connection is closed."""
+"""Replies that a client leaves unread, beyond which no more of its lines are taken."""
 UNREAD_SECONDS_MAX = 30.0
-"""How long a client may leave a full buffer of replies unread."""
+"""How long a client may leave so many replies unread until its connection is closed."""
+FIRST_BYTE_SECONDS_MAX = 1.0
+"""Where no more clients are taken: how long a caller has to show that it is a peer."""
+KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
+"""A client whose machine has vanished is found out after two minutes; an idle one may stay for ever."""
 
 
 class Service(Protocol):
@@ -71,6 +78,7 @@ class LineServer:
         status: Callable[[], bytes],
         accept_peer: Callable[[asyncio.Transport, bytes], None],
         *,
+        line_bytes_max: int = LINE_BYTES_MAX,
         connections_max: int = CONNECTIONS_MAX,
         unread_bytes_max: int = UNREAD_BYTES_MAX,
     ) -> None:
@@ -82,7 +90,7 @@ class LineServer:
         self.unread_bytes_max = unread_bytes_max
         self.connections: dict[Connection, None] = {}
         self.touched: list[Connection] = []
-        self.nothing = Grammar()
+        self.nothing = Grammar(line_bytes_max=line_bytes_max)
         self.counters = dict.fromkeys(("connections", "refused", "lines", "malformed", "slow_readers"), 0)
 
     def flush(self) -> None:
@@ -90,6 +98,12 @@ class LineServer:
         touched, self.touched = self.touched, []
         for connection in touched:
             connection.flush()
+
+    def fail(self, service: str, reply: Reply) -> None:
+        """The replica of this service is gone: answer every request that it had taken and not answered."""
+        for connection in list(self.connections):
+            connection.fail(service, reply)
+        self.flush()
 
     def close(self) -> None:
         """Close every connection once its written replies are out."""
@@ -100,16 +114,20 @@ class LineServer:
 class Slot:
     """The place of one line's reply in its connection's order; the token of its request."""
 
-    __slots__ = ("connection", "line")
+    __slots__ = ("connection", "face", "line", "write_reply")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self.face = connection.face
+        self.write_reply = connection.write_reply  # as the mode was when the line came
         self.line: bytes | None = None
 
     def deliver(self, reply: Reply) -> None:
         """The reply has come."""
+        if self.line is not None:
+            return  # it was given up before
         connection = self.connection
-        self.line = connection.write_reply(reply)
+        self.line = self.write_reply(reply)
         if not connection.is_touched:
             connection.is_touched = True
             connection.server.touched.append(connection)
@@ -125,14 +143,17 @@ class Connection(asyncio.Protocol):
         self.person: Person | None = None
         self.write_reply: Callable[[Reply], bytes] = text_line
         self.is_touched = False
+        self._is_proved = False  # the person has shown a token
         self._transport: asyncio.Transport | None = None
+        self._lines: deque[bytes] = deque()  # not looked at yet
         self._slots: deque[Slot] = deque()
+        self._lane: tuple[Face, bool] | None = None  # the service of the newest request, and whether it is a query
         self._rest = b""
         self._is_first = True
         self._skipping = False  # the rest of a line that was too long
-        self._held: list[bytes] | None = None  # lines that wait for a login
         self._ending = False
-        self._has_quit = False
+        self._goes_on = False
+        self._surplus: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._login: asyncio.Task[None] | None = None
 
@@ -141,12 +162,13 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = self._transport = cast(asyncio.Transport, transport)  # uvloop's do not inherit from it
         server = self.server
-        transport.set_write_buffer_limits(high=server.unread_bytes_max // 4)
-        if len(server.connections) >= server.connections_max:
-            server.counters["refused"] += 1
-            limit = f"too many connections: {server.connections_max} are open; close some or use another server."
-            transport.write(text_line(Malformed(limit)))
-            transport.close()
+        transport.set_write_buffer_limits(high=server.unread_bytes_max)
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE:
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
+        if len(server.connections) >= server.connections_max:  # a peer must get in all the same
+            self._surplus = asyncio.get_running_loop().call_later(FIRST_BYTE_SECONDS_MAX, self._turn_away)
             return
         server.counters["connections"] += 1
         server.connections[self] = None
@@ -154,9 +176,11 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.server.connections.pop(self, None)
         self._transport = None
+        self._lines.clear()
         self._slots.clear()
-        if self._stalled is not None:
-            self._stalled.cancel()
+        for timer in (self._surplus, self._stalled):
+            if timer is not None:
+                timer.cancel()
         if self._login is not None:
             self._login.cancel()
 
@@ -164,10 +188,12 @@ class Connection(asyncio.Protocol):
         if self._is_first:
             self._is_first = False
             if data[0] == 0:
-                assert self._transport is not None
-                self.server.connections.pop(self, None)
-                self.server.accept_peer(self._transport, data)
+                self._hand_on(data)
                 return
+            if self._surplus is not None:
+                self._turn_away()
+        if self._ending:
+            return
         if self._rest:
             data = self._rest + data
         lines = data.split(b"\n")
@@ -177,36 +203,57 @@ class Connection(asyncio.Protocol):
             lines.pop(0)
         if len(self._rest) > self.grammar.line_bytes_max:
             if not self._skipping:
-                self._take(lines)
-                lines = []
-                self._answer(line_too_long(self.grammar.line_bytes_max))
+                lines.append(self._rest[: self.grammar.line_bytes_max + 1])  # enough for its refusal
             self._skipping = True
         if self._skipping:
             self._rest = b""
-        self._take(lines)
+        self._lines += lines
+        self._work()
         self.server.flush()
+
+    def _hand_on(self, first_bytes: bytes) -> None:
+        """It is a peer."""
+        assert self._transport is not None
+        self.server.connections.pop(self, None)
+        if self._surplus is not None:
+            self._surplus.cancel()
+        self.server.accept_peer(self._transport, first_bytes)
+
+    def _turn_away(self) -> None:
+        """It is one client too many."""
+        if self._ending:
+            return
+        self._ending = True
+        self.server.counters["refused"] += 1
+        if self._transport is not None:
+            limit = f"too many connections: {self.server.connections_max} are open; close some or use another server."
+            self._transport.write(text_line(Malformed(limit)))
+            self._transport.close()
 
     def eof_received(self) -> bool:
         """The client has said all it wants to say; it still gets its replies."""
+        if self._surplus is not None:
+            self._turn_away()
         if self._rest:
-            self._take([self._rest])
+            self._lines.append(self._rest)
             self._rest = b""
         self._ending = True
+        self._work()
         self.server.flush()
         self._end_if_done()
         return True
 
     def pause_writing(self) -> None:
         """The client does not read; it has a while to begin."""
-        loop = asyncio.get_running_loop()
-        self._stop_reading()
-        self._stalled = loop.call_later(UNREAD_SECONDS_MAX, self._give_up)
+        self._stalled = asyncio.get_running_loop().call_later(UNREAD_SECONDS_MAX, self._give_up)
+        self._pace()
 
     def resume_writing(self) -> None:
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
-        self._read_on()
+        self._work()
+        self.server.flush()
 
     def _give_up(self) -> None:
         self.server.counters["slow_readers"] += 1
@@ -220,46 +267,55 @@ class Connection(asyncio.Protocol):
 
     # -- Lines
 
-    def _take(self, lines: list[bytes]) -> None:
-        if self._has_quit:
-            return
-        if self._held is not None:
-            self._held += lines
-            return
-        server, slots = self.server, self._slots
-        server.counters["lines"] += len(lines)
-        for index, line in enumerate(lines):
-            parsed = self.grammar.parse(line, self.person)
-            if type(parsed) is Request:
-                face = self.face
-                assert face is not None
-                if self.person is None and face.identity == "token":
-                    self._answer(Forbidden("this service wants to know who asks; write login ID TOKEN first."))
-                    continue
-                slot = Slot(self)
-                slots.append(slot)
-                if isinstance(parsed.command, Query):
-                    face.service.ask(slot, parsed)
-                else:
-                    face.service.submit(slot, parsed)
-            elif isinstance(parsed, Control):
+    def _work(self) -> None:
+        """Take lines as far as their order and the limits allow."""
+        lines, slots, counters = self._lines, self._slots, self.server.counters
+        while lines and len(slots) < LINES_WAITING_MAX and self._login is None and self._stalled is None:
+            parsed = self.grammar.parse(lines[0], self.person)
+            if isinstance(parsed, NoticesSince):
+                parsed = self._about_notices(parsed)
+            if type(parsed) is Request and not self._hand_in(parsed):
+                break
+            lines.popleft()
+            counters["lines"] += 1
+            if isinstance(parsed, Control):
                 self._control(parsed)
-                if isinstance(parsed, Quit):
-                    break
-                if isinstance(parsed, Login):  # what follows it waits for its outcome
-                    self._held = lines[index + 1 :]
-                    self._stop_reading()
-                    break
-            else:
-                assert isinstance(parsed, Malformed)
-                server.counters["malformed"] += 1
+            elif isinstance(parsed, Malformed):
+                counters["malformed"] += 1
                 self._answer(parsed)
-        if len(slots) > LINES_WAITING_MAX:
-            self._stop_reading()
+        self._pace()
 
-    def _stop_reading(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
+    def _pace(self) -> None:
+        """Read on only when every line that was read is taken."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._lines or self._stalled is not None:
+            if transport.is_reading():
+                transport.pause_reading()
+        elif not transport.is_reading():
+            transport.resume_reading()
+
+    def _hand_in(self, request: Request) -> bool:
+        """Hand a request to its service; False if it has to wait for the replies to those before it."""
+        face = self.face
+        assert face is not None
+        if face.identity == "token" and not self._is_proved:
+            self._answer(Forbidden("this service wants to know who asks; write login ID TOKEN first."))
+            return True
+        is_query = isinstance(request.command, Query)
+        lane = self._lane
+        if lane is None or lane[0] is not face or lane[1] is not is_query:
+            if self._slots:
+                return False
+            self._lane = (face, is_query)
+        slot = Slot(self)
+        self._slots.append(slot)
+        if is_query:
+            face.service.ask(slot, request)
+        else:
+            face.service.submit(slot, request)
+        return True
 
     def _answer(self, reply: Reply) -> None:
         """A reply that is known at once still waits for its turn."""
@@ -284,18 +340,17 @@ class Connection(asyncio.Protocol):
                 self._answer(Helped(f"Replies are {control.mode} now."))
             case Status():
                 self._answer_line(self.server.status() + b"\n")
-            case NoticesSince():
-                if self.face is None:
-                    self._answer(Malformed("no service is chosen; write use SERVICE first."))
-                    return
-                slot = Slot(self)
-                self._slots.append(slot)
-                self.face.service.ask(slot, Request(NoticesAfter(control.after), person=self.person))
             case Help():
                 self._answer(self.grammar.help(control.word))
             case Quit():
                 self._answer(Helped("Bye."))
-                self._has_quit = self._ending = True
+                self._lines.clear()
+                self._ending = True
+
+    def _about_notices(self, control: NoticesSince) -> Request | Malformed:
+        if self.face is None:
+            return Malformed("no service is chosen; write use SERVICE first.")
+        return Request(NoticesAfter(control.after), person=self.person)
 
     def _use(self, name: str) -> None:
         face = self.server.faces.get(name)
@@ -308,19 +363,26 @@ class Connection(asyncio.Protocol):
         self._answer(Helped(f"Using {name}."))
 
     async def _check_login(self, slot: Slot, login: Login) -> None:
-        identity: Identity = "trusted" if self.face is None else self.face.identity
+        """What follows in the connection waits for the outcome."""
+        faces = self.server.faces.values() if self.face is None else (self.face,)
+        identity: Identity = "token" if any(face.identity == "token" for face in faces) else "trusted"
         found = await self.server.people.verify(login.id, login.token, identity=identity)
         if isinstance(found, Refusal):
             slot.deliver(found)
         else:
-            self.person = found
+            self.person, self._is_proved = found, identity == "token"
             slot.deliver(Helped(f"Welcome, {found.first_name or found.id}."))
-        held, self._held = self._held or [], None
         self._login = None
-        self._take(held)
+        self._work()
         self.server.flush()
 
     # -- Replies
+
+    def fail(self, service: str, reply: Reply) -> None:
+        """Give this reply to whatever the service has not answered."""
+        for slot in self._slots:
+            if slot.face is not None and slot.face.name == service:
+                slot.deliver(reply)
 
     def flush(self) -> None:
         """Write every reply whose turn has come, in one piece."""
@@ -334,20 +396,16 @@ class Connection(asyncio.Protocol):
             slots.popleft()
         if ready:
             transport.write(ready[0] if len(ready) == 1 else b"".join(ready))
-            if transport.get_write_buffer_size() > self.server.unread_bytes_max:
-                self._give_up()
-                return
-        self._read_on()
+        if self._lines and not self._goes_on:  # in the next turn, so that others get theirs
+            self._goes_on = True
+            asyncio.get_running_loop().call_soon(self._go_on)
         self._end_if_done()
 
-    def _read_on(self) -> None:
-        transport = self._transport
-        if transport is None or self._stalled is not None or self._held is not None:
-            return
-        if not transport.is_reading():
-            if len(self._slots) <= LINES_WAITING_MAX // 2 and not transport.is_closing():
-                transport.resume_reading()
+    def _go_on(self) -> None:
+        self._goes_on = False
+        self._work()
+        self.server.flush()
 
     def _end_if_done(self) -> None:
-        if self._ending and not self._slots and self._transport is not None and self._held is None:
+        if self._ending and not self._slots and not self._lines and self._transport is not None:
             self._transport.close()
