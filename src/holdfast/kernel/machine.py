@@ -108,7 +108,7 @@ class Machine:
         """The inverse of `encode`; raises `MalformedInput` for bytes that are no batch of this app."""
         try:
             return cast("list[Request]", self._batch_decoder.decode(batch))
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise MalformedInput(f"a batch for {self.app.name} does not decode: {error}") from error
 
     def execute(self, requests: Sequence[Request], stamp: Stamp) -> list[Reply]:
@@ -117,10 +117,10 @@ class Machine:
         context.stamp = stamp
         replies = []
         for request in requests:
-            if request.client:
-                replies.append(self._execute_once(request))
-            elif type(request.command) is Advance:
+            if type(request.command) is Advance:  # monotone, so that a repeated one needs no session
                 replies.append(self._advance(request.command))
+            elif request.client:
+                replies.append(self._execute_once(request))
             else:
                 context.person = request.person
                 context.client = ""

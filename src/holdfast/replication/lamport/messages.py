@@ -8,9 +8,12 @@ else is cumulative.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
+
+from holdfast.kernel.codec import decoder
 
 Stamp = tuple[int, int]
 """(Lamport time, server): Lamport's total order `=>`, servers break ties."""
@@ -316,4 +319,4 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
 AnyRecord = Identity | Started | Promised | Accepted | ViewInstalled | Copied
 
 encode_record = msgspec.msgpack.Encoder().encode
-decode_record: Any = msgspec.msgpack.Decoder(AnyRecord).decode
+decode_record: Callable[[bytes], Any] = decoder(AnyRecord, "journal record")

@@ -6,10 +6,12 @@ Only one snapshot is read at a time; who comes second tries again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
+from holdfast.kernel.codec import decoder
 from holdfast.kernel.contracts import SnapshotPart
-from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.replies import Unknown
 from holdfast.kernel.snapshot import Restorer, SlicedSnapshot
 from holdfast.kernel.store import TupleStore
@@ -23,7 +25,7 @@ ABANDONED_US = 2_000_000
 LENGTH_BYTES = 4
 
 encode_checkpoint = msgspec.msgpack.Encoder().encode
-decode_checkpoint = msgspec.msgpack.Decoder(Checkpoint).decode
+decode_checkpoint: Callable[[bytes], Checkpoint] = decoder(Checkpoint, "head of the journal's snapshot")
 
 
 def head_of(checkpoint: Checkpoint) -> bytes:
@@ -35,10 +37,7 @@ def head_of(checkpoint: Checkpoint) -> bytes:
 def split_head(snapshot: bytes) -> tuple[Checkpoint, bytes]:
     """The checkpoint and the store's bytes of a journal snapshot. Raises `MalformedInput`."""
     end = LENGTH_BYTES + int.from_bytes(snapshot[:LENGTH_BYTES], "big")
-    try:
-        return decode_checkpoint(snapshot[LENGTH_BYTES:end]), snapshot[end:]
-    except msgspec.MsgspecError as error:
-        raise MalformedInput(f"the head of the journal's snapshot does not decode: {error}") from error
+    return decode_checkpoint(snapshot[LENGTH_BYTES:end]), snapshot[end:]
 
 
 class Transfer:
