@@ -138,4 +138,5 @@ def first_records(service: Service, node: str, disks: Mapping[str, str]) -> list
     if service.protocol == "solo":
         return []
     known = [disks.get(other, "") for other in service.nodes]
-    return genesis_records(len(service.nodes), disks[node], service.app, known)
+    created = Machine(make_app(service)).store.snapshot()
+    return genesis_records(len(service.nodes), disks[node], service.app, known, created)

@@ -236,8 +236,9 @@ class Node:
                 driver.start()
             gc.collect()
             gc.freeze()
-            self.links.start()
-            logger.info("node %s of site %s serves", self.name, self.site.name)
+            if not self._ended.is_set():
+                self.links.start()
+                logger.info("node %s of site %s serves", self.name, self.site.name)
             await self._ended.wait()
         finally:
             await self._stop(http)

@@ -41,11 +41,12 @@ Waiting = tuple[int, Token, Request]
 """(since, token, request) of a request that has not been made yet."""
 
 
-def genesis_records(servers: int, disk: str, app: str, disks: Sequence[str]) -> list[bytes]:
+def genesis_records(servers: int, disk: str, app: str, disks: Sequence[str], created: bytes = b"") -> list[bytes]:
     """The first records of one server's disk at the explicit first start of a site: a view of all
-    servers, which none but them can begin. `disks`: the identities of all, "" where not known."""
+    servers, which none but them can begin. `disks`: the identities of all, "" where not known.
+    `created`: see `Identity`."""
     view = View(0, tuple(range(servers)), tuple(disks), (0,) * servers)
-    return [encode_record(Identity(disk, app)), encode_record(ViewInstalled(view, 0, (), 0))]
+    return [encode_record(Identity(disk, app, created)), encode_record(ViewInstalled(view, 0, (), 0))]
 
 
 class Lamport:
@@ -104,6 +105,7 @@ class Lamport:
             recover(replica, recovered)
         except (BrokenInvariant, MalformedInput, SnapshotError) as error:
             replica.halt("damaged", f"the journal does not replay: {error}")
+        if replica.state == HALTED:
             return replica.step
         self._restart(now_us)
         return self._end()

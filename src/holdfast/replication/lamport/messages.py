@@ -255,10 +255,12 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Identity(Record, frozen=True, tag="identity"):
-    """The first record of a disk."""
+    """The first record of a disk. `created`: what the app wrote into the empty store (a snapshot),
+    which tells its configuration: the records after it make sense under no other."""
 
     disk: str
     app: str
+    created: bytes = b""
 
 
 class Started(Record, frozen=True, tag="started"):

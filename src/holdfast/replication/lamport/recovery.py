@@ -15,7 +15,7 @@ from holdfast.replication.lamport.messages import (
     ViewInstalled,
     decode_record,
 )
-from holdfast.replication.lamport.replica import Pending, Replica
+from holdfast.replication.lamport.replica import HALTED, Pending, Replica
 from holdfast.replication.lamport.snapshots import split_head
 
 
@@ -29,11 +29,13 @@ def recover(replica: Replica, recovered: Recovered) -> None:
         replica.number += 1
         replica.journal_bytes += len(data)
         _replay(replica, decode_record(data))
+        if replica.state == HALTED:
+            return
     replica.vouched = replica.number
     app = replica.machine.app.name
     if not replica.disk:
         replica.disk = replica.configuration.disk
-        replica.record(Identity(replica.disk, app))
+        replica.record(Identity(replica.disk, app, replica.machine.store.snapshot()))
     wrong = replica.machine.app.check(replica.machine.store)
     if wrong is not None:
         replica.halt("configuration", wrong)
@@ -60,10 +62,19 @@ def _check_app(replica: Replica, app: str) -> None:
         raise BrokenInvariant(f"the journal is of the app {app}, not {replica.machine.app.name}")
 
 
+def _check_configuration(replica: Replica, created: bytes) -> None:
+    """The records were written by an app with the same configuration as this one."""
+    if created:
+        wrong = replica.machine.app.check(TupleStore.restore(replica.machine.rows, created))
+        if wrong is not None:
+            replica.halt("configuration", wrong)
+
+
 def _replay(replica: Replica, record: object) -> None:
     match record:
         case Identity():
             _check_app(replica, record.app)
+            _check_configuration(replica, record.created)
             replica.disk = record.disk
         case Started():
             replica.incarnation = record.incarnation
