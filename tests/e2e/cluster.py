@@ -161,10 +161,10 @@ class Cluster:
 
     # -- Processes
 
-    def start(self, *names: str) -> None:
-        """Start these nodes, all when none is named; does not wait."""
+    def start(self, *names: str, more: Sequence[str] = ()) -> None:
+        """Start these nodes, all when none is named, with `more` words; does not wait."""
         for name in names or self.names:
-            words = ["node", name, "--site", str(self.sites[name])]
+            words = ["node", name, "--site", str(self.sites[name]), *more]
             self.processes[name] = Process(words, self.directory / f"{name}.log")
 
     def kill(self, *names: str) -> None:
