@@ -362,8 +362,6 @@ class Views:
             replica.step.replies.append((token, Unknown("the view changed while the request was under way")))
         replica.record(ViewInstalled(message.view, replica.position, entries, replica.clock))
         for pending in replica.pending.values():
-            pending.record = replica.records_written  # what a reply rests on now is this record: the view comes first
-        for pending in replica.pending.values():
             pending.record = replica.records_written
 
     def on_installed(self, server: int, message: Installed) -> None:
