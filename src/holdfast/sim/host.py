@@ -31,11 +31,13 @@ class DiskOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Setup(msgspec.Struct, frozen=True):
-    """How a process is built: `core(host)` makes its core, `gate()` its gate; `probe(core)` looks at one."""
+    """How a process is built: `core(host)` makes its core, `gate()` its gate; `probe(core)` looks at one.
+    `lying_disk`: a planted bug, a sync that only reaches a cache which a loss of power empties."""
 
     core: Callable[[Host], Any]
     probe: Callable[[Any], Probe]
     gate: Callable[[], Gate] = Gate
+    lying_disk: bool = False
 
 
 class Died(Exception):
@@ -81,6 +83,7 @@ class Host:
         self._decode: Callable[[bytes], Any] = lambda _payload: None
         self._encode = msgspec.msgpack.Encoder().encode
         self._writing: Group | None = None
+        self._cache: list[Group] = []
         self._waking: Event | None = None
         self._waking_us: int | None = None
         self._turn: Event | None = None
@@ -140,6 +143,9 @@ class Host:
             if self.world.chance(0.5):
                 self.disk.write(self._writing)
             self._writing = None
+        if not silent:
+            self._empty_cache()
+        self._cache.clear()
         self.core = None
         unheard = [attempt for attempt, _, _ in self._arrived]
         self._arrived.clear()
@@ -158,13 +164,15 @@ class Host:
             self.world.note(f"{self.name} pauses")
 
     def resume(self) -> None:
-        """It goes on, with all that waited, in order."""
+        """It goes on, with all that waited, in order; but its timers may come before everything else."""
         if self.state != "paused":
             return
         self.state = "up"
         if self.world.tracing:
             self.world.note(f"{self.name} resumes, {len(self._inbox)} inputs wait")
         waited, self._inbox = self._inbox, deque()
+        if self.world.chance(0.5):
+            waited = deque(sorted(waited, key=lambda entry: entry[0] != self._wake))
         while waited and self.state == "up":
             handler, arguments = waited.popleft()
             self._input(handler, *arguments)
@@ -295,10 +303,17 @@ class Host:
     def _synced(self, group: Group, incarnation: int) -> None:
         if self.incarnation != incarnation or not self.alive:
             return
-        self.disk.write(group)
+        self._cache.append(group)
+        if not self.setup.lying_disk:
+            self._empty_cache()
         self.process.synced(group)
         self._writing = None
         self._input(self._written)
+
+    def _empty_cache(self) -> None:
+        for group in self._cache:
+            self.disk.write(group)
+        self._cache.clear()
 
     def _written(self) -> None:
         self.gate.written()

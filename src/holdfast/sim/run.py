@@ -27,11 +27,11 @@ from holdfast.sim.nemesis import FAULTS, Model, Nemesis, NemesisOptions
 from holdfast.sim.network import Network, NetworkOptions
 from holdfast.sim.protocols import PROTOCOLS, Ground
 from holdfast.sim.workloads import WORKLOADS
-from holdfast.sim.world import World
+from holdfast.sim.world import Endless, World
 
 TIMEOUT_US = 1_000_000
 """The servers' failure timeout."""
-CALM_US_MAX = 20 * TIMEOUT_US
+CALM_US_MAX = 15 * TIMEOUT_US
 """The liveness bound: so long after everything is healed, every request is answered and all servers are equal."""
 WALL_MS = 1_795_218_000_000
 """The wall clock at the beginning of every run."""
@@ -98,6 +98,8 @@ def run(options: Options, seed: int, tracing: bool = False) -> Result:
         site.play()
     except Violation as violation:
         kind, text = violation.kind, str(violation)
+    except Endless as endless:
+        kind, text = "endless", str(endless)
     except Exception:  # a core that raises has failed, whatever it raised; the report says where
         kind, text = "exception", traceback.format_exc()
     world = site.world
@@ -143,6 +145,7 @@ class _Site:
         network_options = NetworkOptions(
             transport=options.transport,
             same_host=source.random() < 0.5,
+            delay_us_max=source.choice((200, 1_000, 10_000)),
             slow_us_max=source.choice((2_000, 20_000, TIMEOUT_US // 20)),
         )
         self.network = Network(world, servers, network_options, lambda number: self.hosts[number].alive)
@@ -169,7 +172,7 @@ class _Site:
         options = ClientOptions(
             operations=40 // count,
             lanes=source.choice((1, 1, 2, 3)),
-            think_us_max=source.choice((3_000, 50_000, 500_000)),
+            think_us_max=source.choice((1_000, 10_000, 100_000, 500_000)),
             anonymous=source.choice((0.0, 0.1)),
             patience=source.choice((0.85, 0.97)),
         )

@@ -12,6 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 
+EVENTS_MAX = 300_000
+"""A hundred times what a run takes. More is a core that talks to itself without end."""
+
+
+class Endless(Exception):
+    """A run took more than `EVENTS_MAX` events."""
+
+
 class Event:
     """Something that will happen. `cancel` makes it nothing."""
 
@@ -58,6 +66,8 @@ class World:
                 continue
             self.now_us = moment_us
             self.events_done += 1
+            if self.events_done > EVENTS_MAX:
+                raise Endless(f"{EVENTS_MAX} events by {moment_us} us; the last calls {event.action.__qualname__}")
             event.action(*event.arguments)
             if done is not None and done():
                 return
