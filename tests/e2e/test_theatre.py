@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.e2e.cluster import HOST, RETRY_ELSEWHERE, Cluster, Process, environment, free_ports, running, say, until
 
 from holdfast.client import Site
 from holdfast.runtime.node import initialise
 from holdfast.site import load_servers_file
-from tests.e2e.cluster import HOST, RETRY_ELSEWHERE, Cluster, Process, environment, free_ports, running, say, until
 
 ENOUGH_SEATS = 5000
 
