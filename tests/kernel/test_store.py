@@ -180,6 +180,22 @@ def test_the_key_of_a_plain_table_spares_reading_it() -> None:
     assert touched(store, Select("notes", (Condition("name", "in", ("n7", "n8", "n7")),))) == 2
 
 
+def test_two_lists_of_values_do_not_multiply() -> None:
+    numbers = tuple(range(1000))
+    where = (Condition("start", "in", numbers), Condition("owner", "in", tuple(map(str, numbers))))
+    plan = Plan(store_of_bookings().table(Booking), Select("bookings", where))
+    assert len(plan._bounds) == 1000
+
+
+def test_a_replaced_row_moves_in_every_index() -> None:
+    store = store_of_bookings()
+    store.table(Booking).put(Booking("elm", 3, "somebody new", 9))
+    for condition in (Condition("owner", "=", "somebody new"), Condition("owner", ">=", "somebody new")):
+        assert store.select(Select("bookings", (condition,))) == [Booking("elm", 3, "somebody new", 9)]
+    start = Condition("start", "=", 3)
+    assert len(store.select(Select("bookings", (start, Condition("owner", "=", "owner3"))))) == 4
+
+
 def test_a_limit_on_an_ordered_question_stops_reading_early(monkeypatch: pytest.MonkeyPatch) -> None:
     scanned = []
 

@@ -107,7 +107,6 @@ class TupleStore:
         """Drop what only marks before this one need. Without a mark: end all marks, keep no more undo log."""
         undo = self._undo
         if mark is None:
-            undo.dropped += len(undo.entries)
             undo.entries.clear()
             undo.marks.clear()
             undo.positions.clear()
