@@ -78,7 +78,8 @@ class Bell:
         if type(command) is Fail:
             return Broken(count)
         if command.to:
-            context.notify(command.to, f"rung {count} by {context.client or 'somebody'} at {context.now_ms}")
+            who = f"for {context.person.id if context.person else 'nobody'} by {context.client or 'nobody'}"
+            context.notify(command.to, f"rung {count} {who} at {context.now_ms} under {context.stamp[0]}")
         return Rung(count)
 
     def answer(self, store: TupleStore, query: Any, context: Context) -> Reply:

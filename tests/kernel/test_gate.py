@@ -115,6 +115,20 @@ def test_a_reset_stands_at_the_beginning_of_a_group_of_its_own() -> None:
     assert left(gate) == (["promise"], [])
 
 
+def test_a_promise_waits_for_the_last_of_the_groups_that_are_full_already() -> None:
+    gate = Gate()
+    part = SnapshotPart(1, 0, b"state", True, 1)
+    for record in (b"1", b"2"):
+        gate.absorb(step(record))
+        gate.absorb(step(reset=True, snapshot=[part]))
+    gate.absorb(step(promises=[(1, "promise")]))
+    seen = []
+    while gate.next_group():
+        gate.written()
+        seen.append(left(gate)[0])
+    assert seen == [[], [], ["promise"]]
+
+
 def test_what_operators_read_and_when_to_wake_pass_through() -> None:
     gate = Gate()
     halt = Halt("lost", "the disk")

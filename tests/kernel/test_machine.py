@@ -109,6 +109,7 @@ def test_whatever_is_sent_each_request_is_executed_once(batches: list[list[Reque
 @given(st.lists(requests, max_size=30), st.data())
 def test_how_requests_are_batched_does_not_show_in_the_state(sent: list[Request], data: st.DataObject) -> None:
     whole, pieces = Bells(), Bells()
+    sent = [Request(ring().command, request.client, request.number) for request in sent]
     replies = whole.do(*sent)
     cut = data.draw(st.integers(0, len(sent)))
     assert pieces.do(*sent[:cut]) + pieces.do(*sent[cut:]) == replies
@@ -145,11 +146,25 @@ def test_a_copied_state_brings_its_time() -> None:
     here, there = Bells(), Bells()
     here.advance(1000)
     there.machine.replace_store(TupleStore.restore(there.machine.rows, here.machine.store.snapshot()))
-    assert there.machine.now_ms == 1000
+    assert there.machine.now_ms == there.look().now_ms == 1000
     assert there.advance(900) == Advanced(1000)
 
 
 # -- Context
+
+
+def test_each_command_is_executed_for_its_own_person_and_client() -> None:
+    bells = Bells()
+    boss = Person("boss")
+    ringing = ring(to="joe").command
+    bells.do(Request(ringing, "ann", 1, 0, boss), Request(ringing))
+    bells.do(Request(ringing, person=boss), Request(ringing, "bob", 1))
+    assert [text for _, _, text in notices(bells)] == [
+        "rung 1 for boss by ann at 0 under 1",
+        "rung 2 for nobody by nobody at 0 under 1",
+        "rung 3 for boss by nobody at 0 under 2",
+        "rung 4 for nobody by bob at 0 under 2",
+    ]
 
 
 def test_an_app_knows_who_asks_and_under_which_stamp_it_writes() -> None:
@@ -180,8 +195,11 @@ def test_notices_are_numbered_from_one_without_gaps() -> None:
     bells = Bells()
     bells.advance(5)
     bells.do(ring("ann", 1, to="joe"), ring(to=""), ring("ann", 2, to="eve"))
-    assert notices(bells) == ((1, "joe", "rung 1 by ann at 5"), (2, "eve", "rung 3 by ann at 5"))
-    assert notices(bells, after=1) == ((2, "eve", "rung 3 by ann at 5"),)
+    assert notices(bells) == (
+        (1, "joe", "rung 1 for nobody by ann at 5 under 2"),
+        (2, "eve", "rung 3 for nobody by ann at 5 under 2"),
+    )
+    assert notices(bells, after=1) == ((2, "eve", "rung 3 for nobody by ann at 5 under 2"),)
     assert notices(bells, after=2) == ()
 
 

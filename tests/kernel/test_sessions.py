@@ -130,6 +130,17 @@ def test_a_session_expires_a_day_after_its_last_use_and_its_id_is_dead_from_then
     assert bells.count == 1
 
 
+def test_a_session_born_ahead_of_the_time_is_kept_until_its_id_is_too_old_to_begin_anew() -> None:
+    bells = Bells()
+    bells.advance(NOW_MS)
+    client = f"eve.{NOW_MS + RETENTION_MS - 1}"
+    bells.one(ring(client, 1))
+    for hours in range(49):
+        bells.advance(NOW_MS + hours * HOUR_MS)
+        assert bells.one(ring(client, 1)) in (Rung(1), Expired(client))
+    assert bells.count == 1
+
+
 def test_use_keeps_a_session() -> None:
     bells = Bells()
     bells.advance(NOW_MS)

@@ -189,6 +189,13 @@ class Servers:
         message = self._next(self[one], self[other])
         self.say("receive", f"lost: {one} -> {other} {self.words.message(message)}")
 
+    def lose(self, one: str, other: str) -> None:
+        """All messages on the channel are lost; what the receiver's own host tells it is not."""
+        channel = self.channels.get((self[one].number, self[other].number), deque())
+        told = [item for item in channel if not isinstance(item, bytes)]
+        channel.clear()
+        channel.extend(told)
+
     def _next(self, one: Server, other: Server) -> Any:
         channel = self.channels[one.number, other.number]
         while channel and isinstance(channel[0], bytes) and isinstance(self._decode(channel[0]), Presence):
@@ -202,6 +209,12 @@ class Servers:
         message = self._next(self[one], self[other])
         self.say("receive", f"{other} receives {self.words.message(message)}")
         self._arrive(self[one], self[other], message)
+
+    def deliver_any(self, one: str, other: str) -> None:
+        """Whatever is next on the channel arrives, if there is anything."""
+        channel = self.channels[self[one].number, self[other].number]
+        if channel:
+            self._arrive(self[one], self[other], channel.popleft())
 
     def deliver_all(self) -> None:
         """Everything arrives, one message of each channel in turn, until nothing is on its way."""

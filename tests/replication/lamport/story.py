@@ -96,7 +96,7 @@ class Story:
 
     def do_drop(self, one: str, other: str, all: str = "") -> None:
         if all:
-            self.servers.channels[self.servers[one].number, self.servers[other].number].clear()
+            self.servers.lose(one, other)
         else:
             self.servers.drop(one, other)
 
