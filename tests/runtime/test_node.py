@@ -7,13 +7,15 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
-from tests.e2e.cluster import HOST, free_ports
+from tests.e2e.cluster import HOST, environment, free_ports
 
 from holdfast.kernel.contracts import Halt
 from holdfast.kernel.errors import ConfigurationError, JournalDamaged
@@ -199,6 +201,20 @@ def test_clients_beyond_the_limit_are_told_and_a_peer_still_gets_in(tmp_path: Pa
             client.close()
 
     assert run(site, "b", story) == 0
+
+
+@pytest.mark.parametrize(("soft", "hard", "room"), [(256, 4096, 3896), (256, 15_000, 10_000), (300, 300, 100)])
+def test_connections_are_limited_by_what_the_system_allows(soft: int, hard: int, room: int) -> None:
+    script = (
+        "from resource import RLIMIT_NOFILE as files, getrlimit, setrlimit;"
+        "from holdfast.runtime.node import connections_possible;"
+        f"setrlimit(files, ({soft}, min({hard}, getrlimit(files)[1])));"
+        "print(connections_possible(10_000), getrlimit(files)[1])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=True)
+    possible, allowed = map(int, done.stdout.split())
+    assert possible == (room if allowed == hard else min(10_000, allowed - 200))
+    assert ("leaves room for" in done.stderr) == (possible < 10_000)
 
 
 def test_one_halted_replica_leaves_the_other_services_and_answers_its_own_clients(tmp_path: Path, ports: Ports) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 import uuid
@@ -40,11 +41,26 @@ SWITCH_INTERVAL_S = 0.0002
 """How soon the journal's thread gets the interpreter back when a sync is done. The default of 5 ms
 would be added to every commit of a busy node."""
 GC_THRESHOLDS = (100_000, 20, 100)
+FILES_KEPT = 200
+"""Open files for links, journals and HTTP, which clients cannot take away."""
 
 
 def journal_path(site: Site, node: str, service: str) -> Path:
     """Where a replica's journal lies."""
     return site.node_data(node) / f"{service}.journal"
+
+
+def connections_possible(wanted: int) -> int:
+    """So many clients, or as many as the system's limit of open files leaves room for once it is raised
+    as far as it may be: beyond the limit a client is told, beyond the system's it would only hang."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted + FILES_KEPT:
+        soft = wanted + FILES_KEPT if hard == resource.RLIM_INFINITY else min(wanted + FILES_KEPT, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    possible = wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - FILES_KEPT))
+    if possible < wanted:
+        logger.warning("the limit of %d open files leaves room for %d of %d connections", soft, possible, wanted)
+    return possible
 
 
 def initialise(site: Site, nodes: Iterable[str] = ()) -> list[Path]:
@@ -103,7 +119,7 @@ class Node:
             self.status_json,
             lambda transport, first_bytes: self.links.accept(transport, first_bytes),
             line_bytes_max=limits.line_bytes_max,
-            connections_max=limits.connections_max,
+            connections_max=connections_possible(limits.connections_max),
             unread_bytes_max=limits.unread_bytes_max,
         )
         neighbours = {node for service in self._services.values() for node in service.nodes}
