@@ -9,7 +9,6 @@ from __future__ import annotations
 from holdfast.kernel.contracts import Recovered, SnapshotPart
 from holdfast.kernel.gate import Group
 
-
 RECORDS_KEPT = 2
 
 

@@ -317,6 +317,7 @@ class Host:
 
     def _written(self) -> None:
         self.gate.written()
+        self._take(self.core.synced(self.now_us(), self.gate.records_synced))
         self._flush()
 
     def _schedule_wake(self) -> None:

@@ -27,7 +27,7 @@ class Ground(msgspec.Struct, frozen=True):
 
 
 class Protocol(msgspec.Struct, frozen=True):
-    """`servers`: the sizes to draw from. `found(disk, number, ground)`: what the site's first start writes on a disk."""
+    """`servers`: the sizes to draw from. `found(disk, number, ground)` writes what a site's first start writes."""
 
     models: tuple[str, ...]
     servers: tuple[int, ...]
@@ -53,9 +53,12 @@ def _nothing_written(_disk: Disk, _number: int, _ground: Ground) -> None:
     """An empty disk is all it needs."""
 
 
+SMALL = {"snapshot_journal_bytes": 3_000, "snapshot_rows_a_slice": 4, "history_bytes_max": 400}
+"""Limits that make a short run cut its journals and copy whole states."""
+
+
 def _lamport(ground: Ground) -> Setup:
     names = tuple(host_name(number) for number in range(ground.servers))
-    sizes = {"snapshot_journal_bytes": 3_000, "snapshot_rows_a_slice": 4, "history_bytes_max": 400}
 
     def core(host: Host) -> Lamport:
         configuration = LamportConfiguration(
@@ -65,8 +68,9 @@ def _lamport(ground: Ground) -> Setup:
             disk=_disk_identity(host.disk.id),
             timeout_us=ground.timeout_us,
             deadline_us=2 * ground.timeout_us,
-            **(sizes if ground.snapshots else {}),
         )
+        if ground.snapshots:
+            configuration = msgspec.structs.replace(configuration, **SMALL)
         return Lamport(Machine(ground.app()), configuration)
 
     return Setup(core, _probe_lamport)

@@ -72,6 +72,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return self.model or PROTOCOLS[self.protocol].models[0]
 
 
+def models_of(protocol: str) -> tuple[str, ...]:
+    """The failure models that a protocol has; none for an unknown one, which `Options` refuses."""
+    return PROTOCOLS[protocol].models if protocol in PROTOCOLS else ("",)
+
+
 class Result(msgspec.Struct, frozen=True):
     """What became of one run. `kind` and `text` are empty if all is well; `lines` is the trace, if it was wanted."""
 
@@ -156,16 +161,12 @@ class _Site:
             self.hosts.append(Host(number, world, self.network, self.audit, setup, disk))
         self.network.deliver = self._deliver
         model: Model = options.failure_model  # type: ignore[assignment]  # checked by Options
-        self.nemesis = Nemesis(
-            world, self.network, self.hosts, self._nemesis_options(model, source), self._advance
-        )
+        self.nemesis = Nemesis(world, self.network, self.hosts, self._nemesis_options(model, source), self._advance)
         self.clients = self._clients(source)
 
     def _nemesis_options(self, model: Model, source: random.Random) -> NemesisOptions:
         gap_us_max = source.choice((60_000, 250_000, 500_000, TIMEOUT_US))
-        return NemesisOptions(
-            model=model, timeout_us=TIMEOUT_US, faults=self.options.faults, gap_us_max=gap_us_max
-        )
+        return NemesisOptions(model=model, timeout_us=TIMEOUT_US, faults=self.options.faults, gap_us_max=gap_us_max)
 
     def _clients(self, source: random.Random) -> list[Client]:
         count = source.randint(2, 5)
@@ -177,9 +178,7 @@ class _Site:
             patience=source.choice((0.85, 0.97)),
         )
         names = [f"c{number}.{WALL_MS}" if source.random() < 0.5 else f"c{number}" for number in range(1, count + 1)]
-        return [
-            Client(name, self.world, self.hosts, self.history, self.audit, options, self._draw) for name in names
-        ]
+        return [Client(name, self.world, self.hosts, self.history, self.audit, options, self._draw) for name in names]
 
     def _deliver(self, target: int, source: int, payload: object) -> None:
         self.hosts[target].receive(source, payload)
@@ -246,9 +245,7 @@ class _Site:
         if not self._settled():
             return False
         probes = [host.setup.probe(host.core) for host in self.hosts]
-        return all(
-            (probe.position, probe.digest) == (probes[0].position, probes[0].digest) for probe in probes
-        )
+        return all((probe.position, probe.digest) == (probes[0].position, probes[0].digest) for probe in probes)
 
     def _describe(self) -> str:
         hosts = []

@@ -1,4 +1,4 @@
-"""What each app is tried with: how to build it, what random clients ask of it, and the model that judges the answers."""
+"""What each app is tried with: how to build it, what random clients ask of it, the model that judges the answers."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-
 EVENTS_MAX = 300_000
 """A hundred times what a run takes. More is a core that talks to itself without end."""
 
