@@ -12,8 +12,10 @@ Caller's duties towards a core (after etcd/raft's list, and `aioquic`'s seam):
 4. Let `Step.promises` and `Step.replies` leave only when every record of this and of all
    earlier steps is synced; `Step.settled_promises` and `Step.settled_replies` when the first
    `Step.settled_records` records of this core's life are. `kernel.gate.Gate` does this.
-5. Call `wake` at `Step.wake_us` or soon after.
-6. When `Step.halt` is set, stop the replica and tell the operator its text.
+5. Call `synced` when a write of the journal is done, with how many records that makes since the
+   core was made.
+6. Call `wake` at `Step.wake_us` or soon after.
+7. When `Step.halt` is set, stop the replica and tell the operator its text.
 """
 
 from __future__ import annotations
@@ -219,6 +221,9 @@ class Core(Protocol):
 
     def receive(self, now_us: int, peer: Peer, message: Any) -> Step:
         """A decoded message of a peer, or a local event about it."""
+
+    def synced(self, now_us: int, records: int) -> Step:
+        """The first `records` records that this core has asked for are on the disk."""
 
     def wake(self, now_us: int) -> Step:
         """The time asked for has come."""

@@ -100,6 +100,11 @@ class Gate:
             return self._writing.ordinal
         return None
 
+    @property
+    def records_synced(self) -> int:
+        """How many of the records absorbed are known to be on the disk."""
+        return self._synced
+
     def next_group(self) -> Group | None:
         """The next group to write, or None while one is being written or nothing waits."""
         if self._writing is not None:

@@ -118,6 +118,10 @@ class Solo:
         step.replies += [(token, reply) for (token, _), reply in zip(requests, replies, strict=True)]
         return self._snapshot(now_us, step)
 
+    def synced(self, now_us: int, records: int) -> Step:
+        """Nothing: what waits for a sync waits at the gate."""
+        return self._snapshot(now_us, Step())
+
     def ask(self, now_us: int, queries: Sequence[tuple[Token, Request]]) -> Step:
         """Answer from the executed state; the gate holds the answers until that is synced."""
         step = Step()

@@ -245,6 +245,7 @@ class Driver:
         if self.halted is not None:
             return
         self._gate.written()
+        self._gate.absorb(self.core.synced(clock_us(), self._gate.records_synced))
         self._finish()
 
     def _on_journal_failure(self, error: Exception) -> None:

@@ -37,9 +37,6 @@ from holdfast.site import Service, Site
 logger = logging.getLogger(__name__)
 
 BACKLOG = 1024
-SWITCH_INTERVAL_S = 0.0002
-"""How soon the journal's thread gets the interpreter back when a sync is done. The default of 5 ms
-would be added to every commit of a busy node."""
 GC_THRESHOLDS = (100_000, 20, 100)
 FILES_KEPT = 200
 """Open files for links, journals and HTTP, which clients cannot take away."""
@@ -314,7 +311,6 @@ def run_node(site: Site, name: str, *, accept_loss: bool = False) -> int:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", force=True
     )
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.set_threshold(*GC_THRESHOLDS)
     with contextlib.suppress(KeyboardInterrupt):
         return uvloop.run(_run(site, name, accept_loss))

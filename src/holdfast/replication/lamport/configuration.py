@@ -20,7 +20,8 @@ class LamportConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     `model`: "perfect" (seed 002: silent past the timeout if and only if crashed) or "majority".
     `disk`: the identity of an empty disk, unique; a disk that has one already keeps its own.
     `accept_loss`: go on although a needed disk is gone; the operator's explicit word.
-    `in_flight_max`: requests for the critical section this server may have outstanding at once.
+    `in_flight_max`: requests for the critical section this server may have outstanding at once;
+    it makes one only when its last one is synced, so there are few.
     `deadline_us`: how long a client request may stay without an outcome.
     """
 
@@ -31,7 +32,7 @@ class LamportConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     timeout_us: int = 5_000_000
     deadline_us: int = 10_000_000
     accept_loss: bool = False
-    in_flight_max: int = 2
+    in_flight_max: int = 16
     batch_requests_max: int = 4096
     waiting_max: int = 20_000
     history_bytes_max: int = 8 * 1024 * 1024

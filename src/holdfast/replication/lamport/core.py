@@ -161,6 +161,13 @@ class Lamport:
             replica.halt("invariant", f"{error}; keep the journals of all servers and report this")
         return self._end()
 
+    def synced(self, now_us: int, records: int) -> Step:
+        """The disk has kept up to here: acknowledge what it holds."""
+        replica = self._begin(now_us)
+        replica.records_synced = records
+        self.exclusion.on_synced()
+        return self._end()
+
     def wake(self, now_us: int) -> Step:
         """Timers: presence, repetition, deadlines, suspicion, snapshots."""
         replica = self._begin(now_us)
@@ -231,15 +238,16 @@ class Lamport:
 
     def _pump(self) -> None:
         """One request for the critical section serves the whole batch that waits."""
-        waiting, exclusion = self.waiting, self.exclusion
-        while waiting and len(exclusion.outstanding) < self.configuration.in_flight_max:
-            requests: list[Request] = []
-            tokens: list[Token] = []
-            while waiting and len(requests) < self.configuration.batch_requests_max:
-                _, token, request = waiting.popleft()
-                requests.append(request)
-                tokens.append(token)
-            exclusion.request(requests, tokens)
+        waiting = self.waiting
+        if not self.exclusion.may_request():
+            return
+        requests: list[Request] = []
+        tokens: list[Token] = []
+        while waiting and len(requests) < self.configuration.batch_requests_max:
+            _, token, request = waiting.popleft()
+            requests.append(request)
+            tokens.append(token)
+        self.exclusion.request(requests, tokens)
 
     def _restart(self, now_us: int) -> None:
         """A new incarnation: nothing that was seen of the others counts any longer."""

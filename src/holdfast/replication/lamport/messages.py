@@ -58,13 +58,13 @@ class RequestResource(Message, frozen=True, tag="request"):
 
 
 class Acknowledge(Message, frozen=True, tag="acknowledge"):
-    """Rule 2's acknowledgement, of every request of the receiver up to time `upto`. A promise: the
-    requests are synced at the sender, whose journal reaches `number`. `requested` is the time of
-    the sender's own last request, which in FIFO order comes before this."""
+    """Rule 2's acknowledgement, told to everybody: for each server, the time up to which its requests
+    are synced at the sender, whose journal reaches `number`. `requested` is the time of the sender's
+    own last request, which in FIFO order comes before this."""
 
     epoch: int
     time: int
-    upto: int
+    upto: tuple[int, ...]
     number: int
     requested: int
 

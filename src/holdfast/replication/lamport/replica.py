@@ -84,6 +84,7 @@ class Replica:
         self.number = 0
         self.vouched = 0  # how far a peer may rightly have seen our journal reach: as found, or as promised since
         self.records_written = 0
+        self.records_synced = 0
         self.queue: list[Stamp] = []
         self.pending: dict[Stamp, Pending] = {}
         self.position = 0
@@ -149,6 +150,12 @@ class Replica:
         self.journal_bytes += len(data)
         self.step.records.append(data)
 
+    def vouch_synced(self) -> int:
+        """The number that the journal has reached on the disk."""
+        number = self.number - (self.records_written - self.records_synced)
+        self.vouched = max(self.vouched, number)
+        return number
+
     def vouch(self) -> int:
         """The journal's number, for a promise that tells how far it reaches."""
         self.vouched = self.number
@@ -158,14 +165,23 @@ class Replica:
         """Send what must not leave before everything recorded so far is synced."""
         self.step.promises.append((server, message))
 
+    def _rest_on(self, records: int) -> None:
+        if records > self.step.settled_records:
+            self.step.settled_records = records
+
+    def promise_synced(self, server: int, message: Message) -> None:
+        """Send what rests only on what is synced already."""
+        self._rest_on(self.records_synced)
+        self.step.settled_promises.append((server, message))
+
     def promise_executed(self, server: int, message: Message) -> None:
         """Send what rests only on the batches executed so far being synced here."""
-        self.step.settled_records = self.executed_record
+        self._rest_on(self.executed_record)
         self.step.settled_promises.append((server, message))
 
     def reply_executed(self, token: Token, reply: Reply) -> None:
         """Answer a client with what rests only on the batches executed so far being synced here."""
-        self.step.settled_records = self.executed_record
+        self._rest_on(self.executed_record)
         self.step.settled_replies.append((token, reply))
 
     def event(self, text: str) -> None:
@@ -204,7 +220,7 @@ class Replica:
         if pending.record > self.executed_record:
             self.executed_record = pending.record
         if pending.tokens is not None:
-            self.step.settled_records = self.executed_record
+            self._rest_on(self.executed_record)
             self.step.settled_replies += zip(pending.tokens, replies, strict=True)
 
     def execute_entry(self, entry: Entry) -> None:
