@@ -329,6 +329,8 @@ class Servers:
         server.synced_records += len(group.records)
         server.gate.written()
         self._flush(server)
+        if server.runs:
+            self._take(server, server.core.synced(self.now_us, server.gate.records_synced))
 
     def _flush(self, server: Server) -> None:
         gate = server.gate

@@ -62,14 +62,14 @@ def test_a_gate_that_lets_a_promise_out_early_is_caught() -> None:
 
 
 def granted_without_acknowledgements(self: Exclusion) -> bool:
-    return bool(self.outstanding) and self._replica.queue[0] == (self.outstanding[0].time, self._replica.me)
+    return bool(self._replica.queue)
 
 
-def granted_out_of_order(self: Exclusion) -> bool:
-    if not self.outstanding:
-        return False
-    time = self.outstanding[0].time
-    return all(self.acknowledged[server] >= time for server in self._replica.other_members)
+def leaves_out_of_order(self: Exclusion) -> None:
+    replica = self._replica
+    for time, server in list(replica.queue):
+        if all(self.on_disk[member][server] >= time for member in range(len(self.seen))):
+            replica.execute_upto((time, server))
 
 
 def nothing(*arguments: Any) -> None:
@@ -82,6 +82,14 @@ def takes_any_order(self: Exclusion, server: int, message: Any) -> None:
 
 
 original_on_request = Exclusion.on_request
+
+
+def acknowledges_before_the_sync(self: Exclusion, pending: Any) -> None:
+    self._replica.enqueue(pending)
+    here = list(self.on_disk[self._replica.me])
+    here[pending.server] = pending.time
+    self.on_disk[self._replica.me] = tuple(here)
+    self.acknowledge(self._replica.other_members)
 
 
 def reads_at_once(self: Reads) -> None:
@@ -106,19 +114,21 @@ def alone_is_enough(self: Views, servers: list[int]) -> bool:
     return True
 
 
-def acknowledges_as_data(self: Replica, server: int, message: Any) -> None:
+def votes_as_data(self: Replica, server: int, message: Any) -> None:
     self.step.data.append((server, message))
 
 
 PLANTED: list[tuple[type, str, Callable[..., Any], str]] = [
     (Exclusion, "granted", granted_without_acknowledgements, "04_slowest_member"),
-    (Exclusion, "granted", granted_out_of_order, "02_tie"),
-    (Exclusion, "on_release", nothing, "01_five_rules"),
+    (Exclusion, "leave", leaves_out_of_order, "02_tie"),
+    (Exclusion, "on_synced", nothing, "01_five_rules"),
+    (Exclusion, "release_to", nothing, "01_five_rules"),
+    (Exclusion, "_enqueue", acknowledges_before_the_sync, "03_acknowledgement_waits_for_disk"),
     (Exclusion, "on_request", takes_any_order, "10_lost_request"),
     (Exclusion, "repeat_to", nothing, "10_lost_request"),
     (Reads, "pump", reads_at_once, "11_read"),
     (Replica, "pending_entries", forgets_the_queue, "07_holder_dies_heard_by_one"),
-    (Replica, "promise", acknowledges_as_data, "03_acknowledgement_waits_for_disk"),
+    (Replica, "promise", votes_as_data, "26_vote_waits_for_disk"),
     (Joining, "_is_damaged", never_damaged, "22_damaged_journal"),
     (Replica, "is_whole", any_disk_counts, "16_empty_disk_never_counts"),
     (Views, "_is_quorum", alone_is_enough, "20_split"),

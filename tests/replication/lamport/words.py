@@ -23,7 +23,7 @@ class Words:
         self._machine = machine
         self._details: dict[type, Callable[[Any], str]] = {
             messages.RequestResource: lambda m: f"time={m.time}{self._after(m.previous)} {self.batch(m.batch)}",
-            messages.Acknowledge: lambda m: f"time={m.time} upto={m.upto}",
+            messages.Acknowledge: lambda m: f"time={m.time} upto={self._upto(m.upto)}",
             messages.ReleaseResource: lambda m: f"time={m.time} upto={self.stamp(m.upto_time, m.upto_server)}",
             messages.Confirm: lambda m: f"round={m.round}",
             messages.Confirmed: lambda m: f"round={m.round}",
@@ -58,6 +58,9 @@ class Words:
     @staticmethod
     def _after(previous: int) -> str:
         return f" previous={previous}" if previous else ""
+
+    def _upto(self, times: tuple[int, ...]) -> str:
+        return ",".join(self.stamp(time, server) for server, time in enumerate(times) if time) or "0"
 
     def _with(self, entries: Iterable[Entry]) -> str:
         return f" with {self.entries(entries)}" if entries else ""
