@@ -8,6 +8,7 @@ with it, one that ends in `_TOP` behind them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -153,8 +154,9 @@ def _entry_bounds(bounds: Bounds) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 # -- which types may stand where -----------------------------------------------------------------
 
 
+@cache
 def check_row_type(row_type: type[Row]) -> None:
-    """Raise `BrokenInvariant` unless the declaration of the row type makes sense."""
+    """Raise `BrokenInvariant` unless the declaration of the row type makes sense. Looked at once a type."""
     name = row_type.__name__
     info = msgspec.inspect.type_info(row_type)
     assert isinstance(info, msgspec.inspect.StructType)
