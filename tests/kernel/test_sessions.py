@@ -203,7 +203,7 @@ def test_one_advance_expires_a_bounded_number_of_sessions_the_oldest_first(monke
     monkeypatch.setattr(sessions, "EXPIRED_A_TIME_MAX", 2)
     bells = Bells()
     bells.advance(NOW_MS)
-    old = [f"c{place}.{NOW_MS - place * 2 * HOUR_MS}" for place in range(3)]
+    old = [f"c{9 - place}.{NOW_MS - place * 2 * HOUR_MS}" for place in range(3)]
     for place, client in enumerate(old):
         bells.advance(NOW_MS + place * 2 * HOUR_MS)
         bells.one(ring(client, 1))
