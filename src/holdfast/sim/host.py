@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -38,6 +39,12 @@ class Setup(msgspec.Struct, frozen=True):
     probe: Callable[[Any], Probe]
     gate: Callable[[], Gate] = Gate
     lying_disk: bool = False
+
+
+@cache
+def _decoder_of(messages: Any) -> Callable[[bytes], Any]:
+    """Decoders take long to make, and processes start often."""
+    return msgspec.msgpack.Decoder(messages).decode
 
 
 class Died(Exception):
@@ -114,7 +121,7 @@ class Host:
         self.halted = None
         self.gate = self.setup.gate()
         self.core = self.setup.core(self)
-        self._decode = msgspec.msgpack.Decoder(self.core.messages).decode
+        self._decode = _decoder_of(self.core.messages)
         self.process = ProcessAudit(self.world, self.number)
         if self.world.tracing:
             self.world.note(f"{self.name} starts, process {self.incarnation} on disk {self.disk.id}")
