@@ -187,7 +187,7 @@ class Views:
         ballot.sealed[server] = message
 
     def on_seal_refused(self, message: SealRefused) -> None:
-        """Somebody has promised more: bid above it, but only when our turn comes, or two would outbid each other for ever."""
+        """Somebody has promised more: bid above it when our turn comes, lest two outbid each other for ever."""
         ballot = self.ballot
         if ballot is not None and message.epoch == ballot.epoch and not ballot.members:
             self.round_least = message.promised // SERVERS_MAX + 1
