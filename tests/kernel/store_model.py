@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from hypothesis import strategies as st
@@ -56,6 +56,15 @@ ROWS: tuple[type[Row], ...] = (Note, Seat, Booking)
 Content = dict[type[Row], dict[Any, Any]]
 """The naive model: rows by key, by row type."""
 
+Drawn = TypeVar("Drawn")
+
+
+def often(*chances: tuple[int, st.SearchStrategy[Drawn]]) -> st.SearchStrategy[Drawn]:
+    """One of the strategies, each as often as its number says (`one_of` would flatten and even them out)."""
+    draws = [strategy for times, strategy in chances for _ in range(times)]
+    return st.integers(0, len(draws) - 1).flatmap(draws.__getitem__)
+
+
 names = st.sampled_from(["", "ann", "anna", "zoë\0"])
 numbers = st.integers(-1, 3)
 notes = st.builds(
@@ -67,7 +76,7 @@ notes = st.builds(
 )
 seats = st.builds(Seat, numbers, names)
 bookings = st.builds(Booking, names, numbers, names, st.none() | numbers)
-rows = notes | seats | bookings | bookings
+rows: st.SearchStrategy[Row] = often((1, notes), (1, seats), (2, bookings))
 
 operators = st.sampled_from(["=", "!=", "<", "<=", ">", ">="])
 scalars = st.none() | numbers | names | st.booleans()
@@ -78,11 +87,11 @@ usual = {"name": names, "number": numbers, "holder": names, "room": names, "star
 def conditions_on(field: str) -> st.SearchStrategy[Condition]:
     """Mostly such as some row fulfils: values of the field's own type, and often by equality."""
     fitting = usual.get(field, anything)
-    values = st.one_of(fitting, fitting, fitting, anything)
+    values: st.SearchStrategy[Any] = often((5, fitting), (1, anything))
     equal = st.builds(Condition, st.just(field), st.just("="), values)
     compared = st.builds(Condition, st.just(field), operators, values)
     chosen = st.builds(Condition, st.just(field), st.just("in"), st.lists(values, max_size=3).map(tuple))
-    return equal | compared | compared | chosen
+    return often((1, equal), (4, compared), (1, chosen))
 
 
 def questions_on(row_type: type[Row]) -> st.SearchStrategy[Select]:
@@ -92,12 +101,12 @@ def questions_on(row_type: type[Row]) -> st.SearchStrategy[Select]:
         st.just(row_type.table),
         st.lists(st.sampled_from(fields).flatmap(conditions_on), max_size=2).map(tuple),
         st.lists(st.sampled_from(fields), max_size=2).map(tuple),
-        st.none() | st.integers(0, 5),
+        often((3, st.none()), (2, st.integers(0, 5))),
         st.booleans(),
     )
 
 
-questions = st.one_of([questions_on(row_type) for row_type in (*ROWS, *ROWS[2:], *ROWS[2:])])
+questions = often((1, questions_on(Note)), (1, questions_on(Seat)), (3, questions_on(Booking)))
 
 
 def empty_content() -> Content:

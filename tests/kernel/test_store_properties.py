@@ -49,10 +49,11 @@ class StoreBesideModel(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.patch.undo()
 
-    @rule(row=rows)
-    def put(self, row: Row) -> None:
-        self.store.table(type(row)).put(row)
-        self.model[type(row)][key_of(row)] = row
+    @rule(several=st.lists(rows, min_size=1, max_size=12))
+    def put(self, several: list[Row]) -> None:
+        for row in several:
+            self.store.table(type(row)).put(row)
+            self.model[type(row)][key_of(row)] = row
 
     @rule(row=rows)
     def delete(self, row: Row) -> None:
@@ -65,9 +66,10 @@ class StoreBesideModel(RuleBasedStateMachine):
         if there:
             self.delete(data.draw(st.sampled_from(there)))
 
-    @rule(question=questions)
-    def ask(self, question: Select) -> None:
-        assert self.store.select(question) == answer(self.model, question)
+    @rule(several=st.lists(questions, min_size=1, max_size=4))
+    def ask(self, several: list[Select]) -> None:
+        for question in several:
+            assert self.store.select(question) == answer(self.model, question)
 
     @rule()
     def look_up_by_every_index(self) -> None:
@@ -160,14 +162,15 @@ TestStoreBesideModel = StoreBesideModel.TestCase
 TestStoreBesideModel.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
 
 
-@settings(deadline=None, max_examples=250)
-@given(st.lists(rows, max_size=40), questions)
-def test_any_question_to_any_content_is_answered_as_the_model_does(content: list[Row], question: Select) -> None:
+@settings(deadline=None, max_examples=150)
+@given(st.lists(rows, min_size=12, max_size=40), st.lists(questions, min_size=3, max_size=3))
+def test_any_question_to_any_content_is_answered_as_the_model_does(content: list[Row], asked: list[Select]) -> None:
     store, model = TupleStore(ROWS), empty_content()
     for row in content:
         store.table(type(row)).put(row)
         model[type(row)][key_of(row)] = row
-    assert store.select(question) == answer(model, question)
+    for question in asked:
+        assert store.select(question) == answer(model, question)
 
 
 @given(questions)
