@@ -103,7 +103,7 @@ class Process:
     def kill(self) -> None:
         """At once, be it stopped or not."""
         self._child.kill()
-        self._child.wait()
+        self._child.wait(PATIENCE_S)
 
     def said(self) -> str:
         return self.log.read_text()
