@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 PAGE = Path(__file__).parent / "commands.md"
-BLOCK = re.compile(r"```\n\$ holdfast (.*?) ?--help\n.*?```\n", re.DOTALL)
+BLOCK = re.compile(r"```\n\$ holdfast ([^\n]*?) ?--help\n.*?```\n", re.DOTALL)
 
 
 def shown(block: re.Match[str]) -> str:
