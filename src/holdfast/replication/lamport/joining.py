@@ -264,7 +264,10 @@ class Joining:
         replica = self._replica
         if replica.state == ACTIVE or (message.index == 0 and message.position <= replica.position):
             return
+        expected = self._snapshots.incoming
         done = self._snapshots.take(message)
+        if not done and self._snapshots.incoming == expected:
+            return  # a repeated slice: the request for the next one is on its way
         if done:
             replica.event(f"copied the state at position {replica.position} from {replica.name(server)}")
         if replica.state != HALTED:

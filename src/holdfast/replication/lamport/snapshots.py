@@ -54,6 +54,11 @@ class Transfer:
         self.part: StatePart | None = None
         self.used_us = replica.now_us
 
+    def may_begin_again(self, message: Fetch) -> bool:
+        """Give the first slice again, instead of beginning anew: requests that cross would never end that."""
+        beginning = self.part is not None and self.part.index == 0
+        return beginning and message.snapshot != self.id and message.position < self.position
+
     @property
     def handed_over(self) -> bool:
         """Its last slice has been given out, so others may have their turn."""
@@ -151,6 +156,9 @@ class Snapshots:
         """The slice asked for; None while another snapshot is being read."""
         replica = self._replica
         transfer = self._transfer
+        if transfer is not None and transfer.server == server and transfer.may_begin_again(message):
+            transfer.used_us = replica.now_us
+            return transfer.part
         if transfer is None or transfer.server != server or transfer.id != message.snapshot:
             busy = transfer is not None and transfer.server != server and not transfer.handed_over
             if busy or self._reader is not None:
@@ -165,6 +173,8 @@ class Snapshots:
             transfer.part = StatePart(
                 transfer.id, wanted, data or b"", data is None, transfer.position, transfer.released, replica.clock
             )
+        elif wanted < done:
+            return None  # a repeated request: its slice was taken since
         elif wanted != done:
             self._drop_transfer()
             return None
