@@ -219,7 +219,12 @@ class Joining:
         return self._replica.is_whole(server, presence.disk, presence.epoch)
 
     def _halt_lost(self, gone: list[int]) -> None:
+        """Unless somebody is in the middle of a view change: it knows more than this server does."""
         replica = self._replica
+        sealed = [server for server in replica.others if (seen := replica.current(server)) and seen.state == SEALED]
+        if sealed:
+            self.waiting_for = f"{replica.names(sealed)} to end a view change"
+            return
         replica.halt(
             "lost",
             f"the disk of {replica.names(gone)} that view {replica.epoch} needs is gone, with updates that may have "

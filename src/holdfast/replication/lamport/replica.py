@@ -290,10 +290,12 @@ class Replica:
     def dead(self, server: int) -> bool:
         """The incarnation of the peer that is in our view has crashed, as far as the failure model
         lets us say so: refused on this host, back under a new incarnation, or silent too long."""
-        assert self.view is not None
+        return (self.live and self.reborn(server)) or self.gone(server)
+
+    def reborn(self, server: int) -> bool:
+        """The server shows itself as another incarnation than the one that our view took in."""
         presence = self.peers[server].presence
-        reborn = self.live and presence is not None and self.is_reborn(server, presence.disk, presence.incarnation)
-        return reborn or self.gone(server)
+        return presence is not None and self.is_reborn(server, presence.disk, presence.incarnation)
 
     def gone(self, server: int) -> bool:
         """Whatever incarnation of the server was here last has crashed."""

@@ -326,6 +326,8 @@ class Views:
         replica = self._replica
         if replica.state == ACTIVE and (replica.view is None or server not in replica.view.members):
             return
+        if replica.configuration.model == "perfect" and replica.live and replica.reborn(server):
+            return  # it cannot know who has crashed, so its ballot may wait for ever; ours, later, will not
         if message.epoch < replica.promised or (message.epoch == replica.promised and replica.epoch >= message.epoch):
             replica.promise(server, SealRefused(message.epoch, replica.promised))
             return
