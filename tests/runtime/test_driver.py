@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 import uvloop
+from tests.runtime.thread_writer import ThreadWriter
 
 from holdfast.apps.tickets import Found, NoReservation, Reserve, Reserved, Search, Tickets
 from holdfast.kernel.contracts import Halt, Reply, Request
@@ -50,6 +51,9 @@ class Disk:
     def journal(self) -> Journal:
         return Journal.open(self.path, connect=lambda path: connect(path, self._connection))
 
+    def writer(self) -> ThreadWriter:
+        return ThreadWriter(self.journal())
+
 
 class Guest:
     """Who waits for a reply; notes the order in which replies come."""
@@ -81,9 +85,10 @@ class Stage:
             self.core,
             machine,
             messages,
-            disk.journal(),
+            disk.writer(),
             peers,
             lambda node, payload: self.sent.append((node, payload)),
+            lambda: None,
             self._note_turn,
             self.halts.append,
         )

@@ -29,8 +29,7 @@ import msgspec
 import uvloop
 
 from holdfast.kernel.gate import Group
-from holdfast.runtime.journal import Journal
-from holdfast.runtime.journal_thread import JournalWriter
+from holdfast.runtime.journal_process import JournalWriter
 
 HOST = "127.0.0.1"
 SERVERS = 3
@@ -84,7 +83,8 @@ class Node:
         self.stopped = asyncio.Event()
         self.failure: Exception | None = None
         self.loop = asyncio.get_running_loop()
-        self.journal = JournalWriter(Journal.open(Path(options.journal)), self.loop, self.fail)
+        self.journal = JournalWriter.open(Path(options.journal))
+        self.journal.attach(self.fail)
 
     def fail(self, error: Exception) -> None:
         self.failure = error

@@ -15,13 +15,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from holdfast.kernel.contracts import Core, Halt, Peer, Reply, Request
+from holdfast.kernel.contracts import Core, Halt, Peer, Recovered, Reply, Request
 from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.gate import Gate, Group
 from holdfast.kernel.machine import Advance, Machine
 from holdfast.kernel.replies import Unavailable
-from holdfast.runtime.journal import Journal
-from holdfast.runtime.journal_thread import JournalWriter
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +43,22 @@ class Waiter(Protocol):
         """The reply has come; called once."""
 
 
+class Writer(Protocol):
+    """What a driver needs of a journal; see `runtime.journal_process.JournalWriter`."""
+
+    def recover(self) -> Recovered:
+        """What the journal holds."""
+
+    def attach(self, on_failure: Callable[[Exception], object]) -> None:
+        """Begin to report to the running loop."""
+
+    def submit(self, group: Group, on_done: Callable[[], object]) -> None:
+        """Make a group durable, then call `on_done`."""
+
+    def close(self) -> None:
+        """Finish what was submitted."""
+
+
 class Ignored:
     """The waiter of the driver's own commands."""
 
@@ -56,7 +70,8 @@ class Driver:
     """Runs one replica. Made and used inside a running loop.
 
     `peers`: node names by peer number, this node's own among them. `send(node, payload)` queues for
-    a link. `on_turn` is called when a turn's replies were delivered (connections then write them).
+    a link, `flush` writes what is queued. `on_turn` is called when a turn's replies were delivered
+    (connections then write them).
     `on_halt(halt)` is called once, when the replica has stopped for good.
     """
 
@@ -66,9 +81,10 @@ class Driver:
         core: Core,
         machine: Machine,
         message_type: Any,
-        journal: Journal,
+        writer: Writer,
         peers: Sequence[str],
         send: Callable[[str, bytes], object],
+        flush: Callable[[], None],
         on_turn: Callable[[], None],
         on_halt: Callable[[Halt], None],
     ) -> None:
@@ -81,26 +97,26 @@ class Driver:
         self._peers = list(peers)
         self._numbers = {name: number for number, name in enumerate(peers)}
         self._send = send
+        self._flush = flush
         self._on_turn = on_turn
         self._on_halt = on_halt
         self._loop = asyncio.get_running_loop()
         self._gate = Gate()
-        self._writer = JournalWriter(journal, self._loop, self._on_journal_failure)
+        self._writer = writer
         self._inbox: list[tuple[Peer, Any]] = []
         self._commands: list[tuple[Waiter, Request]] = []
         self._queries: list[tuple[Waiter, Request]] = []
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_us = 0
-        self._recovered = journal.recover()
         self._ignored = Ignored()
 
     # -- Life
 
     def start(self) -> None:
         """Replay the journal."""
-        recovered, self._recovered = self._recovered, None  # type: ignore[assignment]
-        self._gate.absorb(self.core.recover(clock_us(), recovered))
+        self._writer.attach(self._on_journal_failure)
+        self._gate.absorb(self.core.recover(clock_us(), self._writer.recover()))
         self._finish()
 
     def close(self) -> None:
@@ -219,6 +235,7 @@ class Driver:
             gate.promises.clear()
             for peer, messages in outgoing.items():
                 self._send(self._peers[peer], _encode(messages))
+            self._flush()  # before the journal's turn: what may leave should be on its way
         if gate.replies:
             for waiter, reply in gate.replies:
                 waiter.deliver(reply)

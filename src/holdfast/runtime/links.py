@@ -68,6 +68,8 @@ class Links:
     tells which peers share its host. `on_frame(node, service, payload)` is called within the
     reading of the data; it may raise `MalformedInput`, which drops the link. `on_event(node, event)`:
     a replaced link is reported lost before the new one stands, and every refused dial is reported.
+    `flushes_itself`: False where the caller calls `flush` at the end of its turns, which spares the
+    loop a round for each.
     `counters` is a plain dict.
     """
 
@@ -81,6 +83,7 @@ class Links:
         *,
         frame_bytes_max: int = FRAME_BYTES_MAX,
         write_buffer_bytes_max: int = WRITE_BUFFER_BYTES_MAX,
+        flushes_itself: bool = True,
     ) -> None:
         self.me = me
         self.site = site
@@ -88,6 +91,7 @@ class Links:
         self.on_event = on_event
         self.frame_bytes_max = frame_bytes_max
         self.write_buffer_bytes_max = write_buffer_bytes_max
+        self.flushes_itself = flushes_itself
         self.loop = asyncio.get_running_loop()
         self.counters = dict.fromkeys(_COUNTERS, 0)
         self._own_host = peers[me].host if me in peers else None
@@ -139,7 +143,7 @@ class Links:
             )
         self.counters["frames_sent"] += 1
         if link.queue(LENGTH.pack(length) + name, payload):
-            if not self._unflushed:
+            if not self._unflushed and self.flushes_itself:
                 self.loop.call_soon(self.flush)
             self._unflushed.append(link)
         return True

@@ -29,6 +29,7 @@ from holdfast.kernel.gate import Group
 from holdfast.kernel.replies import Unknown
 from holdfast.runtime.driver import Driver
 from holdfast.runtime.journal import Journal
+from holdfast.runtime.journal_process import JournalWriter
 from holdfast.runtime.links import Address, Links
 from holdfast.server.grammar import Grammar
 from holdfast.server.line_server import Connection, Face, LineServer
@@ -121,7 +122,7 @@ class Node:
         )
         neighbours = {node for service in self._services.values() for node in service.nodes}
         addresses = {node: Address(site.nodes[node].host, site.nodes[node].peer_port) for node in sorted(neighbours)}
-        self.links = Links(name, addresses, site.name, self._on_frame, self._on_event)
+        self.links = Links(name, addresses, site.name, self._on_frame, self._on_event, flushes_itself=False)
 
     # -- Replicas
 
@@ -133,12 +134,13 @@ class Node:
             why = f"{path} does not exist, and no other node has a copy: `holdfast init` makes a first, empty one"
             raise ConfigurationError(why, file=str(self.site.file))
         try:
-            journal = Journal.open(path)
+            writer = JournalWriter.open(path)
         except JournalDamaged as error:
             if len(service.nodes) == 1:
                 raise
             logger.error("%s: %s", service.name, error)
-            journal = self._set_aside(service, path)
+            self._set_aside(service, path)
+            writer = JournalWriter.open(path)
         replicated = make_core(
             service,
             self.name,
@@ -151,18 +153,18 @@ class Node:
             replicated.core,
             replicated.machine,
             replicated.messages,
-            journal,
+            writer,
             service.nodes,
             lambda node, payload: self.links.send(node, service.name, payload),
+            lambda: self.links.flush(),
             lambda: self.lines.flush(),
             lambda halt: self._on_halt(service, halt),
         )
         return replicated.machine.app
 
-    def _set_aside(self, service: Service, path: Path) -> Journal:
+    def _set_aside(self, service: Service, path: Path) -> None:
         aside = Journal.set_aside(path)
         logger.error("%s: the damaged journal lies in %s now; starting as an empty server", service.name, aside)
-        return Journal.open(path)
 
     def _on_halt(self, service: Service, halt: Halt) -> None:
         """Whoever waits here is told. A damaged replica starts again as an empty one; any other halt
@@ -176,7 +178,7 @@ class Node:
 
     def _start_empty(self, service: Service) -> None:
         self.drivers[service.name].close()
-        self._set_aside(service, journal_path(self.site, self.name, service.name)).close()
+        self._set_aside(service, journal_path(self.site, self.name, service.name))
         self._open(service)
         driver = self.drivers[service.name]
         driver.start()
