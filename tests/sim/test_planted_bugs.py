@@ -8,14 +8,12 @@ import pytest
 from holdfast.sim.bugs import BUGS
 from holdfast.sim.run import Options, run
 
-SHORT_PAUSES = ("pause", "long-pause")
-
 FOUND_WITHIN: dict[str, tuple[int, Options]] = {
-    "promise-before-sync": (3, Options(model="perfect")),
+    "promise-before-sync": (10, Options(model="perfect")),
     "skipped-sync": (60, Options(model="perfect", faults=("power", "crash-all"))),
-    "early-reply": (20, Options(model="perfect")),
-    "lost-release": (6, Options(model="perfect", servers=3)),
-    "stale-read": (60, Options(model="perfect", faults=SHORT_PAUSES)),
+    "early-reply": (25, Options(model="perfect")),
+    "lost-release": (10, Options(model="perfect", servers=3)),
+    "stale-read": (100, Options(model="majority", faults=("split", "one-way"))),
     "ignored-pause": (50, Options(model="perfect", servers=3, faults=("long-pause",))),
     "double-apply": (15, Options(model="perfect")),
     "forgotten-journal": (25, Options(model="perfect")),
@@ -23,7 +21,7 @@ FOUND_WITHIN: dict[str, tuple[int, Options]] = {
     "sealed-epoch": (80, Options(model="majority", faults=("split", "one-way"))),
     "lost-queue": (60, Options(model="majority")),
     "order-of-arrival": (25, Options(model="perfect")),
-    "empty-vote": (120, Options(model="majority", servers=3, faults=("empty-disk", "crash"))),
+    "empty-vote": (250, Options(model="majority", servers=3, faults=("empty-disk", "split"))),
 }
 """The bug, how many seeds it may take, and the schedules that try it."""
 

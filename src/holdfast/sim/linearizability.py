@@ -10,12 +10,13 @@ sequential model gives? Operations without a known answer may stand anywhere aft
 left out, with any answer.
 
 The search goes through partial orders depth first and remembers every pair (set of operations
-placed, state reached), so no pair is explored twice. Operations of unknown outcome are what makes
-histories hard, so: they are tried last, because they are needed only where an answer shows their
-effect; one that would change nothing is not placed; and a pair is passed over when the same answers
-in the same state were explored with fewer of the unknown used up, which can only do better. The
-work is bounded, and a search that hits the bound is reported as undecided, which every caller
-treats as a failure.
+placed, state reached), so no pair is explored twice. An operation whose answer fits and that changes
+nothing is placed at once and without an alternative: moved here from any later place, it disturbs
+nobody. Operations of unknown outcome are what makes histories hard, so: they are tried last, because
+they are needed only where an answer shows their effect; one that would change nothing is not placed;
+and a pair is passed over when the same answers in the same state were explored with fewer of the
+unknown used up, which can only do better. The work is bounded, and a search that hits the bound is
+reported as undecided, which every caller treats as a failure.
 """
 
 from __future__ import annotations
@@ -84,11 +85,20 @@ class _Search:
         answered.sort(key=self._return_us)
         return answered + unknown
 
+    def choices(self, placed: int, state: Hashable) -> list[int]:
+        """The candidates, or the one among them that nothing speaks against."""
+        candidates = self.candidates(placed)
+        for index in candidates:
+            operation = self.operations[index]
+            if operation.text is not None and self.model.apply(state, operation.action) == (state, operation.text):
+                return [index]
+        return candidates
+
     def run(self, steps_max: int) -> Verdict:
         state = self.model.initial()
         if not self.known_mask:
             return Verdict("linearizable", 0)
-        stack: list[tuple[int, Hashable, list[int], int]] = [(0, state, self.candidates(0), 0)]
+        stack: list[tuple[int, Hashable, list[int], int]] = [(0, state, self.choices(0, state), 0)]
         steps = 0
         while stack:
             placed, state, candidates, position = stack.pop()
@@ -108,7 +118,7 @@ class _Search:
                 return Verdict("linearizable", steps)
             if self.is_new(now_placed, after):
                 self.note_progress(now_placed, after)
-                stack.append((now_placed, after, self.candidates(now_placed), 0))
+                stack.append((now_placed, after, self.choices(now_placed, after), 0))
         return Verdict("violated", steps, self.explain())
 
     def is_new(self, placed: int, state: Hashable) -> bool:
