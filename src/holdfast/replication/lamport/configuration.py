@@ -36,7 +36,7 @@ class LamportConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     batch_requests_max: int = 4096
     waiting_max: int = 20_000
     history_bytes_max: int = 8 * 1024 * 1024
-    snapshot_journal_bytes: int = 32 * 1024 * 1024
+    snapshot_journal_bytes: int = 8 * 1024 * 1024
     snapshot_rows_a_slice: int = 2000
 
     def __post_init__(self) -> None:

@@ -66,6 +66,7 @@ class Lamport:
         self.waiting: deque[Waiting] = deque()
         self.malformed = 0
         self._heartbeat_us = 0
+        self._is_first_input = True
         self._epoch_served = -1
         in_view = {
             messages.RequestResource: self.exclusion.on_request,
@@ -214,7 +215,10 @@ class Lamport:
         assert gap_us >= 0, f"time went back by {-gap_us} us"
         replica.now_us = now_us
         replica.step = Step()
-        if gap_us > self.configuration.timeout_us // 2 and replica.state != HALTED:
+        if self._is_first_input:  # the replay of the journal before it took its time; that was no pause
+            self._is_first_input = False
+            self._begin_to_listen()
+        elif gap_us > self.configuration.timeout_us // 2 and replica.state != HALTED:
             replica.event(f"paused for {gap_us // 1000} ms; acting as restarted")
             self._restart(now_us)
         return replica
@@ -263,13 +267,20 @@ class Lamport:
         self.views.ballot = None
         self.views.joiners.clear()
         self._epoch_served = -1
-        self.joining.restart()
-        self._heartbeat_us = now_us
+        self._begin_to_listen()
         for _, token, _ in self.waiting:
             replica.step.replies.append((token, Unavailable(f"{replica.name(replica.me)} was paused")))
         self.waiting.clear()
         if not replica.others:
             self._consider()
+
+    def _begin_to_listen(self) -> None:
+        """From now on the silence of others counts."""
+        replica = self.replica
+        for peer in replica.peers:
+            peer.heard_us = replica.now_us
+        self.joining.restart()
+        self._heartbeat_us = replica.now_us
 
     def _consider(self) -> None:
         self.joining.consider()
@@ -319,6 +330,7 @@ class Lamport:
 
     def _on_refused(self, peer: Peer, event: PeerRefused) -> None:
         self.replica.peers[peer].refused = True
+        self.replica.peers[peer].connected = False
 
     def _on_seal(self, peer: Peer, message: Seal) -> None:
         self.views.on_seal(peer, message)

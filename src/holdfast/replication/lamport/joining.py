@@ -10,6 +10,7 @@ missing.
 
 from __future__ import annotations
 
+from holdfast.kernel.errors import MalformedInput
 from holdfast.replication.lamport.messages import Admit, Copied, Fetch, Presence, StatePart, Tail
 from holdfast.replication.lamport.replica import ACTIVE, HALTED, SEALED, STARTING, Replica
 from holdfast.replication.lamport.snapshots import Snapshots
@@ -59,6 +60,7 @@ class Joining:
             replica.released,
             replica.clock,
             tuple(replica.acknowledged),
+            replica.origin,
         )
 
     def on_presence(self, server: int, message: Presence) -> None:
@@ -67,6 +69,13 @@ class Joining:
         peer = replica.peers[server]
         known = peer.presence
         if known is not None and known.disk == message.disk and message.incarnation < known.incarnation:
+            return
+        if len(message.acknowledged) != len(replica.peers) or not set(message.members) <= set(
+            range(len(replica.peers))
+        ):
+            raise MalformedInput(f"it speaks of other servers than the {len(replica.peers)} configured here")
+        if message.origin != replica.origin:
+            self._meet_stranger(server)
             return
         peer.presence = message
         peer.refused = False
@@ -81,6 +90,19 @@ class Joining:
                 replica.event(f"view {message.epoch} goes on without us; joining again")
             self._views.ballot = None
             replica.state = STARTING
+
+    def _meet_stranger(self, server: int) -> None:
+        """The other server's app is configured otherwise, so equal updates would give other states.
+        Who serves goes on without it; who does not must not begin."""
+        replica = self._replica
+        name = replica.name(server)
+        if replica.state == ACTIVE:
+            raise MalformedInput(f"{name} has another configuration of {replica.machine.app.name}")
+        replica.halt(
+            "configuration",
+            f"the configuration of {replica.machine.app.name} here is not that of {name}; "
+            "compare the service's options in both site files (or the --seats of both servers)",
+        )
 
     def _is_damaged(self, server: int, message: Presence) -> bool:
         """Our journal must reach at least as far as it was when we last promised anything."""

@@ -106,6 +106,7 @@ class Presence(Message, frozen=True, tag="presence"):
     `epoch`, `members`: of the newest view the sender stored (-1 and () for an empty disk).
     `acknowledged`: for every server, the disk and the journal number the sender last heard it
     acknowledge; a journal that ends below is damaged. `digest` is of the state at `position`.
+    `origin` is the digest of what the sender's app, as configured, puts into an empty store.
     """
 
     incarnation: int
@@ -119,6 +120,7 @@ class Presence(Message, frozen=True, tag="presence"):
     released: Stamp
     time: int
     acknowledged: tuple[tuple[str, int], ...]
+    origin: bytes
 
 
 # -- View change

@@ -72,6 +72,7 @@ class Replica:
         self.machine = machine
         self.configuration = configuration
         self.me = configuration.me
+        self.origin = machine.digest()
         self.step = Step()
         self.now_us = 0
         self.state = STARTING

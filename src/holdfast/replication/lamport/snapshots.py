@@ -73,6 +73,7 @@ class Snapshots:
         self._reader: SlicedSnapshot | None = None
         self._upto = 0
         self._index = 0
+        self._written_bytes = 0
         self._id = 0
         self._transfer: Transfer | None = None
         self.due_us: int | None = None
@@ -92,7 +93,9 @@ class Snapshots:
             return
         if self._transfer is not None and replica.now_us - self._transfer.used_us > ABANDONED_US:
             self._drop_transfer()
-        grown = replica.journal_bytes > replica.configuration.snapshot_journal_bytes
+        # A restart reads the snapshot and replays the journal: neither should dwarf the other.
+        enough = max(replica.configuration.snapshot_journal_bytes, self._written_bytes // 2)
+        grown = replica.journal_bytes > enough
         if grown and replica.state == ACTIVE and self._transfer is None:
             self._begin()
 
@@ -102,6 +105,7 @@ class Snapshots:
         self._upto = replica.number
         self._id = replica.number
         self._index = 0
+        self._written_bytes = 0
         replica.journal_bytes = 0
         self._emit(head_of(self.checkpoint()), last=False)
 
@@ -135,6 +139,7 @@ class Snapshots:
         replica = self._replica
         replica.step.snapshot.append(SnapshotPart(self._id, self._index, data, last, self._upto))
         self._index += 1
+        self._written_bytes += len(data)
         self.due_us = replica.now_us + SLICE_PAUSE_US
 
     def abandon(self) -> None:

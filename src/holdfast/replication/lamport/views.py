@@ -18,7 +18,7 @@ Epochs are ballots, `round * SERVERS_MAX + proposer`, so no two proposers share 
 
 from __future__ import annotations
 
-from holdfast.kernel.errors import BrokenInvariant
+from holdfast.kernel.errors import BrokenInvariant, MalformedInput
 from holdfast.kernel.replies import Unknown
 from holdfast.replication.lamport.configuration import SERVERS_MAX
 from holdfast.replication.lamport.exclusion import Exclusion
@@ -340,6 +340,9 @@ class Views:
         """Take the view, if it is the one promised; a repeated one is confirmed again."""
         replica = self._replica
         epoch = message.view.epoch
+        servers = len(replica.peers)
+        if len(message.view.disks) != servers or len(message.view.incarnations) != servers:
+            raise MalformedInput(f"a view of {len(message.view.disks)} servers; here are {servers} configured")
         if epoch != replica.promised or epoch < replica.epoch or replica.state == HALTED:
             return
         if epoch > replica.epoch:
