@@ -25,11 +25,11 @@ def told(results: list[Result], options: Options) -> str:
 @pytest.mark.parametrize(
     ("options", "seeds"),
     [
-        (Options(protocol="solo"), 60),
-        (Options(model="perfect"), 60),
-        (Options(model="majority"), 60),
-        (Options(model="perfect", transport="lossy"), 20),
-        (Options(model="majority", transport="datagram"), 20),
+        (Options(protocol="solo"), 100),
+        (Options(model="perfect"), 200),
+        (Options(model="majority"), 200),
+        (Options(model="perfect", transport="lossy"), 60),
+        (Options(model="majority", transport="datagram"), 60),
     ],
     ids=lambda value: f"{value.protocol}-{value.failure_model}-{value.transport}" if type(value) is Options else "",
 )
