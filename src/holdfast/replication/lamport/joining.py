@@ -90,6 +90,7 @@ class Joining:
                 replica.event(f"view {message.epoch} goes on without us; joining again")
             self._views.ballot = None
             replica.state = STARTING
+            replica.live = False  # what it knew of crashes is of a view that is over
 
     def _meet_stranger(self, server: int) -> None:
         """The other server's app is configured otherwise, so equal updates would give other states.
