@@ -105,6 +105,10 @@ class Process:
         self._child.kill()
         self._child.wait(PATIENCE_S)
 
+    def writers(self) -> list[int]:
+        """The processes that write this node's journals."""
+        return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
     def said(self) -> str:
         return self.log.read_text()
 

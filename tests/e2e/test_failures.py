@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 from pathlib import Path
 
@@ -115,7 +117,10 @@ def test_a_flipped_bit_is_found_set_aside_and_copied_from_the_peers(tmp_path: Pa
     with running(Cluster(tmp_path)) as cluster:
         for number in range(1, 31):
             cluster.ask("abc"[number % 3], f"reserve guest{number} 1")
-        cluster.kill("b")
+        (writer,) = cluster.processes["b"].writers()
+        os.kill(writer, signal.SIGKILL)
+        assert cluster.processes["b"].ended() == 1
+        assert "the process that writes the journal has died" in cluster.log("b")
         journal = cluster.journal("b")
         log = journal.with_name(journal.name + "-wal")
         damaged = log if log.exists() and log.stat().st_size else journal
@@ -132,7 +137,8 @@ def test_a_flipped_bit_is_found_set_aside_and_copied_from_the_peers(tmp_path: Pa
 
 
 def test_a_shortened_journal_is_found_and_copied_from_the_peers(tmp_path: Path) -> None:
-    """The write-ahead log is cut off, as a disk that lied about its syncs leaves it."""
+    """The writer is killed, which halts its node; then the write-ahead log is cut off, as a disk
+    that lied about its syncs leaves it."""
     with running(Cluster(tmp_path)) as cluster:
         for number in range(1, 11):
             cluster.ask("b", f"reserve guest{number} 1")
