@@ -117,10 +117,7 @@ def test_a_flipped_bit_is_found_set_aside_and_copied_from_the_peers(tmp_path: Pa
     with running(Cluster(tmp_path)) as cluster:
         for number in range(1, 31):
             cluster.ask("abc"[number % 3], f"reserve guest{number} 1")
-        (writer,) = cluster.processes["b"].writers()
-        os.kill(writer, signal.SIGKILL)
-        assert cluster.processes["b"].ended() == 1
-        assert "the process that writes the journal has died" in cluster.log("b")
+        cluster.kill("b")
         journal = cluster.journal("b")
         log = journal.with_name(journal.name + "-wal")
         damaged = log if log.exists() and log.stat().st_size else journal
@@ -142,7 +139,10 @@ def test_a_shortened_journal_is_found_and_copied_from_the_peers(tmp_path: Path) 
     with running(Cluster(tmp_path)) as cluster:
         for number in range(1, 11):
             cluster.ask("b", f"reserve guest{number} 1")
-        cluster.kill("b")
+        (writer,) = cluster.processes["b"].writers()
+        os.kill(writer, signal.SIGKILL)
+        assert cluster.processes["b"].ended() == 1
+        assert "the process that writes the journal has died" in cluster.log("b")
         journal = cluster.journal("b")
         log = journal.with_name(journal.name + "-wal")
         with log.open("r+b") as file:
