@@ -171,3 +171,19 @@ def test_a_lost_disk_that_was_needed_is_named_and_its_loss_can_be_accepted(tmp_p
         cluster.wait_serving("a")
         assert "accepting loss" in cluster.log("a")
         assert cluster.bookings("a") == {"one": [1]}
+
+
+def test_a_majority_of_lost_disks_halts_and_its_loss_can_be_accepted(tmp_path: Path) -> None:
+    with running(Cluster(tmp_path, model="majority", timeout_s=1.0)) as cluster:
+        cluster.ask("a", "reserve one 1")
+        cluster.kill("a", "b", "c")
+        shutil.rmtree(cluster.journal("b").parent)
+        shutil.rmtree(cluster.journal("c").parent)
+        cluster.start()
+        assert cluster.processes["a"].ended() == 1
+        assert "the disk of b, c that view" in cluster.log("a")
+        assert "start with --accept-loss" in cluster.log("a")
+        assert cluster.status("b")["state"] != "active"
+        cluster.start("a", more=("--accept-loss",))
+        cluster.wait_serving()
+        assert cluster.bookings("c") == {"one": [1]}

@@ -19,7 +19,7 @@ from holdfast.kernel.contracts import Halt, Reply, Request
 from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.gate import Group
 from holdfast.kernel.machine import Machine
-from holdfast.kernel.replies import Unavailable
+from holdfast.kernel.replies import Overloaded, Unavailable, Unknown
 from holdfast.replication.lamport import Lamport, LamportConfiguration, genesis_records
 from holdfast.replication.solo import Solo
 from holdfast.runtime.driver import Driver
@@ -72,13 +72,14 @@ class Guest:
 class Stage:
     """A driver with one theatre alone on a disk."""
 
-    def __init__(self, disk: Disk, core: Any = None, peers: tuple[str, ...] = ("a",)) -> None:
+    def __init__(self, disk: Disk, core: Any = None, peers: tuple[str, ...] = ("a",), **limits: Any) -> None:
         machine = Machine(Tickets(seats=1000)) if core is None else core.replica.machine
         self.core = core or Solo(machine, disk="disk-1", name="tickets")
         self.order: list[str] = []
         self.sent: list[tuple[str, bytes]] = []
         self.turns = 0
         self.halts: list[Halt] = []
+        self.stalls: list[Reply] = []
         messages = None if core is None else Lamport.messages
         self.driver = Driver(
             "tickets",
@@ -91,6 +92,8 @@ class Stage:
             lambda: None,
             self._note_turn,
             self.halts.append,
+            self.stalls.append,
+            **limits,
         )
         self.driver.start()
 
@@ -214,6 +217,51 @@ def test_a_failed_write_halts_and_nobody_hears_of_success(disk: Disk) -> None:
         assert status["state"] == "halted"
         assert "disk I/O error" in status["waiting_for"]
         disk.broken = False
+        stage.driver.close()
+
+    in_a_loop(story)
+
+
+def test_a_disk_that_hangs_is_told_at_every_look_until_it_goes_on(disk: Disk) -> None:
+    async def story() -> None:
+        stage = Stage(disk, deadline_seconds=0.1)
+        await stage.settled()
+        assert not stage.stalls
+        disk.free.clear()
+        guest = stage.book("bob")
+        await until(lambda: len(stage.stalls) > 1)
+        assert isinstance(stage.stalls[0], Unknown)
+        assert "has not ended a write" in stage.stalls[0].text()
+        assert stage.driver.status()["waiting_for"] == "its disk, which does not end a write"
+        assert guest.reply is None, "the line server has answered meanwhile; the core's reply comes with the sync"
+        disk.free.set()
+        await until(lambda: guest.reply)
+        assert isinstance(guest.reply, Reserved)
+        assert "waiting_for" not in stage.driver.status()
+        assert not stage.halts
+        stage.driver.close()
+
+    in_a_loop(story)
+
+
+def test_no_more_than_the_limit_wait_for_the_disk(disk: Disk) -> None:
+    async def story() -> None:
+        stage = Stage(disk, waiting_max=3)
+        await stage.settled()
+        disk.free.clear()
+        first = [stage.book("a"), stage.book("b")]
+        await until(lambda: stage.driver._gate.replies_held)
+        turn = [stage.book("c"), stage.book("d"), stage.find("a")]
+        await until(lambda: turn[-1].reply)
+        for refused in turn[1:]:
+            assert isinstance(refused.reply, Overloaded)
+        disk.free.set()
+        await until(lambda: turn[0].reply)
+        assert all(isinstance(guest.reply, Reserved) for guest in (*first, turn[0]))
+        assert stage.driver._gate.replies_held == 0
+        later = stage.book("e")
+        await until(lambda: later.reply)
+        assert isinstance(later.reply, Reserved)
         stage.driver.close()
 
     in_a_loop(story)

@@ -15,6 +15,7 @@ from holdfast.apps.tickets import Choose, Delete, ListReservations, ListSeats, R
 from holdfast.apps.values import Name, Text
 from holdfast.kernel.contracts import Command, Person, Request
 from holdfast.kernel.replies import Malformed, Unavailable
+from holdfast.server.fields import Field, fields_of
 from holdfast.server.grammar import (
     CONTROLS,
     Control,
@@ -177,6 +178,13 @@ def test_a_list_of_seats_is_numbers_and_commas(seats: str) -> None:
     assert refusal(f"choose bob {seats}").startswith(
         "Failed: <seat> must be a whole number from 1 to 1000000000, not '"
     )
+
+
+def test_a_list_of_seats_is_read_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by one, a few long lists would keep the event loop so long that the node takes itself for paused."""
+    monkeypatch.setattr(Field, "_one", lambda *_: pytest.fail("an item was read by itself"))
+    [choose] = [field for field in fields_of(Choose) if field.is_list]
+    assert choose.value(",".join(map(str, range(1, 10_001)))) == tuple(range(1, 10_001))
 
 
 def test_a_list_of_seats_is_bounded() -> None:

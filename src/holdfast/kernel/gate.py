@@ -52,6 +52,8 @@ class Gate:
         self._settled: deque[Step] = deque()
         self._absorbed = 0
         self._synced = 0
+        self.replies_held = 0
+        """How many replies wait for the disk."""
 
     def absorb(self, step: Step) -> None:
         """Take in what one input of the core asked for."""
@@ -73,6 +75,7 @@ class Gate:
                 self._settle(step)
             else:
                 self._settled.append(step)
+                self.replies_held += len(step.settled_replies)
         if step.promises or step.replies:
             waits_for = self._last_unwritten()
             if waits_for is None:
@@ -80,6 +83,7 @@ class Gate:
                 self.replies += step.replies
             else:
                 self._held.append((waits_for, step))
+                self.replies_held += len(step.replies)
 
     def _settle(self, step: Step) -> None:
         self.promises += step.settled_promises
@@ -122,8 +126,11 @@ class Gate:
         self._synced = max(self._synced, self._writing.records_upto)
         self._writing = None
         while self._settled and self._settled[0].settled_records <= self._synced:
-            self._settle(self._settled.popleft())
+            step = self._settled.popleft()
+            self.replies_held -= len(step.settled_replies)
+            self._settle(step)
         while self._held and self._held[0][0] <= ordinal:
             _, step = self._held.popleft()
+            self.replies_held -= len(step.replies)
             self.promises += step.promises
             self.replies += step.replies

@@ -19,7 +19,7 @@ from holdfast.kernel.contracts import Core, Halt, Peer, Recovered, Reply, Reques
 from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.gate import Gate, Group
 from holdfast.kernel.machine import Advance, Machine
-from holdfast.kernel.replies import Unavailable
+from holdfast.kernel.replies import Overloaded, Unavailable, Unknown
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,10 @@ class Driver:
     `peers`: node names by peer number, this node's own among them. `send(node, payload)` queues for
     a link, `flush` writes what is queued. `on_turn` is called when a turn's replies were delivered
     (connections then write them).
-    `on_halt(halt)` is called once, when the replica has stopped for good.
+    `on_halt(halt)` is called once, when the replica has stopped for good. `on_stall(reply)` is called
+    again and again while the disk does not end a write: everybody who still waits then gets `reply`,
+    for a request ends within `deadline_seconds` whatever the disk does. Beyond `waiting_max` replies
+    that wait for the disk, requests are refused.
     """
 
     def __init__(
@@ -87,6 +90,10 @@ class Driver:
         flush: Callable[[], None],
         on_turn: Callable[[], None],
         on_halt: Callable[[Halt], None],
+        on_stall: Callable[[Reply], None],
+        *,
+        deadline_seconds: float = 10.0,
+        waiting_max: int = 20_000,
     ) -> None:
         self.service = service
         self.core = core
@@ -100,6 +107,9 @@ class Driver:
         self._flush = flush
         self._on_turn = on_turn
         self._on_halt = on_halt
+        self._on_stall = on_stall
+        self._look_seconds = deadline_seconds / 2
+        self._waiting_max = waiting_max
         self._loop = asyncio.get_running_loop()
         self._gate = Gate()
         self._writer = writer
@@ -110,6 +120,10 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_us = 0
         self._ignored = Ignored()
+        self._under_way: Group | None = None
+        self._seen_under_way: Group | None = None
+        self._is_stuck = False
+        self._look_timer: asyncio.TimerHandle | None = None
 
     # -- Life
 
@@ -118,11 +132,13 @@ class Driver:
         self._writer.attach(self._on_journal_failure)
         self._gate.absorb(self.core.recover(clock_us(), self._writer.recover()))
         self._finish()
+        self._look()
 
     def close(self) -> None:
         """Stop: finish the write under way and close the journal. Blocks for that long."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._look_timer):
+            if timer is not None:
+                timer.cancel()
         self.halted = self.halted or Halt("closed", "the node is stopping")
         self._writer.close()
 
@@ -180,15 +196,27 @@ class Driver:
             for peer, message in inbox:
                 absorb(core.receive(now_us, peer, message))
         if self._commands:
-            commands, self._commands = self._commands, []
-            self._advance(commands)
-            self.counters["commands"] += len(commands)
-            absorb(core.submit(now_us, commands))
+            waiting, self._commands = self._commands, []
+            if commands := self._within_limit(waiting):
+                self._advance(commands)
+                self.counters["commands"] += len(commands)
+                absorb(core.submit(now_us, commands))
         if self._queries:
-            queries, self._queries = self._queries, []
-            self.counters["queries"] += len(queries)
-            absorb(core.ask(now_us, queries))
+            waiting, self._queries = self._queries, []
+            if queries := self._within_limit(waiting):
+                self.counters["queries"] += len(queries)
+                absorb(core.ask(now_us, queries))
         self._finish()
+
+    def _within_limit(self, waiting: list[tuple[Waiter, Request]]) -> list[tuple[Waiter, Request]]:
+        """Those that may wait for the disk too; the others are refused."""
+        room = max(0, self._waiting_max - self._gate.replies_held)
+        if len(waiting) <= room:
+            return waiting
+        for waiter, _ in waiting[room:]:
+            waiter.deliver(Overloaded(self._waiting_max))
+        self._on_turn()
+        return waiting[:room]
 
     def _advance(self, commands: list[tuple[Waiter, Request]]) -> None:
         """Let the replicated time follow the clock, carried by a batch that goes anyway."""
@@ -256,14 +284,32 @@ class Driver:
     def _write(self, group: Group) -> None:
         self.counters["groups"] += 1
         self.counters["records"] += len(group.records)
+        self._under_way = group
         self._writer.submit(group, self._written)
 
     def _written(self) -> None:
         if self.halted is not None:
             return
+        self._under_way = None
+        if self._is_stuck:
+            self._is_stuck = False
+            logger.warning("%s: the disk goes on", self.service)
         self._gate.written()
         self._gate.absorb(self.core.synced(clock_us(), self._gate.records_synced))
         self._finish()
+
+    def _look(self) -> None:
+        """A write that is under way at two looks is stuck, however long this process itself was paused."""
+        if self.halted is not None:
+            return
+        if self._under_way is not None and self._under_way is self._seen_under_way:
+            why = f"the disk of {self.service} here has not ended a write for {self._look_seconds:g} s"
+            if not self._is_stuck:
+                self._is_stuck = True
+                logger.error("%s", why)
+            self._on_stall(Unknown(why))
+        self._seen_under_way = self._under_way
+        self._look_timer = self._loop.call_later(self._look_seconds, self._look)
 
     def _on_journal_failure(self, error: Exception) -> None:
         self._halt(Halt("disk", str(error)))
@@ -291,4 +337,6 @@ class Driver:
         if self.halted is not None:
             status["state"] = "halted"
             status["waiting_for"] = self.halted.text
+        elif self._is_stuck:
+            status["waiting_for"] = "its disk, which does not end a write"
         return {**status, "counters": self.counters}

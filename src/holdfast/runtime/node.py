@@ -159,6 +159,9 @@ class Node:
             lambda: self.links.flush(),
             lambda: self.lines.flush(),
             lambda halt: self._on_halt(service, halt),
+            lambda reply: self.lines.fail(service.name, reply),
+            deadline_seconds=service.deadline_seconds,
+            waiting_max=self.site.limits.requests_waiting_max,
         )
         return replicated.machine.app
 

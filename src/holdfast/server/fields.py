@@ -11,6 +11,7 @@ from msgspec import inspect
 from holdfast.apps.values import check_of, shown
 
 _WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)", re.ASCII)
+_WHOLE_NUMBERS = re.compile(r"(-?(0|[1-9][0-9]*),)*-?(0|[1-9][0-9]*)", re.ASCII)
 
 
 class Refused(Exception):
@@ -41,6 +42,7 @@ class Field:
         if isinstance(bare, inspect.VarTupleType):
             self._item_bare = _bare(bare.item_type)
             self._item_annotation = _item_annotation(annotation)
+            self._items_annotation: Any = tuple[self._item_annotation, ...]  # type: ignore[name-defined]
 
     def _usage(self) -> str:
         if isinstance(self._bare, inspect.LiteralType):
@@ -59,6 +61,11 @@ class Field:
         most = self._bare.max_length
         if most is not None and len(words) > most:
             raise Refused(f"at most {most} items may stand in {self.usage.strip('[]')}, not {len(words)}.")
+        if isinstance(self._item_bare, inspect.IntType) and self._check is None and _WHOLE_NUMBERS.fullmatch(word):
+            try:  # all at once: one by one, a long list would keep the event loop for tens of milliseconds
+                return msgspec.convert(words, self._items_annotation, strict=False)
+            except msgspec.ValidationError:
+                pass  # the first wrong one is told below
         return tuple(self._one(item, self._item_bare, self._item_annotation) for item in words)
 
     def _one(self, word: str, bare: inspect.Type, annotation: Any) -> Any:
