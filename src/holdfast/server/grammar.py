@@ -249,6 +249,10 @@ def _identity(word: str) -> tuple[str, int, int]:
     raise Refused(f"{shown(word)} names no request: {_IDENTITY_USAGE}.")
 
 
+_PLAIN = re.compile(r'[^"\\ ]+')
+_QUOTED_PLAIN = re.compile(r'[^"\\]+')
+
+
 def next_word(text: str, place: int) -> tuple[str, int]:
     """The word that begins at or after `place`, unquoted, and the place after it; no blanks are left there.
 
@@ -273,6 +277,9 @@ def next_word(text: str, place: int) -> tuple[str, int]:
             parts.append(text[place])
         elif character == " " and not quoted:
             break
+        elif plain := (_QUOTED_PLAIN if quoted else _PLAIN).match(text, place):
+            parts.append(plain[0])
+            place = plain.end() - 1
         else:
             parts.append(character)
         place += 1
