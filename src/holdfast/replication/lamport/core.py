@@ -266,6 +266,7 @@ class Lamport:
             peer.connected = was
         self.views.ballot = None
         self.views.joiners.clear()
+        self.snapshots.forget_incoming()
         self._epoch_served = -1
         self._begin_to_listen()
         for _, token, _ in self.waiting:

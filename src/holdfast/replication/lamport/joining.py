@@ -197,7 +197,7 @@ class Joining:
         count = len(whole) + 1
         needed = replica.configuration.majority
         gone = [server for server in here if server not in whole]
-        if count >= needed or replica.configuration.accept_loss:
+        if count >= needed or replica.accepts_loss:
             equal = [server for server in whole if here[server].epoch == replica.epoch]
             if all(replica.me < server for server in equal) and self._all_had_time(len(here)):
                 self._views.propose()
@@ -218,10 +218,10 @@ class Joining:
         needed = [server for server in view.members if server != replica.me]
         missing = [server for server in needed if server not in here]
         gone = [server for server in needed if server in here and not self._is_whole(server, here[server])]
-        if replica.configuration.accept_loss and (missing or gone) and self._all_had_time(0):
+        if replica.accepts_loss and (missing or gone) and self._all_had_time(0):
             replica.event(f"accepting loss: going on without {replica.names([*missing, *gone])}, as ordered")
             self._views.propose()
-        elif gone and len(here) == len(replica.others) and not replica.configuration.accept_loss:
+        elif gone and len(here) == len(replica.others) and not replica.accepts_loss:
             self._halt_lost(gone)
         elif gone:
             absent = [server for server in replica.others if server not in here]
@@ -290,7 +290,11 @@ class Joining:
     def on_state(self, server: int, message: StatePart) -> None:
         """The next slice of a whole state."""
         replica = self._replica
-        if replica.state == ACTIVE or (message.index == 0 and message.position <= replica.position):
+        if replica.state == ACTIVE:
+            return
+        if message.position <= replica.position:  # batches have brought us further since
+            if message.snapshot == self._snapshots.incoming[0]:
+                self._snapshots.forget_incoming()
             return
         expected = self._snapshots.incoming
         done = self._snapshots.take(message)

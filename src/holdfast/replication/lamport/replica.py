@@ -77,6 +77,7 @@ class Replica:
         self.now_us = 0
         self.state = STARTING
         self.live = False  # has been active since this start: only then does it know who crashed
+        self.accepts_loss = configuration.accept_loss  # until it was active once: the word was about that start
         self.disk = ""
         self.incarnation = 0
         self.promised = -1

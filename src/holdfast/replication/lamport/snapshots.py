@@ -213,6 +213,12 @@ class Snapshots:
         self._adopt(message.position, message.released, message.time)
         return True
 
+    def forget_incoming(self) -> None:
+        """What has come of a state so far is of no use any more."""
+        self._store = self._restorer = None
+        self._received = []
+        self.incoming = (-1, 0)
+
     def _adopt(self, position: int, released: Stamp, time: int) -> None:
         """The copied state replaces ours, in memory and, in one write, on the disk."""
         replica = self._replica

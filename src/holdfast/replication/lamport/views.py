@@ -179,12 +179,23 @@ class Views:
         if ballot is None or message.epoch != ballot.epoch or ballot.members:
             return
         if message.installed > replica.epoch:
+            if self._never_began(server, message.installed):
+                return
             replica.event(f"{replica.name(server)} holds a newer view than we do and should propose")
             replica.promise(server, Nominate(ballot.epoch))
             self.ballot = None
             self.sealed_us = replica.now_us
             return
         ballot.sealed[server] = message
+
+    def _never_began(self, server: int, epoch: int) -> bool:
+        """A server that is back shows a view that needed us too, and that we never took before we promised
+        more. Nobody served in it, and its owner, who knows of nobody's crash, could wait for ever: pass it over."""
+        replica = self._replica
+        presence = replica.peers[server].presence
+        if replica.configuration.model != "perfect" or not replica.live or presence is None:
+            return False
+        return replica.reborn(server) and presence.epoch == epoch and replica.me in presence.members
 
     def on_seal_refused(self, message: SealRefused) -> None:
         """Somebody has promised more: bid above it when our turn comes, lest two outbid each other for ever."""
@@ -224,7 +235,7 @@ class Views:
         assert replica.view is not None
         view = replica.view
         whole = [server for server, sealed in ballot.sealed.items() if self._is_whole(sealed, server)]
-        losing = configuration.accept_loss and not replica.live
+        losing = replica.accepts_loss
         if configuration.model == "majority" and not losing:
             if not self._is_quorum(whole):
                 return f"{configuration.majority} of {len(replica.peers)} servers; here: {replica.names(sorted(whole))}"
@@ -277,7 +288,7 @@ class Views:
         bases = {server: self._base_for(sealed) for server, sealed in ballot.sealed.items()}
         members = tuple(sorted(server for server, base in bases.items() if base is not None))
         if replica.configuration.model == "majority" and not self._is_quorum(list(members)):
-            if not (replica.configuration.accept_loss and not replica.live):
+            if not replica.accepts_loss:
                 behind = sorted(server for server, base in bases.items() if base is None)
                 self.waiting_for = f"{replica.names(behind)} to copy the state"
                 return
@@ -395,6 +406,7 @@ class Views:
             replica.peers[server].heard_us = replica.now_us
         replica.state = ACTIVE
         replica.live = True
+        replica.accepts_loss = False
         if replica.queue:
             replica.execute_upto(replica.queue[-1])
         replica.event(f"view {replica.epoch} is active: {replica.names(replica.view.members)}")
