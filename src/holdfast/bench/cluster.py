@@ -40,6 +40,12 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def family(pid: int) -> list[int]:
+    """A process and its children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *map(int, children)]
+
+
 class Cluster:
     """Three processes by name, `a`, `b` and `c`. Use as a context manager: leaving it ends them all."""
 
@@ -96,18 +102,18 @@ class Cluster:
         return (self.directory / f"{name}.log").read_text(errors="replace")[-800:].strip()
 
     def cpu_seconds(self) -> dict[str, float]:
-        """User and system time of each server so far."""
+        """User and system time of each server so far, with the processes that write its journals."""
         ticks = os.sysconf("SC_CLK_TCK")
         found = {}
         for name, process in self.processes.items():
-            fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-            found[name] = (int(fields[11]) + int(fields[12])) / ticks
+            stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in family(process.pid)]
+            found[name] = sum(int(fields[11]) + int(fields[12]) for fields in stats) / ticks
         return found
 
     def memory_bytes(self) -> dict[str, int]:
-        """Resident memory of each server."""
+        """Resident memory of each server, with the processes that write its journals."""
         pages = {
-            name: int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+            name: sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in family(process.pid))
             for name, process in self.processes.items()
         }
         return {name: count * os.sysconf("SC_PAGE_SIZE") for name, count in pages.items()}
