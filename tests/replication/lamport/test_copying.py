@@ -83,3 +83,33 @@ def test_a_server_that_was_paused_amid_a_copy_begins_it_anew() -> None:
     replicas = [servers.core(name).replica for name in servers.names]
     assert [(replica.state, replica.position) for replica in replicas] == [("active", 4)] * 3
     assert replicas[2].number == servers["c"].disk.last
+
+
+def test_a_request_that_a_copied_log_has_left_out_is_never_made() -> None:
+    """Made after all, by who goes on alone from this disk, it would stand behind later stamps."""
+    servers = Servers("a b c")
+    servers.start_all()
+    servers.submit("c", "reserve ghost 1")  # its own disk alone ever holds it
+    for name in ("a", "b"):
+        servers.lose("c", name)
+    servers.crash("c")
+    servers.refuse("a", "c")
+    servers.refuse("b", "c")
+    servers.deliver_all()
+    for line in ("reserve bob 3", "reserve eve 1"):
+        servers.submit("a", line)
+        servers.deliver_all()
+    servers.disconnect("a", "c")
+    servers.disconnect("b", "c")
+    servers.restart("c")
+    hear(servers, "c", 0, servers.core("a").receive(servers.now_us, 2, Fetch(0, -1, 0)).promises[-1][1])
+    released = servers.core("c").replica.released
+    assert servers.core("c").replica.position == 2
+    for name in servers.names:
+        servers.crash(name)
+    servers.restart("c", accept_loss=True)
+    servers.wait(3_000_000)
+    replica = servers.core("c").replica
+    assert (replica.state, replica.position, replica.released) == ("active", 2, released)
+    servers.ask("c", "list")
+    assert servers.told("list") == ["bob: 1,2,3; eve: 4"]

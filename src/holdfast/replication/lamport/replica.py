@@ -12,6 +12,7 @@ from typing import Any
 
 from holdfast.kernel.contracts import Halt, Reply, Request, Step, Token
 from holdfast.kernel.machine import Machine
+from holdfast.kernel.replies import Unknown
 from holdfast.replication.lamport.configuration import LamportConfiguration
 from holdfast.replication.lamport.messages import (
     NO_STAMP,
@@ -226,7 +227,8 @@ class Replica:
             self.step.settled_replies += zip(pending.tokens, replies, strict=True)
 
     def execute_entry(self, entry: Entry) -> None:
-        """Execute what was executed elsewhere; replies to our own clients if it was ours."""
+        """Execute what was executed elsewhere; replies to our own clients if it was ours. What still stands
+        in the queue before it was left out by the view that went on without us."""
         time, server, batch = entry
         pending = Pending(time, server, batch)
         if (time, server) in self.pending:
@@ -235,6 +237,13 @@ class Replica:
         self.observe(time)
         pending.record = self.records_written
         self._execute(pending)
+        self.drop_upto(self.released, "other updates were made in its place")
+
+    def drop_upto(self, stamp: Stamp, why: str) -> None:
+        """Remove from the queue what is ordered up to the stamp, unexecuted."""
+        while self.queue and self.queue[0] <= stamp:
+            tokens = self.pending.pop(self.queue.pop(0)).tokens or ()
+            self.step.replies += [(token, Unknown(why)) for token in tokens]
 
     def replace_queue(self, entries: list[Entry]) -> list[Token]:
         """The queue of a new view. Returns the tokens of our requests that are not in it."""

@@ -12,7 +12,6 @@ import msgspec
 
 from holdfast.kernel.codec import decoder
 from holdfast.kernel.contracts import SnapshotPart
-from holdfast.kernel.replies import Unknown
 from holdfast.kernel.snapshot import Restorer, SlicedSnapshot
 from holdfast.kernel.store import TupleStore
 from holdfast.replication.lamport.messages import Checkpoint, Fetch, Stamp, StatePart
@@ -226,10 +225,7 @@ class Snapshots:
         replica.released = released
         replica.observe(time)
         replica.forget_history()
-        for stamp in [stamp for stamp in replica.queue if stamp <= released]:
-            replica.queue.remove(stamp)
-            unknown = Unknown("the state was copied from a peer while it was under way")
-            replica.step.replies += [(token, unknown) for token in replica.pending.pop(stamp).tokens or ()]
+        replica.drop_upto(released, "the state was copied from a peer while it was under way")
         replica.step.reset = True
         replica.journal_bytes = 0
         self._id = replica.number
