@@ -22,10 +22,11 @@ def writer_of(cluster: Cluster, name: str) -> int:
     return int(children[0])
 
 
-def test_a_disk_that_hangs_leaves_nobody_without_an_answer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["perfect", "majority"])
+def test_a_disk_that_hangs_leaves_nobody_without_an_answer_and_the_others_go_on(tmp_path: Path, model: str) -> None:
     """Within the deadline of twice the timeout; and what was unknown is learned by asking again."""
     client = f"@patient.{time.time_ns() // 1_000_000:013d}"
-    with running(Cluster(tmp_path, timeout_s=1.0)) as cluster:
+    with running(Cluster(tmp_path, model=model, timeout_s=1.0)) as cluster:
         cluster.ask("a", "reserve bob 2")
         writer = writer_of(cluster, "a")
         os.kill(writer, signal.SIGSTOP)
@@ -34,11 +35,17 @@ def test_a_disk_that_hangs_leaves_nobody_without_an_answer(tmp_path: Path) -> No
             assert answer.startswith("Failed: outcome unknown")
             assert "has not ended a write" in answer
             assert cluster.say("a", "seats\n", timeout_s=30).startswith("Failed: ")
-            assert cluster.say("b", "reserve ann 1\n", timeout_s=30).startswith("Failed: ")
             assert "its disk" in cluster.status("a")["waiting_for"]
+            cluster.wait_serving("b", "c")
+            assert cluster.ask("b", f"{client}:1 reserve eve 1") == RESERVED.format("eve", 3)
+            assert cluster.ask("c", "delete bob") == "2 seats have been released. 499 seats are now available."
+            assert cluster.say("a", "search bob\n", timeout_s=30).startswith("Failed: ")
         finally:
             os.kill(writer, signal.SIGCONT)
-        assert cluster.ask("b", f"{client}:1 reserve eve 1") == RESERVED.format("eve", 3)
+        cluster.wait_serving()
+        cluster.wait_equal()
+        assert cluster.ask("a", "search bob") == "Failed: no reservation is made by bob."
+        assert cluster.ask("a", f"{client}:1 reserve eve 1") == RESERVED.format("eve", 3)
         assert cluster.ask("a", "search eve") == "3"
         assert "the disk goes on" in cluster.log("a")
 

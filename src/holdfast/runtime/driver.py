@@ -74,8 +74,8 @@ class Driver:
     (connections then write them).
     `on_halt(halt)` is called once, when the replica has stopped for good. `on_stall(reply)` is called
     again and again while the disk does not end a write: everybody who still waits then gets `reply`,
-    for a request ends within `deadline_seconds` whatever the disk does. Beyond `waiting_max` replies
-    that wait for the disk, requests are refused.
+    for a request ends within `deadline_seconds` whatever the disk does; and the peers hear nothing.
+    Beyond `waiting_max` replies that wait for the disk, requests are refused.
     """
 
     def __init__(
@@ -253,7 +253,10 @@ class Driver:
 
     def _release(self) -> None:
         gate = self._gate
-        if gate.data or gate.promises:
+        if self._is_stuck:  # silence, so that the peers go on without it; to them it is as if messages were lost
+            gate.data.clear()
+            gate.promises.clear()
+        elif gate.data or gate.promises:
             outgoing: dict[Peer, list[Any]] = {}
             for peer, message in gate.data:
                 outgoing.setdefault(peer, []).append(message)
