@@ -117,7 +117,7 @@ def make_core(
     """The core of one replica. `disk`: the identity of its disk, should that be an empty one."""
     machine = Machine(make_app(service))
     if service.protocol == "solo":
-        return Replicated(Solo(machine, disk=disk, name=service.name), machine, Solo.messages)
+        return Replicated(Solo(machine, disk=disk, name=node), machine, Solo.messages)
     assert service.failure_model is not None
     configuration = LamportConfiguration(
         me=service.peer(node),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SEATS_MAX = 10_000_000
 """The largest theatre."""
-RESERVATION_SEATS_MAX = 10_000
+RESERVATION_SEATS_MAX = 1_000
 """Seats one reservation may hold: its reply is one line, and its command one short turn."""
 COUNT_MAX = 1_000_000_000
 RANGES_SHOWN_MAX = 100

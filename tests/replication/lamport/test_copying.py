@@ -108,7 +108,7 @@ def test_a_request_that_a_copied_log_has_left_out_is_never_made() -> None:
     for name in servers.names:
         servers.crash(name)
     servers.restart("c", accept_loss=True)
-    servers.wait(3_000_000)
+    servers.wait(6_000_000)
     replica = servers.core("c").replica
     assert (replica.state, replica.position, replica.released) == ("active", 2, released)
     servers.ask("c", "list")

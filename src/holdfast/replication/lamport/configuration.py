@@ -33,7 +33,7 @@ class LamportConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     deadline_us: int = 10_000_000
     accept_loss: bool = False
     in_flight_max: int = 16
-    batch_requests_max: int = 4096
+    batch_requests_max: int = 1024
     waiting_max: int = 20_000
     history_bytes_max: int = 8 * 1024 * 1024
     snapshot_journal_bytes: int = 8 * 1024 * 1024

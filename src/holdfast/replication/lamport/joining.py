@@ -199,17 +199,25 @@ class Joining:
         gone = [server for server in here if server not in whole]
         if count >= needed or replica.accepts_loss:
             equal = [server for server in whole if here[server].epoch == replica.epoch]
-            if all(replica.me < server for server in equal) and self._all_had_time(len(here)):
+            losing = count < needed
+            if all(replica.me < server for server in equal) and self._all_had_time(len(here), losing=losing):
+                if losing:
+                    self._tell_of_loss([server for server in replica.others if server not in whole])
                 self._views.propose()
         elif len(replica.peers) - len(gone) < needed:
             self._halt_lost(gone)
         else:
             self.waiting_for = f"{needed} of {len(replica.peers)} servers with their disks; here are {count}"
 
-    def _all_had_time(self, here: int) -> bool:
-        """Do not leave out at the start who is only a moment late."""
-        replica = self._replica
-        return here == len(replica.others) or replica.now_us - self._started_us > 2 * replica.configuration.heartbeat_us
+    def _all_had_time(self, here: int, *, losing: bool = False) -> bool:
+        """Do not leave out at the start who is only a moment late; nor, with a whole timeout's
+        patience, accept the loss of one."""
+        replica, configuration = self._replica, self._replica.configuration
+        patience_us = configuration.timeout_us if losing else 2 * configuration.heartbeat_us
+        return (here == len(replica.others) and not losing) or replica.now_us - self._started_us > patience_us
+
+    def _tell_of_loss(self, lost: list[int]) -> None:
+        self._replica.event(f"accepting loss: going on without {self._replica.names(lost)}, as ordered")
 
     def _start_perfect(self, here: dict[int, Presence]) -> None:
         replica = self._replica
@@ -218,8 +226,8 @@ class Joining:
         needed = [server for server in view.members if server != replica.me]
         missing = [server for server in needed if server not in here]
         gone = [server for server in needed if server in here and not self._is_whole(server, here[server])]
-        if replica.accepts_loss and (missing or gone) and self._all_had_time(0):
-            replica.event(f"accepting loss: going on without {replica.names([*missing, *gone])}, as ordered")
+        if replica.accepts_loss and (missing or gone) and self._all_had_time(len(here), losing=True):
+            self._tell_of_loss([*missing, *gone])
             self._views.propose()
         elif gone and len(here) == len(replica.others) and not replica.accepts_loss:
             self._halt_lost(gone)
@@ -320,7 +328,8 @@ class Joining:
         """Every member hears it; the first that lives acts on it."""
         replica = self._replica
         self.waiting_for = "admission to the view"
-        message = Admit(replica.position, replica.incarnation, replica.disk, replica.promised)
+        hears = tuple(server for server in replica.others if replica.current(server) is not None)
+        message = Admit(replica.position, replica.incarnation, replica.disk, replica.promised, hears)
         for member in presence.members:
             if member != replica.me:
                 replica.promise(member, message)

@@ -220,12 +220,14 @@ class StatePart(Message, frozen=True, tag="state"):
 
 
 class Admit(Message, frozen=True, tag="admit"):
-    """The sender has caught up to `position` and asks to be taken into the view."""
+    """The sender has caught up to `position` and asks to be taken into the view. `hears`: the servers
+    it hears itself; whom a member cannot hear would only be excluded again."""
 
     position: int
     incarnation: int
     disk: str
     promised: int
+    hears: tuple[int, ...]
 
 
 AnyMessage = (

@@ -323,6 +323,11 @@ class Views:
         replica = self._replica
         for server, sealed in ballot.sealed.items():
             ahead = sealed.position - replica.position
+            if ahead == 0 and sealed.released != replica.released:
+                raise BrokenInvariant(
+                    f"at position {replica.position} {replica.name(server)} has executed {sealed.released} last, but "
+                    f"{replica.name(replica.me)} {replica.released}: the logs differ; has a loss been accepted on both?"
+                )
             if ahead > 0 and (len(entries) < ahead or entries[ahead - 1][:2] != sealed.released):
                 raise BrokenInvariant(
                     f"{replica.name(server)} has executed {ahead} batches up to {sealed.released} "
@@ -431,6 +436,8 @@ class Views:
         if replica.state != ACTIVE or view is None:
             return
         if server in view.members and not replica.is_reborn(server, message.disk, message.incarnation):
+            return
+        if not set(view.members) - {server} <= {*message.hears, server}:
             return
         self.joiners[server] = message
         self.round_least = max(self.round_least, message.promised // SERVERS_MAX + 1)
