@@ -30,6 +30,8 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read the answers is gone, and Python would complain of it at its end
         sys.exit(1)
+    except OSError as error:
+        sys.exit(told(str(error), 1))
 
 
 def run(words: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -44,8 +45,9 @@ def node_command(site: Site, name: str) -> list[str]:
 
 
 def node_command_shown(site: Site, name: str) -> str:
-    """What a person types to start this node."""
-    return shlex.join(["holdfast", "node", name, *_site_words(site)])
+    """What a person types to start this node, here or in another terminal in this directory."""
+    program = "holdfast" if shutil.which("holdfast") else os.path.relpath(Path(sys.executable).parent / "holdfast")
+    return shlex.join([program, "node", name, *_site_words(site)])
 
 
 def _site_words(site: Site) -> list[str]:

@@ -228,6 +228,16 @@ def _open_patiently(path: Path, open_connection: Connect) -> Journal:
             time.sleep(LOCK_LOOK_SECONDS)
 
 
+def _check_in_place(path: Path, opened: os.stat_result) -> None:
+    """A file that was removed while it is open takes every write and is gone at the end."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        raise JournalFailed(f"the journal {path} was removed while it was in use; nothing is safe there") from None
+    if (found.st_dev, found.st_ino) != (opened.st_dev, opened.st_ino):
+        raise JournalFailed(f"the journal {path} was exchanged for another file while it was in use")
+
+
 def write_journal(path: Path, connection: socket.socket, open_connection: Connect = connect) -> None:
     """The whole life of a writer: open, answer, write until the input ends."""
     try:
@@ -237,6 +247,7 @@ def write_journal(path: Path, connection: socket.socket, open_connection: Connec
         connection.sendall(LENGTH.pack(len(answer)) + answer)
         return
     try:
+        opened = path.stat()
         answer = _encode(_Opened(journal.recover()))
         connection.sendall(LENGTH.pack(len(answer)) + answer)
         del answer
@@ -246,6 +257,7 @@ def write_journal(path: Path, connection: socket.socket, open_connection: Connec
                 group = Group(0)
                 group.reset, group.snapshot, group.records = work.reset, work.snapshot, work.records
                 journal.write(group)
+                _check_in_place(path, opened)
                 connection.sendall(SYNCED)
                 journal.tidy()  # after the word is out: it costs nobody but the next group, and little
     except (HoldfastError, msgspec.MsgspecError) as error:

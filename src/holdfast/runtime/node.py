@@ -256,7 +256,7 @@ class Node:
             gc.freeze()
             if not self._ended.is_set():
                 self.links.start()
-                logger.info("node %s of site %s serves", self.name, self.site.name)
+                logger.info("node %s of site %s listens", self.name, self.site.name)
             await self._ended.wait()
         finally:
             await self._stop(http)

@@ -67,6 +67,7 @@ class Lamport:
         self.malformed = 0
         self._heartbeat_us = 0
         self._is_first_input = True
+        self._told_waiting_for = ""
         self._epoch_served = -1
         in_view = {
             messages.RequestResource: self.exclusion.on_request,
@@ -193,7 +194,7 @@ class Lamport:
             "protocol": "lamport",
             "model": self.configuration.model,
             "state": replica.state,
-            "waiting_for": "" if replica.state == ACTIVE else self.views.waiting_for or self.joining.waiting_for,
+            "waiting_for": self._waiting_for(),
             "view": [] if view is None else [replica.name(member) for member in view.members],
             "epoch": replica.epoch,
             "position": replica.position,
@@ -345,6 +346,14 @@ class Lamport:
             if replica.peers[peer].connected:
                 self._show_to(peer)
         self._expire()
+        waiting_for = self._waiting_for()
+        if waiting_for != self._told_waiting_for:
+            self._told_waiting_for = waiting_for
+            if waiting_for:
+                replica.event(f"waits for {waiting_for}")
+
+    def _waiting_for(self) -> str:
+        return "" if self.replica.state == ACTIVE else self.views.waiting_for or self.joining.waiting_for
 
     def _expire(self) -> None:
         """Every request ends within its deadline."""

@@ -18,6 +18,7 @@ from holdfast.replication.lamport.views import Views
 
 TAIL_BYTES_MAX = 1024 * 1024
 FETCH_AGAIN_US = 300_000
+NO_STATE = "a server that has the state (a first start must be told: holdfast init, or --init)"
 NEAR = 64
 """So few batches behind, a server may ask for admission: the view change carries the rest."""
 
@@ -183,7 +184,7 @@ class Joining:
         newest = max((presence.epoch for presence in here.values()), default=-1)
         if replica.view is None or newest > replica.epoch:
             ahead = [server for server, presence in here.items() if presence.epoch == newest >= 0]
-            self.waiting_for = f"{replica.names(ahead)} to become active" if ahead else "a server that has the state"
+            self.waiting_for = f"{replica.names(ahead)} to become active" if ahead else NO_STATE
             return
         if replica.configuration.model == "majority":
             self._start_majority(here)
