@@ -222,7 +222,7 @@ def test_a_journal_that_is_removed_while_it_is_open_is_a_failure(path: Path) -> 
         writer = JournalWriter.open(path)
         failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         writer.attach(failed.set_result)
-        path.unlink()
+        await asyncio.to_thread(path.unlink)
         writer.submit(group(b"into nowhere"), lambda: pytest.fail("this was not safe"))
         assert "was removed while it was in use" in str(await failed)
         writer.close()
