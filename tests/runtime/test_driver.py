@@ -15,7 +15,7 @@ import uvloop
 from tests.runtime.thread_writer import ThreadWriter
 
 from holdfast.apps.tickets import Found, NoReservation, Reserve, Reserved, Search, Tickets
-from holdfast.kernel.contracts import Halt, Reply, Request
+from holdfast.kernel.contracts import Halt, Recovered, Reply, Request, Step
 from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.gate import Group
 from holdfast.kernel.machine import Machine
@@ -299,6 +299,49 @@ def test_what_no_peer_in_its_right_mind_sends_is_refused_and_counted(disk: Disk)
         guest = stage.book("bob")
         await until(lambda: guest.reply)
         assert isinstance(guest.reply, Unavailable), "it waits for b"
+        driver.close()
+
+    in_a_loop(story)
+
+
+def test_what_comes_before_the_start_waits_for_the_journal(disk: Disk) -> None:
+    """Else an unread disk would look to its peers like an empty one."""
+
+    async def story() -> None:
+        seen: list[str] = []
+
+        class Watched(Solo):
+            def recover(self, now_us: int, recovered: Recovered) -> Step:
+                seen.append("recover")
+                return super().recover(now_us, recovered)
+
+            def submit(self, now_us: int, requests: Any) -> Step:
+                seen.append("submit")
+                return super().submit(now_us, requests)
+
+        machine = Machine(Tickets(seats=10))
+        core = Watched(machine, disk="disk-1", name="tickets")
+        driver = Driver(
+            "tickets",
+            core,
+            machine,
+            None,
+            disk.writer(),
+            ("a",),
+            lambda *_: None,
+            lambda: None,
+            lambda: None,
+            print,
+            print,
+        )
+        guest = Guest([], "early")
+        driver.submit(guest, Request(Reserve("early", 1)))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert seen == []
+        driver.start()
+        await until(lambda: guest.reply)
+        assert seen[:2] == ["recover", "submit"]
         driver.close()
 
     in_a_loop(story)

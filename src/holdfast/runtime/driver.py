@@ -116,7 +116,7 @@ class Driver:
         self._inbox: list[tuple[Peer, Any]] = []
         self._commands: list[tuple[Waiter, Request]] = []
         self._queries: list[tuple[Waiter, Request]] = []
-        self._scheduled = False
+        self._scheduled = True  # no turn before the start: what comes earlier waits
         self._timer: asyncio.TimerHandle | None = None
         self._timer_us = 0
         self._ignored = Ignored()
@@ -133,6 +133,7 @@ class Driver:
         self._gate.absorb(self.core.recover(clock_us(), self._writer.recover()))
         self._finish()
         self._look()
+        self._schedule()
 
     def close(self) -> None:
         """Stop: finish the write under way and close the journal. Blocks for that long."""
@@ -176,7 +177,8 @@ class Driver:
         """What happened to the link to a node."""
         if node in self._numbers:
             self._inbox.append((self._numbers[node], event))
-            self._schedule()
+            if not self._scheduled:
+                self._schedule()
 
     # -- A turn
 

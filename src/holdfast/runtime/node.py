@@ -249,9 +249,9 @@ class Node:
         http = None
         try:
             http = await self._start_http()  # first: what it imports takes a while, and later that would be a pause
-            await self._listen()
             for driver in list(self.drivers.values()):
-                driver.start()
+                driver.start()  # before anybody can speak to it: an unread disk must not look like an empty one
+            await self._listen()
             gc.collect()
             gc.freeze()
             if not self._ended.is_set():
