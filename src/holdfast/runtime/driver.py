@@ -2,7 +2,7 @@
 
 Everything that arrives in one pass of the event loop is one *turn*: the core gets its inputs in
 order, the gate gathers what they ask for, and what may leave leaves in one write to each peer. The
-journal is written by its own thread; meanwhile the next turns' records gather in the next group.
+journal is written by a process of its own; meanwhile the next turns' records gather in the next group.
 """
 
 from __future__ import annotations
