@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from holdfast.kernel.contracts import Command, Context, Query, Refusal, Reply, Request
+from holdfast.kernel.contracts import Command, Context, Person, Query, Refusal, Reply, Request
 from holdfast.kernel.machine import Advance, Machine
 from holdfast.kernel.store import Row, TupleStore
 
@@ -69,6 +69,12 @@ class Bell:
         store.table(Tally).put(Tally(0, 0))
 
     def check(self, store: TupleStore) -> str | None:
+        return None
+
+    def admit(self, command: Any, person: Person | None, now_ms: int) -> Refusal | None:
+        return None
+
+    def firm_by_ms(self, command: Any) -> int | None:
         return None
 
     def apply(self, store: TupleStore, command: Any, context: Context) -> Reply:

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from holdfast.apps.numbers import FreeMask, FreeNumbers
 from holdfast.apps.values import Name
-from holdfast.kernel.contracts import Command, Context, Query, Refusal, Reply
+from holdfast.kernel.contracts import Command, Context, Person, Query, Refusal, Reply
 from holdfast.kernel.store import Condition, Row, Select
 
 if TYPE_CHECKING:
@@ -317,6 +317,14 @@ class Tickets:
                 f"the data is of a theatre with {theatre.seats} seats but the configuration says {self.seats}; "
                 f"set seats = {theatre.seats}, or set the data aside to begin with an empty house"
             )
+        return None
+
+    def admit(self, command: Any, person: Person | None, now_ms: int) -> Refusal | None:
+        """Everything decodable may be tried; `apply` refuses."""
+        return None
+
+    def firm_by_ms(self, command: Any) -> int | None:
+        """The theatre does not mind."""
         return None
 
     def apply(self, store: TupleStore, command: Any, context: Context) -> Reply:

@@ -16,12 +16,15 @@ Caller's duties towards a core (after etcd/raft's list, and `aioquic`'s seam):
    core was made.
 6. Call `wake` at `Step.wake_us` or soon after.
 7. When `Step.halt` is set, stop the replica and tell the operator its text.
+8. Where the core has `set_clock` (it `keeps_time`), call it before the inputs of each turn: it is
+   the only way the time of day comes in, and such a core's commands carry no `Advance`.
+9. Tell `Step.changes` to whoever watches, under the same rule as `Step.replies`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
@@ -74,12 +77,32 @@ class Refusal(Reply, frozen=True):
     failed: ClassVar[bool] = True
 
 
+Vector = tuple[tuple[str, int], ...]
+"""What is known of each replica: (replica, the number of its last write known), by replica."""
+
+
+class Reading(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """How a session wants to be served, for protocols that may answer from a tentative state.
+
+    `view`: "full" (with what is tentative) or "committed". `guarantees`: the words that the session
+    asks for, of "read-your-writes", "monotonic-reads", "writes-follow-reads", "monotonic-writes"
+    (D. Terry et al., *Session Guarantees for Weakly Consistent Replicated Data*, PDIS 1994). `read`
+    and `written`: what the session has read and written so far.
+    """
+
+    view: str = "full"
+    guarantees: tuple[str, ...] = ()
+    read: Vector = ()
+    written: Vector = ()
+
+
 class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One command on its way, with what makes a retry exact.
 
     `client` "" means anonymous: such a request is executed once where it was accepted, and its
     sender cannot ask again. Otherwise (client, number) names the request forever, and everything
-    below `lowest` has been answered and may be forgotten.
+    below `lowest` has been answered and may be forgotten. `reading` is for the replica that is
+    asked; it is never logged.
     """
 
     command: Any
@@ -87,6 +110,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
     number: int = 0
     lowest: int = 0
     person: Person | None = None
+    reading: Reading | None = None
 
 
 class Context:
@@ -94,18 +118,35 @@ class Context:
 
     `now_ms`: the replicated time (Unix milliseconds), moved only by `Advance`.
     `person`: who asks, or None. `client`: the client id or "".
-    `stamp`: the fencing token of everything written now: (time, server) of the batch, ever growing.
+    `stamp`: the fencing token of everything written now: (time, server) of the batch, ever growing;
+    under `bayou` the accept stamp (milliseconds, first name, replica).
+    `id`: the name of this command's execution, the same at every replica and each time it is executed.
+    `late`: it came after commands with later stamps had been committed, and stands behind them.
+    `is_committed(id)`: whether what that command did is final. For answers only: `apply` must not ask.
     `notify(to, text)`: puts a notice into the outbox, addressed to a person's id.
     """
 
-    __slots__ = ("client", "notify", "now_ms", "person", "stamp")
+    __slots__ = ("client", "index", "is_committed", "late", "name", "notify", "now_ms", "person", "stamp")
 
     def __init__(self) -> None:
         self.now_ms = 0
         self.person: Person | None = None
         self.client = ""
-        self.stamp: tuple[int, int] = (0, 0)
+        self.stamp: tuple[Any, ...] = (0, 0)
+        self.index = 0
+        self.name = ""
+        self.late = False
+        self.is_committed: Callable[[str], bool] = _always
         self.notify: Callable[[str, str], None] = _no_outbox
+
+    @property
+    def id(self) -> str:
+        """See the class. A write of `bayou` brings its name; otherwise it is the place in the order."""
+        return self.name or f"{self.stamp[0]}-{self.stamp[1]}-{self.index}"
+
+
+def _always(id: str) -> bool:
+    return True
 
 
 def _no_outbox(to: str, text: str) -> None:
@@ -127,6 +168,15 @@ class App(Protocol):
 
     def check(self, store: TupleStore) -> str | None:
         """None if this configuration fits the data in the store, else what differs and what to do."""
+
+    def admit(self, command: Any, person: Person | None, now_ms: int) -> Refusal | None:
+        """What the door refuses at once and never logs: a command that can make no sense, by the
+        configuration and the time of day (Unix milliseconds, at the replica that is asked). May use
+        what replicas need not agree on, as the rules of time zones; `apply` may not."""
+
+    def firm_by_ms(self, command: Any) -> int | None:
+        """When (Unix milliseconds) its outcome must be final at the latest, or None if the app does not
+        mind. Asked by the replica that commits, never by `apply`."""
 
     def apply(self, store: TupleStore, command: Any, context: Context) -> Reply:
         """Execute one command. Total: every decodable command gets a reply, none raises."""
@@ -165,6 +215,16 @@ class Halt(msgspec.Struct, frozen=True):
     text: str
 
 
+class Change(msgspec.Struct, frozen=True):
+    """What became of a command that was answered before it was final: its outcome is another one, or
+    firm now. `id`: the write; `person`: whose; `firm`: "tentative" or "committed"; `text`: the outcome."""
+
+    id: str
+    person: str
+    firm: str
+    text: str
+
+
 class Step:
     """What a core wants done after one input. See the caller's duties above.
 
@@ -175,9 +235,10 @@ class Step:
     for what is being written now. `snapshot`: slices for the journal. `reset`: the journal is to be emptied first and
     begun anew with this step's `snapshot` and `records` (a state copied from a peer replaces it).
     `wake_us`: when to call `wake`, or None. `events`: what operators should read, one line each.
+    `changes`: outcomes that have changed or become firm, for whoever watches.
     """
 
-    __slots__ = ("data", "events", "halt", "promises", "records", "replies", "reset",
+    __slots__ = ("changes", "data", "events", "halt", "promises", "records", "replies", "reset",
                  "settled_promises", "settled_records", "settled_replies", "snapshot", "wake_us")  # fmt: skip
 
     def __init__(self) -> None:
@@ -192,6 +253,7 @@ class Step:
         self.reset = False
         self.wake_us: int | None = None
         self.events: list[str] = []
+        self.changes: list[Change] = []
         self.halt: Halt | None = None
 
 
@@ -205,6 +267,14 @@ class PeerDisconnected(msgspec.Struct, frozen=True):
 
 class PeerRefused(msgspec.Struct, frozen=True):
     """Local event: a dial to the peer, on this same host, was refused: no such process runs."""
+
+
+@runtime_checkable
+class TimeKeeper(Protocol):
+    """A core whose stamps follow the time of day."""
+
+    def set_clock(self, now_us: int, unix_ms: int) -> None:
+        """The time of day at `now_us`. It may jump either way; what was promised holds all the same."""
 
 
 class Core(Protocol):

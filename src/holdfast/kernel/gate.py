@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from holdfast.kernel.contracts import Halt, Peer, Reply, SnapshotPart, Step, Token
+from holdfast.kernel.contracts import Change, Halt, Peer, Reply, SnapshotPart, Step, Token
 
 
 class Group:
@@ -43,6 +43,7 @@ class Gate:
         self.promises: list[tuple[Peer, Any]] = []
         self.replies: list[tuple[Token, Reply]] = []
         self.events: list[str] = []
+        self.changes: list[Change] = []
         self.wake_us: int | None = None
         self.halt: Halt | None = None
         self._group = Group(1)
@@ -76,11 +77,12 @@ class Gate:
             else:
                 self._settled.append(step)
                 self.replies_held += len(step.settled_replies)
-        if step.promises or step.replies:
+        if step.promises or step.replies or step.changes:
             waits_for = self._last_unwritten()
             if waits_for is None:
                 self.promises += step.promises
                 self.replies += step.replies
+                self.changes += step.changes
             else:
                 self._held.append((waits_for, step))
                 self.replies_held += len(step.replies)
@@ -134,3 +136,4 @@ class Gate:
             self.replies_held -= len(step.replies)
             self.promises += step.promises
             self.replies += step.replies
+            self.changes += step.changes

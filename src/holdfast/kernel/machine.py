@@ -7,7 +7,7 @@ copied and compared together with the app's rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Union, cast
 
 import msgspec
@@ -15,11 +15,13 @@ import msgspec
 from holdfast.kernel.contracts import App, Command, Context, Query, Refusal, Reply, Request
 from holdfast.kernel.errors import BrokenInvariant, MalformedInput
 from holdfast.kernel.replies import Advanced, Expired, Forbidden, Forgotten, Malformed, Notices
-from holdfast.kernel.sessions import PlainClients, Session, Sessions
+from holdfast.kernel.sessions import RETENTION_MS, PlainClients, Session, Sessions
 from holdfast.kernel.store import Condition, Row, Select, TupleStore
 
 Stamp = tuple[int, int]
 """The fencing token of a batch: (time, server); a later batch has a larger one, in every view."""
+
+HOUR_MS = 3_600_000
 
 NOTICES_MAX = 100
 """Rows one `notices` query returns; the next page starts after the last number."""
@@ -64,15 +66,18 @@ class Machine:
     """An app's whole state and the one way to change it.
 
     Deterministic: equal batches in equal order give equal stores, replies and digests at every
-    replica. Not thread-safe; the caller is a core.
+    replica. Not thread-safe; the caller is a core. `retention_ms`: see `kernel.sessions`; a
+    protocol whose commands may travel for days keeps sessions for longer than they may travel.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, retention_ms: int = RETENTION_MS) -> None:
         self.app = app
+        self.retention_ms = retention_ms
         self.rows: tuple[type[Row], ...] = (*app.rows, Session, PlainClients, Clock, Notice)
         commands: Any = Union[(*app.commands, Advance)]
         request = msgspec.defstruct("AppRequest", [("command", commands)], bases=(Request,), frozen=True, gc=False)
         self._batch_decoder = msgspec.msgpack.Decoder(list[request])  # type: ignore[valid-type]
+        self._request_decoder = msgspec.msgpack.Decoder(request)
         self._encoder = msgspec.msgpack.Encoder()
         refusals = (Malformed, Forgotten, Expired, Forbidden)
         replies: Any = Union[(*app.replies, Advanced, *refusals)]
@@ -85,7 +90,7 @@ class Machine:
         self._bind()
 
     def _bind(self) -> None:
-        self._sessions = Sessions(self.store)
+        self._sessions = Sessions(self.store, self.retention_ms)
         self._clock = self.store.table(Clock)
         self._context.now_ms = self._clock_row().now_ms
 
@@ -111,12 +116,57 @@ class Machine:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise MalformedInput(f"a batch for {self.app.name} does not decode: {error}") from error
 
+    def encode_request(self, request: Request) -> bytes:
+        """One request as it is sent and journaled: what the replica that was asked keeps to itself is left out."""
+        bare = request if request.reading is None else msgspec.structs.replace(request, reading=None)
+        return self._encoder.encode(bare)
+
+    def decode_request(self, body: bytes) -> Request:
+        """The inverse of `encode_request`; raises `MalformedInput`."""
+        try:
+            return cast("Request", self._request_decoder.decode(body))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise MalformedInput(f"a request for {self.app.name} does not decode: {error}") from error
+
+    def admit(self, request: Request, now_ms: int) -> Refusal | None:
+        """What the door refuses, and never logs. A retry of what was admitted once gets in again."""
+        refusal = self.app.admit(request.command, request.person, now_ms)
+        if refusal is not None and request.client and self._sessions.knows(request):
+            return None
+        return refusal
+
+    def execute_write(self, request: Request, stamp: tuple[int, str, str], name: str, late: bool) -> Reply:
+        """Run one command that has its own place in the order: `stamp` and `name` are the same each time
+        it is run, at every replica. Its own time is its stamp's; the store's time never goes back."""
+        context = self._context
+        now_ms, clock = stamp[0], self._clock_row()
+        if now_ms // HOUR_MS > clock.now_ms // HOUR_MS:
+            clock = Clock(0, now_ms, clock.notice_next)
+            self._clock.put(clock)
+            self._sessions.expire(now_ms)
+        context.now_ms = now_ms
+        context.stamp = stamp
+        context.name = name
+        context.late = late
+        context.person = request.person
+        context.client = request.client
+        if not request.client:
+            return self.app.apply(self.store, request.command, context)
+        known = self._sessions.lookup(request, clock.now_ms)
+        if isinstance(known, bytes):
+            return cast("Reply", self._reply_decoder.decode(known))
+        if isinstance(known, Refusal):
+            return known
+        reply = self.app.apply(self.store, request.command, context)
+        self._sessions.record(known, request, self._encoder.encode(reply), clock.now_ms)
+        return reply
+
     def execute(self, requests: Sequence[Request], stamp: Stamp) -> list[Reply]:
         """Run a batch in order; one reply each. The stamp fences everything it writes."""
         context, store, apply = self._context, self.store, self.app.apply
         context.stamp = stamp
         replies = []
-        for request in requests:
+        for context.index, request in enumerate(requests):
             if type(request.command) is Advance:  # monotone, so that a repeated one needs no session
                 replies.append(self._advance(request.command))
             elif request.client:
@@ -154,9 +204,11 @@ class Machine:
         self.store.table(Notice).put(Notice(clock.notice_next, to, text))
         self._clock.put(Clock(0, clock.now_ms, clock.notice_next + 1))
 
-    def answer(self, request: Request) -> Reply:
-        """Answer a query from the state as it stands; changes nothing."""
+    def answer(self, request: Request, is_committed: Callable[[str], bool] | None = None) -> Reply:
+        """Answer a query from the state as it stands; changes nothing. `is_committed`: see `Context`."""
         query: Any = request.command
+        if is_committed is not None:
+            self._context.is_committed = is_committed
         if type(query) is NoticesAfter:
             where = (Condition("number", ">", query.after),)
             rows = self.store.select(Select(Notice.table, where=where, order=("number",), limit=NOTICES_MAX))

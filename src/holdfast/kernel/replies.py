@@ -7,7 +7,9 @@ same (client, number), and only so.
 
 from __future__ import annotations
 
-from holdfast.kernel.contracts import Refusal, Reply
+from typing import Any
+
+from holdfast.kernel.contracts import Refusal, Reply, Vector
 
 
 class Malformed(Refusal, frozen=True, tag="malformed"):
@@ -97,3 +99,47 @@ class Notices(Reply, frozen=True, tag="notices"):
 
     def text(self) -> str:
         return "; ".join(f"{number} {to}: {text}" for number, to, text in self.rows) or "No notices."
+
+
+class Behind(Refusal, frozen=True, tag="behind"):
+    """Not executed: this replica has not yet seen what the session has read or written elsewhere."""
+
+    guarantee: str
+    missing: Vector
+
+    def text(self) -> str:
+        what = ", ".join(f"{replica} up to {number}" for replica, number in self.missing)
+        return (
+            f"Failed: this replica is behind your session ({self.guarantee}): it lacks writes of {what}; "
+            "try again when it has caught up, use another replica, or give the guarantee up."
+        )
+
+
+class Outcome(Reply, frozen=True, tag="outcome"):
+    """A reply and how firm it is, from a protocol whose replies need not be final.
+
+    `firm`: "tentative" or "committed", or for a query the view that was read. `write`: the id of the
+    command, "" for a query. `firm_by`: when it is final at the latest, as people read it, or "".
+    `vector`: what the answer rests on (a query), or the write itself: for session guarantees.
+    `warning`: what the person should know beside it (a wrong clock), or "".
+    """
+
+    reply: Any
+    firm: str
+    write: str = ""
+    firm_by: str = ""
+    vector: Vector = ()
+    warning: str = ""
+
+    @property
+    def failed(self) -> bool:  # type: ignore[override]
+        """As the reply inside."""
+        return bool(self.reply.failed)
+
+    def text(self) -> str:
+        notes = [self.firm] if self.write else []
+        notes += [self.write] if self.write else []
+        notes += [f"firm by {self.firm_by} at the latest"] if self.firm_by else []
+        notes += [self.warning] if self.warning else []
+        text: str = self.reply.text()
+        return f"{text} [{', '.join(notes)}]" if notes else text

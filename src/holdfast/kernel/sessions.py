@@ -67,8 +67,9 @@ def birth_ms(client: str) -> int | None:
 class Sessions:
     """The table of sessions in a store, and the rules above."""
 
-    def __init__(self, store: TupleStore) -> None:
+    def __init__(self, store: TupleStore, retention_ms: int = RETENTION_MS) -> None:
         self._store = store
+        self._retention_ms = retention_ms
         self._table = store.table(Session)
         self._plain = store.table(PlainClients)
 
@@ -85,6 +86,11 @@ class Sessions:
                 return answer
         return session
 
+    def knows(self, request: Request) -> bool:
+        """Whether the request was answered already."""
+        session: Session | None = self._table.get(request.client)
+        return session is not None and any(known == request.number for known, _ in session.answers)
+
     def _open(self, client: str, now_ms: int) -> Session | Refusal:
         birth = birth_ms(client)
         if birth is None:
@@ -93,7 +99,7 @@ class Sessions:
                 why = f"{plain.count} client ids without a birth are known already; end yours in .<Unix milliseconds>"
                 return Forbidden(why)
             self._plain.put(PlainClients(0, plain.count + 1))
-        elif now_ms and not now_ms - RETENTION_MS < birth < now_ms + RETENTION_MS:
+        elif now_ms and not now_ms - self._retention_ms < birth < now_ms + self._retention_ms:
             return Expired(client)
         return Session(client, 0, (), 0)
 
@@ -108,7 +114,7 @@ class Sessions:
             lowest = max(lowest, oldest[0] + 1)
         last_use_ms = max(now_ms, birth_ms(request.client) or 0)
         # Before the first `Advance` nobody knows the time, and that one must not expire everybody at once.
-        expires_hour = (last_use_ms + RETENTION_MS) // _HOUR_MS + 1 if last_use_ms else _NEVER
+        expires_hour = (last_use_ms + self._retention_ms) // _HOUR_MS + 1 if last_use_ms else _NEVER
         self._table.put(Session(request.client, lowest, answers, expires_hour))
 
     def expire(self, now_ms: int) -> None:

@@ -8,7 +8,8 @@ not thread-safe.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from holdfast.kernel import query, snapshot
@@ -102,6 +103,27 @@ class TupleStore:
             table, key, old = entries.pop()
             table.undo(key, old)
         undo.active = True
+
+    @contextmanager
+    def rewound(self, mark: int) -> Iterator[None]:
+        """The content as it was at the mark, to be read (and begun to be copied), not changed.
+
+        Nothing is executed again: the rows are exchanged, and exchanged back. It costs what has
+        changed since the mark.
+        """
+        undo = self._undo
+        start = undo.positions[undo.place(mark)] - undo.dropped
+        later: list[tuple[Table[Any], Any, Any]] = []
+        undo.active = False
+        try:
+            for table, key, old in reversed(undo.entries[start:]):
+                later.append((table, key, table.get(key)))
+                table.undo(key, old)
+            yield
+        finally:
+            for table, key, row in reversed(later):
+                table.undo(key, row)
+            undo.active = True
 
     def forget(self, mark: int | None = None) -> None:
         """Drop what only marks before this one need. Without a mark: end all marks, keep no more undo log."""

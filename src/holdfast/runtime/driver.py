@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from holdfast.kernel.contracts import Core, Halt, Peer, Recovered, Reply, Request
+from holdfast.kernel.contracts import Change, Core, Halt, Peer, Recovered, Reply, Request, TimeKeeper
 from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.gate import Gate, Group
 from holdfast.kernel.machine import Advance, Machine
@@ -75,7 +75,7 @@ class Driver:
     `on_halt(halt)` is called once, when the replica has stopped for good. `on_stall(reply)` is called
     again and again while the disk does not end a write: everybody who still waits then gets `reply`,
     for a request ends within `deadline_seconds` whatever the disk does; and the peers hear nothing.
-    Beyond `waiting_max` replies that wait for the disk, requests are refused.
+    `on_change(change)` is called for each outcome that changes after its reply. Beyond `waiting_max` replies that wait for the disk, requests are refused.
     """
 
     def __init__(
@@ -91,6 +91,7 @@ class Driver:
         on_turn: Callable[[], None],
         on_halt: Callable[[Halt], None],
         on_stall: Callable[[Reply], None],
+        on_change: Callable[[Change], None] = lambda change: None,
         *,
         deadline_seconds: float = 10.0,
         waiting_max: int = 20_000,
@@ -108,6 +109,8 @@ class Driver:
         self._on_turn = on_turn
         self._on_halt = on_halt
         self._on_stall = on_stall
+        self._on_change = on_change
+        self._time_keeper = core if isinstance(core, TimeKeeper) else None
         self._look_seconds = deadline_seconds / 2
         self._waiting_max = waiting_max
         self._loop = asyncio.get_running_loop()
@@ -130,6 +133,7 @@ class Driver:
     def start(self) -> None:
         """Replay the journal."""
         self._writer.attach(self._on_journal_failure)
+        self._tell_time(clock_us())
         self._gate.absorb(self.core.recover(clock_us(), self._writer.recover()))
         self._finish()
         self._look()
@@ -193,13 +197,14 @@ class Driver:
             return
         now_us, core, absorb = clock_us(), self.core, self._gate.absorb
         self.counters["turns"] += 1
+        self._tell_time(now_us)
         if self._inbox:
             inbox, self._inbox = self._inbox, []
             for peer, message in inbox:
                 absorb(core.receive(now_us, peer, message))
         if self._commands:
             waiting, self._commands = self._commands, []
-            if commands := self._within_limit(waiting):
+            if commands := self._admitted(self._within_limit(waiting)):
                 self._advance(commands)
                 self.counters["commands"] += len(commands)
                 absorb(core.submit(now_us, commands))
@@ -209,6 +214,24 @@ class Driver:
                 self.counters["queries"] += len(queries)
                 absorb(core.ask(now_us, queries))
         self._finish()
+
+    def _tell_time(self, now_us: int) -> None:
+        if self._time_keeper is not None:
+            self._time_keeper.set_clock(now_us, time.time_ns() // 1_000_000)
+
+    def _admitted(self, waiting: list[tuple[Waiter, Request]]) -> list[tuple[Waiter, Request]]:
+        """Those that the app's door lets in; the others are told why not, and nothing is logged of them."""
+        now_ms, admit = time.time_ns() // 1_000_000, self.machine.admit
+        admitted = []
+        for waiter, request in waiting:
+            refusal = admit(request, now_ms)
+            if refusal is None:
+                admitted.append((waiter, request))
+            else:
+                waiter.deliver(refusal)
+        if len(admitted) < len(waiting):
+            self._on_turn()
+        return admitted
 
     def _within_limit(self, waiting: list[tuple[Waiter, Request]]) -> list[tuple[Waiter, Request]]:
         """Those that may wait for the disk too; the others are refused."""
@@ -222,6 +245,8 @@ class Driver:
 
     def _advance(self, commands: list[tuple[Waiter, Request]]) -> None:
         """Let the replicated time follow the clock, carried by a batch that goes anyway."""
+        if self._time_keeper is not None:
+            return
         now_ms = time.time_ns() // 1_000_000
         if now_ms - self.machine.now_ms >= ADVANCE_MS:
             commands.insert(0, (self._ignored, Request(Advance(now_ms))))
@@ -230,7 +255,12 @@ class Driver:
         self._timer = None
         if self.halted is not None:
             return
-        self._gate.absorb(self.core.wake(clock_us()))
+        now_us = clock_us()
+        self._tell_time(now_us)
+        self._gate.absorb(self.core.wake(now_us))
+        if self._time_keeper is not None:
+            self._finish()
+            return
         if time.time_ns() // 1_000_000 - self.machine.now_ms >= IDLE_ADVANCE_MS and not self._commands:
             now_ms = time.time_ns() // 1_000_000
             self.submit(self._ignored, Request(Advance(now_ms)))
@@ -274,6 +304,11 @@ class Driver:
                 waiter.deliver(reply)
             gate.replies.clear()
             self._on_turn()
+        if gate.changes:
+            for change in gate.changes:
+                self._on_change(change)
+            gate.changes.clear()
+            self._on_turn()
 
     def _set_timer(self, wake_us: int) -> None:
         timer = self._timer
@@ -296,6 +331,7 @@ class Driver:
         if self.halted is not None:
             return
         self._under_way = None
+        self._tell_time(clock_us())
         if self._is_stuck:
             self._is_stuck = False
             logger.warning("%s: the disk goes on", self.service)
