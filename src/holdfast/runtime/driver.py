@@ -75,7 +75,8 @@ class Driver:
     `on_halt(halt)` is called once, when the replica has stopped for good. `on_stall(reply)` is called
     again and again while the disk does not end a write: everybody who still waits then gets `reply`,
     for a request ends within `deadline_seconds` whatever the disk does; and the peers hear nothing.
-    `on_change(change)` is called for each outcome that changes after its reply. Beyond `waiting_max` replies that wait for the disk, requests are refused.
+    `on_change(change)` is called for each outcome that changes after its reply.
+    Beyond `waiting_max` replies that wait for the disk, requests are refused.
     """
 
     def __init__(
