@@ -9,7 +9,8 @@ from typing import Any
 import uvloop
 
 from holdfast.apps.tickets import Tickets
-from holdfast.kernel.contracts import Person, Reply, Request
+from holdfast.kernel.contracts import Person, Query, Reply, Request
+from holdfast.kernel.replies import Outcome
 from holdfast.people import Identity, People, TokenHash
 from holdfast.server.grammar import Grammar
 from holdfast.server.line_server import Connection, Face, LineServer
@@ -43,7 +44,8 @@ class Echo:
         if not self.holds:
             asyncio.get_running_loop().call_soon(self.release)
 
-    ask = submit
+    def ask(self, waiter: Any, request: Request) -> None:
+        self.submit(waiter, request)
 
     def release(self, *places: int) -> None:
         """Answer the waiting requests at these places, all when none is named."""
@@ -62,15 +64,40 @@ def said(request: Request) -> str:
     return " ".join([command.__struct_config__.tag, *values, *who])
 
 
-class House:
-    """A line server on a free port of this loop."""
+class Replica(Echo):
+    """A service whose replies need not be final: writes are numbered, questions rest on all of them."""
 
-    def __init__(self, *, identity: Identity = "trusted", holds: bool = False, **limits: int) -> None:
+    def __init__(self) -> None:
+        super().__init__()
+        self.vector = {"x": 0, "y": 7}
+
+    def release(self, *places: int) -> None:
+        for waiter, request in self.waiting:
+            reply: Reply = Echoed(said(request))
+            if isinstance(request.command, Query):
+                view = request.reading.view if request.reading else "full"
+                waiter.deliver(Outcome(reply, view, vector=tuple(self.vector.items())))
+            else:
+                self.vector["x"] += 1
+                name = f"x-{self.vector['x']}"
+                waiter.deliver(
+                    Outcome(reply, "tentative", name, "2026-12-01 08:00", (("x", self.vector["x"]),), "clock")
+                )
+        self.waiting.clear()
+        self.flush()
+
+
+class House:
+    """A line server on a free port of this loop. `tentative`: before a `Replica`."""
+
+    def __init__(
+        self, *, identity: Identity = "trusted", holds: bool = False, tentative: bool = False, **limits: int
+    ) -> None:
         app = Tickets(seats=10)
-        self.echo = Echo(holds=holds)
+        self.echo = Replica() if tentative else Echo(holds=holds)
         self.other = Echo()
         grammar = Grammar(app.commands, app.queries, line_bytes_max=limits.get("line_bytes_max", 1000))
-        self.face = Face("tickets", self.echo, grammar, identity)
+        self.face = Face("tickets", self.echo, grammar, identity, tentative=tentative)
         faces = {"tickets": self.face, "open": Face("open", self.other, grammar, "trusted")}
         people = People([Person("ann", "Ann"), Person("bob", "Bob")], {"ann": TokenHash.of(TOKEN)})
         self.peers: list[bytes] = []

@@ -14,25 +14,24 @@ from msgspec import Meta
 from holdfast.apps.tickets import Choose, Delete, ListReservations, ListSeats, Reserve, Reserved, Search, Tickets
 from holdfast.apps.values import Name, Text
 from holdfast.kernel.contracts import Command, Person, Request
-from holdfast.kernel.replies import Malformed, Unavailable
-from holdfast.server.fields import Field, fields_of
-from holdfast.server.grammar import (
+from holdfast.kernel.replies import Forbidden, Malformed, Outcome, Unavailable
+from holdfast.server.controls import (
     CONTROLS,
     Control,
-    Grammar,
     Help,
     Login,
     Mode,
     NoticesSince,
-    Parsed,
     Quit,
+    Session,
     Status,
     Use,
-    json_line,
-    line_too_long,
-    reply_object,
-    text_line,
+    View,
+    Watch,
 )
+from holdfast.server.fields import Field, fields_of
+from holdfast.server.grammar import Grammar, Parsed, line_too_long
+from holdfast.server.reply_lines import json_line, reply_object, text_line
 
 
 class Send(Command, frozen=True, tag="send"):
@@ -49,7 +48,23 @@ class Move(Command, frozen=True, tag="move"):
     carefully: bool = False
 
 
-GRAMMAR = Grammar((*Tickets.commands, Send, Move), Tickets.queries)
+class Meet(Command, frozen=True, tag="meet"):
+    """Book a room, or another one."""
+
+    room: Name
+    why: Text
+    ors: Annotated[tuple[Name, ...], Meta(max_length=3, extra={"option": "or"})] = ()
+    weeks: Annotated[int, Meta(ge=1, le=52, extra={"option": "weekly"})] = 1
+
+
+class Tell(Command, frozen=True, tag="tell"):
+    """Send text to some people."""
+
+    to: Annotated[tuple[Name, ...], Meta(min_length=1, extra={"option": "to"})]
+    text: Text
+
+
+GRAMMAR = Grammar((*Tickets.commands, Send, Move, Meet, Tell), Tickets.queries)
 
 
 def parsed(line: str | bytes) -> Parsed:
@@ -100,6 +115,59 @@ def refusal(line: str | bytes) -> str:
 )
 def test_a_line_makes_its_command(line: str, made: object) -> None:
     assert command(line) == made
+
+
+@pytest.mark.parametrize(
+    ("line", "made"),
+    [
+        ("meet Oak Talk", Meet("Oak", "Talk")),
+        ('meet Oak "A talk" --or Elm --or "Big Ash"', Meet("Oak", "A talk", ("Elm", "Big Ash"))),
+        ("meet --or Elm Oak --or Ash Talk", Meet("Oak", "Talk", ("Elm", "Ash"))),
+        ("meet Oak Talk Elm,Ash", Meet("Oak", "Talk", ("Elm", "Ash"))),
+        ("meet Oak Talk Elm --or Ash,Fir", Meet("Oak", "Talk", ("Elm", "Ash", "Fir"))),
+        ("meet Oak Talk --weekly 6", Meet("Oak", "Talk", (), 6)),
+        ("meet --weekly 6 Oak Talk --or Elm", Meet("Oak", "Talk", ("Elm",), 6)),
+        ("meet Oak Talk Elm 6", Meet("Oak", "Talk", ("Elm",), 6)),
+        (r'meet "--or" \--weekly', Meet("--or", "--weekly")),
+        ("meet Oak -", Meet("Oak", "-")),
+        ("@k:1 meet Oak Talk --or Elm", Meet("Oak", "Talk", ("Elm",))),
+        ("tell ann,bob Hello there --to all", Tell(("ann", "bob"), "Hello there --to all")),
+        ("tell ann --to bob --to eve Hello, you", Tell(("ann", "bob", "eve"), "Hello, you")),
+    ],
+)
+def test_an_option_may_stand_anywhere(line: str, made: object) -> None:
+    assert command(line) == made
+
+
+MEET = "meet <room> <why> [--or <or>]... [--weekly <weeks>]"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("meet Oak Talk --or", f"no value follows --or; usage: {MEET}."),
+        ("meet --weekly", f"no value follows --weekly; usage: {MEET}."),
+        ('meet Oak Talk --or ""', "<or> must not be empty."),
+        ("meet Oak Talk --or Elm,,Ash", "<or> must not be empty."),
+        ("meet Oak Talk --ro Elm", f"meet has no option '--ro'; usage: {MEET}."),
+        ("meet Oak Talk -- Elm", f"meet has no option '--'; usage: {MEET}."),
+        ("meet Oak Talk --or=Elm", f"meet has no option '--or=Elm'; usage: {MEET}."),
+        ("meet Oak --or Elm", f"too few words; usage: {MEET}."),
+        ("meet Oak Talk Elm 6 7", f"too many words; usage: {MEET}."),
+        ("meet Oak Talk --or a --or b,c --or d", "at most 3 items may stand in --or, not 4."),
+        ("meet Oak Talk --weekly 6 --weekly 7", "<weeks> is given twice."),
+        ("meet Oak Talk Elm 6 --weekly 6", "<weeks> is given twice."),
+        ("meet Oak Talk --weekly six", "<weeks> must be a whole number from 1 to 52, not 'six'."),
+        ('meet Oak Talk --or "Elm', "a double quote is opened and not closed."),
+        ("tell --to ann", "too few words; usage: tell --to <to>... <text ...>."),
+    ],
+)
+def test_a_wrong_option_is_told(line: str, words: str) -> None:
+    assert refusal(line) == f"Failed: {words}"
+
+
+def test_thousands_of_options_are_refused_at_once() -> None:
+    assert refusal("meet Oak Talk" + " --or x" * 9_000) == "Failed: at most 3 items may stand in --or, not 9000."
 
 
 @pytest.mark.parametrize(
@@ -271,6 +339,12 @@ def test_a_prefix_alone_is_no_request() -> None:
         ("notices", NoticesSince()),
         ("notices 12", NoticesSince(12)),
         ("help", Help()),
+        ("view full", View("full")),
+        ("session", Session()),
+        ("session all", Session(("all",))),
+        ("session read-your-writes,monotonic-reads TOKEN", Session(("read-your-writes", "monotonic-reads"), "TOKEN")),
+        ("watch", Watch()),
+        ("watch mine", Watch("mine")),
         ("help reserve", Help("reserve")),
         ("quit", Quit()),
         ("@k:1 status", Status()),
@@ -326,6 +400,12 @@ SHREDS = st.sampled_from(
         b"send",
         b"search",
         b"list",
+        b"meet",
+        b"tell",
+        b"--or",
+        b"--weekly",
+        b"--",
+        b"session",
         b"mode",
         b"help",
         b"@k:1",
@@ -399,7 +479,19 @@ def test_a_reply_for_programs() -> None:
         "reply": {"name": "bob", "seats": [1, 2]},
         "firm": "committed",
     }
-    assert reply_object(reply, firm="tentative")["firm"] == "tentative"
+    assert reply_object(reply)["firm"] == "committed"
+    outcome = Outcome(reply, "tentative", "x-7", "2026-12-01 08:00", (("x", 7),), "your clock is 2 h ahead")
+    assert reply_object(outcome) == {
+        **reply_object(reply),
+        "firm": "tentative",
+        "write": "x-7",
+        "firm_by": "2026-12-01 08:00",
+        "warning": "your clock is 2 h ahead",
+    }
+    assert reply_object(Outcome(Forbidden("no"), "committed")) == {**reply_object(Forbidden("no")), "firm": "committed"}
+    assert text_line(outcome).endswith(
+        b": 1,2. [tentative, x-7, firm by 2026-12-01 08:00 at the latest, your clock is 2 h ahead]\n"
+    )
     line = json_line(Unavailable("a view is being formed"))
     assert line.endswith(b"}\n")
     assert json.loads(line)["ok"] is False

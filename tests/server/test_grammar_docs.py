@@ -9,10 +9,13 @@ from pathlib import Path
 from holdfast.apps.tickets import Reserved, Tickets
 from holdfast.kernel.contracts import Command, Context, Query, Reply, Request
 from holdfast.kernel.store import TupleStore
-from holdfast.server.grammar import Grammar, json_line
+from holdfast.replication.bayou import words
+from holdfast.server.grammar import Grammar
+from holdfast.server.reply_lines import json_line
 
 TEXT = (Path(__file__).parents[2] / "docs" / "line-protocol.md").read_text(encoding="utf-8")
 GRAMMAR = Grammar(Tickets.commands, Tickets.queries)
+BAYOU = Grammar(words.COMMANDS, words.QUERIES)
 
 
 class Theatre:
@@ -36,7 +39,8 @@ class Theatre:
 
 def test_every_word_is_documented_with_its_usage_and_no_other() -> None:
     documented = [usage.replace("\\|", "|") for usage in re.findall(r"^\| `([^`]+)` \|", TEXT, flags=re.MULTILINE)]
-    assert sorted(documented) == sorted(GRAMMAR.usage(word) for word in GRAMMAR.words)
+    known = {grammar.usage(word) for grammar in (GRAMMAR, BAYOU) for word in grammar.words}
+    assert sorted(documented) == sorted(known)
 
 
 def test_the_replies_are_those_of_the_program() -> None:

@@ -22,7 +22,9 @@ class Field:
     """A field of a command struct, derived from its annotation.
 
     `is_text`: the last field, free text, takes the rest of the line. `is_list`: one word, items
-    separated by commas. `is_number`: a whole number.
+    separated by commas. `is_number`: a whole number. `option`: an annotation with
+    `Meta(extra={"option": "or"})` lets it be written as `--or VALUE` too, anywhere after the command's
+    word; of a list once for each item.
     """
 
     def __init__(self, struct: type[msgspec.Struct], place: int, field: inspect.Field, annotation: Any) -> None:
@@ -35,18 +37,24 @@ class Field:
         self.is_text = kind == "text" and last
         self.is_list = isinstance(bare, inspect.VarTupleType)
         self.is_number = isinstance(bare, inspect.IntType)
-        self._check = check_of(kind)
+        self.option = _extra(field.type, "option")
         self._bare = bare
         self.item = self.name.removesuffix("s") if self.is_list else self.name
         self.usage = self._usage()
         if isinstance(bare, inspect.VarTupleType):
+            kind = _kind(bare.item_type)
             self._item_bare = _bare(bare.item_type)
             self._item_annotation = _item_annotation(annotation)
             self._items_annotation: Any = tuple[self._item_annotation, ...]  # type: ignore[name-defined]
+        self._check = check_of(kind)
 
     def _usage(self) -> str:
+        if self.option is not None:
+            usage = f"--{self.option} <{self.item}>"
+            usage = usage if self.required else f"[{usage}]"
+            return usage + "..." if self.is_list else usage
         if isinstance(self._bare, inspect.LiteralType):
-            words = "|".join(str(value) for value in self._bare.values)
+            words = "|".join(str(value) for value in self._bare.values if value != "")
         elif self.is_list:
             words = f"<{self.item}>,<{self.item}>,..."
         else:
@@ -60,7 +68,8 @@ class Field:
         words = word.split(",")
         most = self._bare.max_length
         if most is not None and len(words) > most:
-            raise Refused(f"at most {most} items may stand in {self.usage.strip('[]')}, not {len(words)}.")
+            where = f"--{self.option}" if self.option is not None else self.usage.strip("[]")
+            raise Refused(f"at most {most} items may stand in {where}, not {len(words)}.")
         if isinstance(self._item_bare, inspect.IntType) and self._check is None and _WHOLE_NUMBERS.fullmatch(word):
             try:  # all at once: one by one, a long list would keep the event loop for tens of milliseconds
                 return msgspec.convert(words, self._items_annotation, strict=False)
@@ -94,10 +103,15 @@ def _bare(described: inspect.Type) -> inspect.Type:
 
 
 def _kind(described: inspect.Type) -> str | None:
+    return _extra(described, "kind")
+
+
+def _extra(described: inspect.Type, key: str) -> str | None:
+    """What the annotation's `Meta(extra={key: ...})` says."""
     if not isinstance(described, inspect.Metadata):
         return None
-    kind = (described.extra or {}).get("kind")
-    return kind if isinstance(kind, str) else None
+    value = (described.extra or {}).get(key)
+    return value if isinstance(value, str) else None
 
 
 def _item_annotation(annotation: Any) -> Any:

@@ -1,11 +1,14 @@
 """The line protocol's grammar, derived from an app's commands and queries.
 
-    line    = [ "@" client ":" number [ "/" lowest ] blank ] word { blank argument }
+    line     = [ "@" client ":" number [ "/" lowest ] blank ] word { blank argument }
+    argument = value | "--" option blank value
 
 A word names a command; its fields are the arguments, in order. Words are split at blanks as a shell
 does, with double quotes and backslashes; a list is one word with commas (`1,2,3`); a last field of
-free text takes the rest of the line. The struct itself (`msgspec.Meta` bounds, the kinds of
-`apps.values`) says what a value may be.
+free text takes the rest of the line. A field with an option (see `server.fields`) may be written
+with it, wherever an argument may stand; of a command that has options, a value that begins with
+`--` is quoted. The struct itself (`msgspec.Meta` bounds, the kinds of `apps.values`) says what a
+value may be.
 
 `Grammar.parse` never raises: whatever the bytes, it gives a `Request`, a `Control` (a word of the
 port itself, executed by the server) or a `Malformed` refusal of one safe line.
@@ -18,75 +21,21 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
 from holdfast.apps.values import forbidden_character, shown
 from holdfast.kernel.contracts import Command, Person, Query, Reply, Request
 from holdfast.kernel.replies import Malformed
+from holdfast.server.controls import CONTROLS, Control, Helped
 from holdfast.server.fields import Field, Refused, fields_of
 
 LINE_BYTES_MAX = 65_536
 """Default limit of one request line, without its line end."""
 
 
-class Control(msgspec.Struct, frozen=True, array_like=True):
-    """Base of the words that every port knows besides its app's commands. The server executes them."""
-
-
-class Use(Control, frozen=True, tag="use"):
-    """Choose the service that the following lines of this connection speak to."""
-
-    service: Annotated[str, Meta(min_length=1, max_length=64)]
-
-
-class Login(Control, frozen=True, tag="login"):
-    """Say who speaks; a service with identity "token" wants the token too."""
-
-    id: Annotated[str, Meta(min_length=1, max_length=64)]
-    token: Annotated[str, Meta(max_length=1024)] = ""
-
-
-class Mode(Control, frozen=True, tag="mode"):
-    """Choose how this connection's replies are written."""
-
-    mode: Literal["json", "text"]
-
-
-class Status(Control, frozen=True, tag="status"):
-    """Tell the state of this node's replicas, as one line of JSON."""
-
-
-class NoticesSince(Control, frozen=True, tag="notices"):
-    """List what the service has to tell people, numbered above the given number."""
-
-    after: Annotated[int, Meta(ge=0, le=2**62)] = 0
-
-
-class Help(Control, frozen=True, tag="help"):
-    """List the words this port knows, or explain one."""
-
-    word: str = ""
-
-
-class Quit(Control, frozen=True, tag="quit"):
-    """End this connection."""
-
-
-CONTROLS: tuple[type[Control], ...] = (Use, Login, Mode, Status, NoticesSince, Help, Quit)
-
 Parsed = Request | Control | Malformed
-
-
-class Helped(Reply, frozen=True, tag="helped"):
-    """The answer to `help`."""
-
-    line: str
-
-    def text(self) -> str:
-        return self.line
 
 
 def line_too_long(bytes_max: int) -> Malformed:
@@ -97,12 +46,15 @@ def line_too_long(bytes_max: int) -> Malformed:
 class _Word:
     """One word of the language: the struct it makes and its fields."""
 
-    __slots__ = ("about", "fields", "has_text", "maximum", "minimum", "number_places", "struct", "usage", "word")
+    __slots__ = (
+        *("about", "fields", "has_text", "maximum", "minimum", "number_places", "options", "struct", "usage", "word"),
+    )
 
     def __init__(self, struct: type[msgspec.Struct]) -> None:
         self.struct = struct
         self.word = str(struct.__struct_config__.tag)
         self.fields: tuple[Field, ...] = fields_of(struct)
+        self.options = {f"--{field.option}": field for field in self.fields if field.option is not None}
         self.minimum = 1 + sum(field.required for field in self.fields)
         self.maximum = 1 + len(self.fields)
         self.has_text = bool(self.fields) and self.fields[-1].is_text
@@ -113,7 +65,20 @@ class _Word:
     @property
     def is_plain(self) -> bool:
         """Whether blanks alone split it, and one conversion makes it."""
-        return not self.has_text and not any(field.is_list for field in self.fields)
+        return not self.has_text and not self.options and not any(field.is_list for field in self.fields)
+
+    def option_at(self, text: str, place: int) -> Field | None:
+        """The option that stands at this place, unquoted; raises `Refused` for one that the word does not have."""
+        if not self.options or not text.startswith("--", place):
+            return None
+        end = text.find(" ", place)
+        name = text[place:end] if end >= 0 else text[place:]
+        field = self.options.get(name)
+        if field is None:
+            raise Refused(f"{self.word} has no option {shown(name)}; usage: {self.usage}.")
+        if end < 0:
+            raise Refused(f"no value follows {name}; usage: {self.usage}.")
+        return field
 
 
 class Grammar:
@@ -214,7 +179,7 @@ class Grammar:
         known = self._words.get(name)
         if known is None:
             raise Refused(self._unknown(name))
-        value = known.struct(*_arguments(known, text, place))
+        value = known.struct(**_arguments(known, text, place))
         return value if isinstance(value, Control) else Request(value, client, number, lowest, person)
 
     def _unknown(self, word: str) -> str:
@@ -290,21 +255,29 @@ def next_word(text: str, place: int) -> tuple[str, int]:
     return "".join(parts), place
 
 
-def _arguments(known: _Word, text: str, place: int) -> list[Any]:
+def _arguments(known: _Word, text: str, place: int) -> dict[str, Any]:
     """The values of a command's fields from `text[place:]`."""
-    values: list[Any] = []
+    words: dict[str, str] = {}
+    given: dict[str, list[str]] = {}
+    in_order = iter(known.fields)
+    while place < len(text):
+        if (option := known.option_at(text, place)) is not None:
+            word, place = next_word(text, place + len(f"--{option.option} "))
+            given.setdefault(option.name, []).append(word)
+            continue
+        field = next(in_order, None)
+        if field is None:
+            raise Refused(f"too many words; usage: {known.usage}.")
+        words[field.name], place = _rest(text, place) if field.is_text else next_word(text, place)
+    values: dict[str, Any] = {}
     for field in known.fields:
-        if place >= len(text):
-            break
-        if field.is_text:
-            word, place = _rest(text, place)
-        else:
-            word, place = next_word(text, place)
-        values.append(field.value(word))
-    if place < len(text):
-        raise Refused(f"too many words; usage: {known.usage}.")
-    if len(values) + 1 < known.minimum:
-        raise Refused(f"too few words; usage: {known.usage}.")
+        written = [*([words[field.name]] if field.name in words else []), *given.get(field.name, ())]
+        if len(written) > 1 and not field.is_list:
+            raise Refused(f"<{field.name}> is given twice.")
+        if written:
+            values[field.name] = field.value(",".join(written))
+        elif field.required:
+            raise Refused(f"too few words; usage: {known.usage}.")
     return values
 
 
@@ -319,32 +292,3 @@ def _rest(text: str, place: int) -> tuple[str, int]:
         if end == len(rest) and rest[-1] == '"':
             return word, len(text)
     return rest, len(text)
-
-
-# -- replies ----------------------------------------------------------------------------------------
-
-
-def reply_object(reply: Reply, firm: str = "committed") -> dict[str, Any]:
-    """A reply for programs: `{"ok", "text", "type", "reply", "firm"}`.
-
-    `type` is the reply's tag, `reply` its fields by name, `firm` says how firm it is.
-    """
-    fields = {name: msgspec.to_builtins(getattr(reply, name)) for name in reply.__struct_fields__}
-    tag = reply.__struct_config__.tag
-    return {"ok": not reply.failed, "text": reply.text(), "type": tag, "reply": fields, "firm": firm}
-
-
-_encode_json = msgspec.json.Encoder().encode
-
-
-def json_line(reply: Reply, firm: str = "committed") -> bytes:
-    """A reply as one line of JSON, with its line end."""
-    return _encode_json(reply_object(reply, firm)) + b"\n"
-
-
-def text_line(reply: Reply) -> bytes:
-    """A reply as the one line that people see, with its line end. What could forge a second line is escaped."""
-    text = reply.text()
-    if not text.isprintable():
-        text = "".join(c if forbidden_character(c) is None else shown(c)[1:-1] for c in text)
-    return text.encode("utf-8", "backslashreplace") + b"\n"

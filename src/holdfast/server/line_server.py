@@ -5,6 +5,9 @@ many lines without waiting, and they take effect in their order too: a question 
 update, or an update that follows a question, is handed on when what stands before it is answered.
 Beyond a limit a connection is not read from until replies have left, and one that does not read its
 replies is closed. A first byte of zero means a peer: the connection is handed on.
+
+A connection that watches also gets lines that nobody asked for, between its replies; they are
+dropped, and counted for it, while it does not read.
 """
 
 from __future__ import annotations
@@ -13,27 +16,36 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import cast
 
-from holdfast.kernel.contracts import Person, Query, Refusal, Reply, Request
+import msgspec
+
+from holdfast.kernel.contracts import Change, Person, Query, Refusal, Reply, Request
+from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.machine import NoticesAfter
 from holdfast.kernel.replies import Forbidden, Malformed
 from holdfast.people import Identity, People
-from holdfast.server.grammar import (
-    LINE_BYTES_MAX,
+from holdfast.server.controls import (
     Control,
-    Grammar,
     Help,
     Helped,
     Login,
     Mode,
     NoticesSince,
     Quit,
+    Session,
     Status,
     Use,
-    json_line,
-    text_line,
+    View,
+    Watch,
 )
+from holdfast.server.face import Face, Service
+from holdfast.server.grammar import LINE_BYTES_MAX, Grammar
+from holdfast.server.reading import ReadingSession, SessionTold
+from holdfast.server.reply_lines import json_line, missed_line, text_line
+from holdfast.server.watching import Watchers
+
+__all__ = ["Connection", "Face", "LineServer", "Service"]
 
 LINES_WAITING_MAX = 512
 """Unanswered lines of one connection, beyond which it is not read from."""
@@ -44,28 +56,10 @@ UNREAD_SECONDS_MAX = 30.0
 """How long a client may leave so many replies unread until its connection is closed."""
 FIRST_BYTE_SECONDS_MAX = 1.0
 """Where no more clients are taken: how long a caller has to show that it is a peer."""
+NO_SERVICE = "no service is chosen; write use SERVICE first."
+WHO_ASKS = "this service wants to know who asks; write login ID TOKEN first."
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 """A client whose machine has vanished is found out after two minutes; an idle one may stay for ever."""
-
-
-class Service(Protocol):
-    """What a line port needs of a replica."""
-
-    def submit(self, waiter: Any, request: Request) -> None:
-        """Take a command."""
-
-    def ask(self, waiter: Any, request: Request) -> None:
-        """Take a query."""
-
-
-class Face:
-    """One service as the line protocol shows it."""
-
-    def __init__(self, name: str, service: Service, grammar: Grammar, identity: Identity) -> None:
-        self.name = name
-        self.service = service
-        self.grammar = grammar
-        self.identity: Identity = identity
 
 
 class LineServer:
@@ -90,6 +84,7 @@ class LineServer:
         self.unread_bytes_max = unread_bytes_max
         self.connections: dict[Connection, None] = {}
         self.touched: list[Connection] = []
+        self.watchers = Watchers()
         self.nothing = Grammar(line_bytes_max=line_bytes_max)
         self.counters = dict.fromkeys(("connections", "refused", "lines", "malformed", "slow_readers"), 0)
 
@@ -98,6 +93,10 @@ class LineServer:
         touched, self.touched = self.touched, []
         for connection in touched:
             connection.flush()
+
+    def tell(self, service: str, change: Change) -> None:
+        """An outcome of this service has changed or become final; it leaves with the next `flush`."""
+        self.watchers.tell(service, change)
 
     def fail(self, service: str, reply: Reply) -> None:
         """The replica of this service is gone: answer every request that it had taken and not answered."""
@@ -112,25 +111,25 @@ class LineServer:
 
 
 class Slot:
-    """The place of one line's reply in its connection's order; the token of its request."""
+    """The place of one line's reply in its connection's order; the token of its request. The line is
+    written when its turn has come, so that what a session has learnt grows in the order of its lines."""
 
-    __slots__ = ("connection", "face", "line", "write_reply")
+    __slots__ = ("connection", "face", "reply", "write_reply")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.face = connection.face
         self.write_reply = connection.write_reply  # as the mode was when the line came
-        self.line: bytes | None = None
+        self.reply: Reply | None = None
 
     def deliver(self, reply: Reply) -> None:
         """The reply has come."""
-        if self.line is not None:
+        if self.reply is not None:
             return  # it was given up before
         connection = self.connection
-        self.line = self.write_reply(reply)
+        self.reply = reply
         if not connection.is_touched:
-            connection.is_touched = True
-            connection.server.touched.append(connection)
+            connection.touch()
 
 
 class Connection(asyncio.Protocol):
@@ -143,6 +142,11 @@ class Connection(asyncio.Protocol):
         self.person: Person | None = None
         self.write_reply: Callable[[Reply], bytes] = text_line
         self.is_touched = False
+        self._is_json = False
+        self._session: ReadingSession | None = None  # only once a view or a session was chosen
+        self._pushed: list[bytes] = []
+        self._pushed_bytes = 0
+        self._missed = 0
         self._is_proved = False  # the person has shown a token
         self._transport: asyncio.Transport | None = None
         self._lines: deque[bytes] = deque()  # not looked at yet
@@ -175,6 +179,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.server.connections.pop(self, None)
+        self.server.watchers.remove(self)
         self._transport = None
         self._lines.clear()
         self._slots.clear()
@@ -252,6 +257,8 @@ class Connection(asyncio.Protocol):
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
+        if self._missed:
+            self.touch()
         self._work()
         self.server.flush()
 
@@ -274,8 +281,11 @@ class Connection(asyncio.Protocol):
             parsed = self.grammar.parse(lines[0], self.person)
             if isinstance(parsed, NoticesSince):
                 parsed = self._about_notices(parsed)
-            if type(parsed) is Request and not self._hand_in(parsed):
-                break
+            if type(parsed) is Request:
+                if not self._hand_in(parsed):
+                    break
+            elif slots and isinstance(parsed, View | Session):
+                break  # what stands before it belongs to the session as it was
             lines.popleft()
             counters["lines"] += 1
             if isinstance(parsed, Control):
@@ -301,7 +311,7 @@ class Connection(asyncio.Protocol):
         face = self.face
         assert face is not None
         if face.identity == "token" and not self._is_proved:
-            self._answer(Forbidden("this service wants to know who asks; write login ID TOKEN first."))
+            self._answer(Forbidden(WHO_ASKS))
             return True
         is_query = isinstance(request.command, Query)
         lane = self._lane
@@ -309,6 +319,8 @@ class Connection(asyncio.Protocol):
             if self._slots:
                 return False
             self._lane = (face, is_query)
+        if self._session is not None and face.tentative:
+            request = msgspec.structs.replace(request, reading=self._session.reading)
         slot = Slot(self)
         self._slots.append(slot)
         if is_query:
@@ -325,7 +337,7 @@ class Connection(asyncio.Protocol):
 
     def _answer_line(self, line: bytes) -> None:
         self._answer(Helped(""))
-        self._slots[-1].line = line
+        self._slots[-1].write_reply = lambda _: line
 
     def _control(self, control: Control) -> None:
         match control:
@@ -336,10 +348,13 @@ class Connection(asyncio.Protocol):
                 self._slots.append(slot)
                 self._login = asyncio.get_running_loop().create_task(self._check_login(slot, control))
             case Mode():
-                self.write_reply = json_line if control.mode == "json" else text_line
+                self._is_json = control.mode == "json"
+                self._choose_writer()
                 self._answer(Helped(f"Replies are {control.mode} now."))
             case Status():
                 self._answer_line(self.server.status() + b"\n")
+            case View() | Session() | Watch():
+                self._answer(self._choose(control))
             case Help():
                 self._answer(self.grammar.help(control.word))
             case Quit():
@@ -349,7 +364,7 @@ class Connection(asyncio.Protocol):
 
     def _about_notices(self, control: NoticesSince) -> Request | Malformed:
         if self.face is None:
-            return Malformed("no service is chosen; write use SERVICE first.")
+            return Malformed(NO_SERVICE)
         return Request(NoticesAfter(control.after), person=self.person)
 
     def _use(self, name: str) -> None:
@@ -360,7 +375,49 @@ class Connection(asyncio.Protocol):
             return
         self.face = face
         self.grammar = face.grammar
+        self._session = None  # what it has seen is of another service
+        self.server.watchers.remove(self)
+        self._choose_writer()
         self._answer(Helped(f"Using {name}."))
+
+    def _choose_writer(self) -> None:
+        write_reply: Callable[[Reply], bytes] = json_line if self._is_json else text_line
+        if self._session is not None:
+            write_reply = self._session.writer(write_reply, as_json=self._is_json)
+        self.write_reply = write_reply
+
+    def _choose(self, control: View | Session | Watch) -> Reply:
+        """What this connection sees, is promised and is told."""
+        face = self.face
+        if face is None:
+            return Malformed(NO_SERVICE)
+        if face.identity == "token" and not self._is_proved:
+            return Forbidden(WHO_ASKS)
+        if isinstance(control, Watch):
+            return self._watch(face, control.whose)
+        session = self._session = self._session or ReadingSession(face.name)
+        self._choose_writer()
+        if isinstance(control, View):
+            session.see(control.view)
+            more = "" if face.tentative else f"; of {face.name} both views are one, for all that it answers is final"
+            return Helped(f"Questions see the {control.view} view now{more}.")
+        if control.guarantees:
+            try:
+                session.begin(control.guarantees, control.token)
+            except MalformedInput as error:
+                return Malformed(f"{error}.")
+        return SessionTold(session.guarantees, session.token)
+
+    def _watch(self, face: Face, whose: str) -> Reply:
+        self.server.watchers.remove(self)
+        if whose == "none":
+            return Helped("Changes are told no more.")
+        if whose == "mine" and self.person is None:
+            return Malformed("nobody has said who you are; write login ID first.")
+        self.server.watchers.add(self, face.name, mine=whose == "mine")
+        if not face.tentative:
+            return Helped(f"There will be none: all that {face.name} answers is final.")
+        return Helped(f"{'Your' if whose == 'mine' else 'All'} changes of {face.name} are told from now on.")
 
     async def _check_login(self, slot: Slot, login: Login) -> None:
         """What follows in the connection waits for the outcome."""
@@ -384,16 +441,40 @@ class Connection(asyncio.Protocol):
             if slot.face is not None and slot.face.name == service:
                 slot.deliver(reply)
 
+    def touch(self) -> None:
+        """There is something to write at the end of this turn."""
+        if not self.is_touched:
+            self.is_touched = True
+            self.server.touched.append(self)
+
+    def push(self, for_people: bytes, for_programs: bytes) -> None:
+        """A line that nobody asked for. While the client does not read, it misses what there is to tell."""
+        line = for_programs if self._is_json else for_people
+        if self._stalled is not None or self._pushed_bytes + len(line) > self.server.unread_bytes_max:
+            self._missed += 1
+            return
+        self._pushed.append(line)
+        self._pushed_bytes += len(line)
+        self.touch()
+
+    def _take_pushed(self) -> list[bytes]:
+        pushed, self._pushed, self._pushed_bytes = self._pushed, [], 0
+        if self._missed and self._stalled is None:
+            pushed.append(missed_line(self._missed, as_json=self._is_json))
+            self._missed = 0
+        return pushed
+
     def flush(self) -> None:
-        """Write every reply whose turn has come, in one piece."""
+        """Write every reply whose turn has come, and what there is to tell, in one piece."""
         self.is_touched = False
         slots, transport = self._slots, self._transport
         if transport is None:
             return
         ready: list[bytes] = []
-        while slots and (line := slots[0].line) is not None:
-            ready.append(line)
-            slots.popleft()
+        while slots and (reply := slots[0].reply) is not None:
+            ready.append(slots.popleft().write_reply(reply))
+        if self._pushed or self._missed:
+            ready += self._take_pushed()
         if ready:
             transport.write(ready[0] if len(ready) == 1 else b"".join(ready))
         if self._lines and not self._goes_on:  # in the next turn, so that others get theirs

@@ -1,0 +1,33 @@
+"""What a line port needs of a replica."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from holdfast.kernel.contracts import Request
+from holdfast.people import Identity
+from holdfast.server.grammar import Grammar
+
+
+class Service(Protocol):
+    """What a line port needs of a replica."""
+
+    def submit(self, waiter: Any, request: Request) -> None:
+        """Take a command."""
+
+    def ask(self, waiter: Any, request: Request) -> None:
+        """Take a query."""
+
+
+class Face:
+    """One service as the line protocol shows it. `tentative`: its replies need not be final, so that it
+    matters which view a question sees, and what a session has seen before."""
+
+    def __init__(
+        self, name: str, service: Service, grammar: Grammar, identity: Identity, *, tentative: bool = False
+    ) -> None:
+        self.name = name
+        self.service = service
+        self.grammar = grammar
+        self.identity: Identity = identity
+        self.tentative = tentative

@@ -1,0 +1,65 @@
+"""Replies as the lines that leave: one of text for people, one of JSON for programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from holdfast.apps.values import forbidden_character, shown
+from holdfast.kernel.contracts import Change, Reply
+from holdfast.kernel.replies import Outcome
+
+encode_json = msgspec.json.Encoder().encode
+
+
+def reply_object(reply: Reply) -> dict[str, Any]:
+    """A reply for programs: `{"ok", "text", "type", "reply", "firm"}`.
+
+    `type` is the reply's tag, `reply` its fields by name. An `Outcome` shows the reply inside it and
+    says beside it what `Outcome` knows, as far as there is something to say: `firm`, `write`,
+    `firm_by`, `warning`. Any other reply is "committed".
+    """
+    if type(reply) is not Outcome:
+        return _object(reply, "committed")
+    fields = _object(reply.reply, reply.firm)
+    for name in ("write", "firm_by", "warning"):
+        if value := getattr(reply, name):
+            fields[name] = value
+    return fields
+
+
+def _object(reply: Reply, firm: str) -> dict[str, Any]:
+    fields = {name: msgspec.to_builtins(getattr(reply, name)) for name in reply.__struct_fields__}
+    tag = reply.__struct_config__.tag
+    return {"ok": not reply.failed, "text": reply.text(), "type": tag, "reply": fields, "firm": firm}
+
+
+def json_line(reply: Reply) -> bytes:
+    """A reply as one line of JSON, with its line end."""
+    return encode_json(reply_object(reply)) + b"\n"
+
+
+def text_line(reply: Reply) -> bytes:
+    """A reply as the one line that people see, with its line end."""
+    return safe_line(reply.text())
+
+
+def change_lines(change: Change) -> tuple[bytes, bytes]:
+    """A change as lines that nobody asked for: for people, and as `{"change": {...}}` for programs."""
+    fields = {"id": change.id, "person": change.person, **_object(change.reply, change.firm)}
+    return safe_line(f"* changed {change.id} {change.firm}: {change.text}"), encode_json({"change": fields}) + b"\n"
+
+
+def missed_line(count: int, *, as_json: bool) -> bytes:
+    """What a client is told that did not read so many of its changes in time."""
+    if as_json:
+        return encode_json({"missed": count}) + b"\n"
+    return safe_line(f"* missed {count} change{'s' * (count > 1)}: they came faster than they were read; ask again.")
+
+
+def safe_line(text: str) -> bytes:
+    """A line of text with its line end. What could forge a second line is escaped."""
+    if not text.isprintable():
+        text = "".join(c if forbidden_character(c) is None else shown(c)[1:-1] for c in text)
+    return text.encode("utf-8", "backslashreplace") + b"\n"
