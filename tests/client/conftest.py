@@ -60,6 +60,8 @@ class LineServer:
         self.faults = deque(faults)
         self.always = always
         self.login = login
+        self.token = ""
+        self.refuses: list[str] = []
         self.lines: list[str] = []
         self.connections = 0
         self._heard = threading.Condition()
@@ -97,6 +99,11 @@ class LineServer:
             self._heard.notify_all()
         if line == "mode json":
             return json.dumps(reply(True, "Replies are JSON now.", "mode")).encode() + b"\n"
+        word = line.partition(" ")[0]
+        if word in ("view", "session", "watch"):
+            ok = word not in self.refuses
+            text = f"{line} it is." if ok else f"Failed: no {word} here."
+            return json.dumps(reply(ok, text, "helped")).encode() + b"\n"
         if line.startswith("login "):
             ok = line == self.login
             return json.dumps(reply(ok, "Welcome." if ok else "Failed: unknown token.", "login")).encode() + b"\n"
@@ -114,6 +121,8 @@ class LineServer:
             return b"HTTP/1.1 400 Bad Request\r\n"
         if kind:
             answer = reply(False, f"Failed: {kind}.", kind, why="scripted")
+        if self.token:
+            answer = {**answer, "session": self.token}
         return json.dumps(answer).encode() + b"\n"
 
     def requests(self) -> list[str]:
@@ -124,6 +133,16 @@ class LineServer:
         """Wait until it heard so many request lines."""
         with self._heard:
             assert self._heard.wait_for(lambda: len(self.requests()) >= count, timeout=5)
+
+    def hear_line(self, line: str) -> None:
+        """Wait until it heard this very line."""
+        with self._heard:
+            assert self._heard.wait_for(lambda: line in self.lines, timeout=5), self.lines
+
+    def push(self, fields: dict[str, object]) -> None:
+        """Say something unasked on every connection."""
+        for connection in self._open:
+            connection.sendall(json.dumps(fields, separators=(",", ":")).encode() + b"\n")
 
     def drop_connections(self) -> None:
         """End every open connection."""

@@ -115,6 +115,11 @@ def test_a_message_that_never_arrived_is_told_from_one_whose_target_is_not_asked
     assert "p0-xp1: lost (not seen at b)" in as_mermaid(events)
 
 
+def test_what_a_person_said_is_told_by_the_node_that_heard_it() -> None:
+    events = merge({"a": [Row(5, 1, "user", "a", "Write", "a-1", True)]})
+    assert [(event.kind, event.label) for event in events] == [("arrow", "Write a-1")]
+
+
 def test_a_message_whose_sender_is_down_is_drawn_from_its_receivers_account() -> None:
     told = six_steps().told
     del told["chemistry"]

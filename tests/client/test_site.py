@@ -7,11 +7,17 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from holdfast.catalog import APPS
 from holdfast.client import Answer, AsyncSite, LoginRefused, Misuse, NotExecuted, OutcomeUnknown, Service, Site
+from holdfast.client.addresses import DEFAULT_PROTOCOLS, HOME_PROTOCOLS, Addresses
+from holdfast.client.outcomes import Server
+from holdfast.client.site import GUARANTEES
+from holdfast.server import reading
 
 QUICK: dict[str, Any] = {"timeout_s": 0.2, "deadline_s": 5.0}
 
@@ -173,6 +179,12 @@ def test_a_site_without_servers_or_with_unknown_options_is_misuse() -> None:
         Site.from_servers([])
     with pytest.raises(Misuse, match="unknown option 'timeout'"):
         Site.from_servers([("127.0.0.1", 1)], timeout=3)  # type: ignore[call-arg]
+    with pytest.raises(Misuse, match="no guarantee 'always'"):
+        Site.from_servers([("127.0.0.1", 1)], guarantees=["always"])
+    with pytest.raises(Misuse, match="no view 'all'"):
+        Site.from_servers([("127.0.0.1", 1)], view="all")
+    with pytest.raises(Misuse, match="no line port at a node 'b'"):
+        Site.from_servers([("127.0.0.1", 1)], at="b").service("tickets")
     with pytest.raises(Misuse, match="above 0"):
         Site.from_servers([("127.0.0.1", 1)], timeout_s=0)
 
@@ -264,3 +276,121 @@ def test_closing_the_asynchronous_client_ends_what_is_under_way(house: Any) -> N
             await task
 
     asyncio.run(story())
+
+
+CHANGE = {"change": {"id": "a-1", "person": "bob", "firm": "committed", "text": "Granted."}}
+
+
+def test_questions_may_see_the_committed_view_over_the_same_connection(house: Any) -> None:
+    server = house.server()
+    with tickets_of(house) as tickets:
+        tickets.view("committed").search("bob")
+        tickets.search("bob")
+    assert [line for line in server.lines if line.startswith("view")] == ["view committed", "view full"]
+    assert server.connections == 1
+
+
+def test_the_guarantees_of_a_session_survive_its_server(house: Any) -> None:
+    first, second = house.server(), house.server()
+    first.token = second.token = "t0ken"
+    with tickets_of(house, guarantees=["read-your-writes"]) as tickets:
+        assert tickets.reserve("bob", 1).session == "t0ken"
+        asked = next(server for server in house.servers if server.requests())
+        asked.always = "drop"
+        assert tickets.search("bob")
+    other = second if asked is first else first
+    assert "session read-your-writes" in asked.lines
+    assert "session read-your-writes t0ken" in other.lines
+
+
+def test_changes_are_watched_as_they_come_and_across_servers(house: Any) -> None:
+    server = house.server(login="login bob")
+    with tickets_of(house, as_="bob") as tickets, tickets.watch() as changes:
+        assert changes.arrived() == []
+        server.hear_line("watch mine")
+        server.push(CHANGE)
+        assert [change.text for change in changes.arrived(5)] == ["Granted."]
+        server.drop_connections()
+        told = iter(changes)
+        assert "what changed until another server is found is not told" in next(told).text
+        changes.arrived(0.3)
+        server.push(CHANGE)
+        assert next(told).id == "a-1"
+
+
+def test_watching_what_is_mine_needs_a_name_and_a_login_that_is_believed(house: Any) -> None:
+    house.server(login="login mary")
+    with tickets_of(house) as tickets, pytest.raises(Misuse, match="Say who asks"):
+        tickets.watch("mine")
+    with tickets_of(house, as_="bob") as tickets, tickets.watch("all") as changes, pytest.raises(LoginRefused):
+        changes.arrived(5)
+
+
+def test_the_asynchronous_client_watches_too(house: Any) -> None:
+    server = house.server()
+
+    async def story() -> str:
+        async with AsyncSite.from_servers(house.addresses(), **QUICK) as site:
+            changes = site.service("tickets").watch("all")
+            first = asyncio.ensure_future(anext(changes))
+            await asyncio.to_thread(server.hear_line, "watch all")
+            server.push(CHANGE)
+            text = (await first).text
+            await changes.aclose()
+            return text
+
+    assert asyncio.run(story()) == "Granted."
+
+
+def test_an_asynchronous_watch_with_a_refused_login_ends(house: Any) -> None:
+    house.server(login="login mary")
+
+    async def story() -> None:
+        async with AsyncSite.from_servers(house.addresses(), as_="bob", **QUICK) as site:
+            await anext(site.service("tickets").watch())
+
+    with pytest.raises(LoginRefused):
+        asyncio.run(story())
+
+
+HOMES = """
+[site]
+name = "small"
+[nodes.a]
+host = "127.0.0.1"
+peer_port = 1
+[nodes.biology]
+host = "127.0.0.1"
+peer_port = 2
+[services.rooms]
+app = "rooms"
+nodes = { a = 11, biology = 12 }
+[services.tickets]
+app = "tickets"
+nodes = { a = 21, biology = 22 }
+[services.box-office]
+app = "tickets"
+protocol = "bayou"
+nodes = ["a", "biology"]
+[people.anna]
+department = "biology"
+[people.bob]
+"""
+
+
+def test_home_is_the_node_of_the_persons_department_where_replicas_differ(tmp_path: Path) -> None:
+    (tmp_path / "site.toml").write_text(HOMES.replace("peer_port", "line_port"))
+    addresses = Addresses.of_site(tmp_path / "site.toml")
+    biology = addresses.home("rooms", "anna")
+    assert biology == Server("127.0.0.1", 12, "biology")
+    assert addresses.home("box-office", "anna") == Server("127.0.0.1", 2, "biology")
+    assert [addresses.home("rooms", person) for person in ("bob", "nobody", "")] == [None] * 3
+    assert addresses.home("tickets", "anna") is None
+    assert addresses.servers_at("rooms", "a") == (Server("127.0.0.1", 11, "a"),)
+    assert addresses.app("box-office") == "tickets"
+
+
+def test_the_default_protocols_are_those_of_the_catalogue() -> None:
+    local = {name: entry.protocol for name, entry in APPS.items() if entry.protocol in HOME_PROTOCOLS}
+    assert {name: DEFAULT_PROTOCOLS[name] for name in local} == local
+    assert GUARANTEES == reading.GUARANTEES

@@ -31,16 +31,33 @@ class _Node(msgspec.Struct):
 
 
 class _Service(msgspec.Struct):
+    app: str
     nodes: dict[str, int] | list[str]
+    protocol: str = ""
+
+
+class _Person(msgspec.Struct):
+    department: str = ""
 
 
 class _Site(msgspec.Struct):
     nodes: dict[str, _Node]
     services: dict[str, _Service] = {}
+    people: dict[str, _Person] = {}
+
+
+DEFAULT_PROTOCOLS = {"rooms": "bayou"}
+"""Of the apps whose default protocol is one with replicas that are not equal (`catalog.APPS`)."""
+HOME_PROTOCOLS = ("bayou",)
+"""Where it matters which replica is asked: each has writes that the others do not know yet."""
 
 
 class Addresses:
-    """The servers of each service. `everywhere` are those that serve whatever service is named."""
+    """The servers of each service. `everywhere` are those that serve whatever service is named.
+
+    `common`: the services at their nodes' common ports. `apps`: each service's app, as far as it is
+    known. `departments`: each person's. `local`: the services where everybody has a replica of her own.
+    """
 
     def __init__(
         self,
@@ -48,11 +65,17 @@ class Addresses:
         *,
         everywhere: tuple[Server, ...] = (),
         common: frozenset[str] = frozenset(),
+        apps: Mapping[str, str] | None = None,
+        departments: Mapping[str, str] | None = None,
+        local: frozenset[str] = frozenset(),
         source: str = "",
     ) -> None:
         self._services = dict(services)
         self._everywhere = everywhere
         self._common = common
+        self._apps = dict(apps or {})
+        self._departments = dict(departments or {})
+        self._local = local
         self._source = source
 
     @classmethod
@@ -68,8 +91,14 @@ class Addresses:
             load_site(file or demo_file())
             raise
         services = {name: _servers(site, service) for name, service in site.services.items()}
-        common = frozenset(name for name, service in site.services.items() if isinstance(service.nodes, list))
-        return cls(services, common=common, source=source)
+        return cls(
+            services,
+            common=frozenset(name for name, service in site.services.items() if isinstance(service.nodes, list)),
+            apps={name: service.app for name, service in site.services.items()},
+            departments={id: person.department for id, person in site.people.items()},
+            local=frozenset(name for name, service in site.services.items() if _protocol(service) in HOME_PROTOCOLS),
+            source=source,
+        )
 
     @classmethod
     def of_servers(cls, servers: str | os.PathLike[str] | Sequence[tuple[str, int]]) -> Addresses:
@@ -78,6 +107,15 @@ class Addresses:
         if not pairs:
             raise Misuse("the list of servers is empty; give at least one address and port")
         return cls({}, everywhere=tuple(Server(host, port) for host, port in pairs), source="the list of servers")
+
+    def servers_at(self, service: str, node: str) -> tuple[Server, ...]:
+        """The service's server at the node of that name, and no other. Raises `Misuse` when there is none."""
+        servers = self.servers(service)
+        found = tuple(server for server in servers if server.name == node)
+        if not found:
+            known = ", ".join(server.name for server in servers if server.name) or "the servers have no names"
+            raise Misuse(f"service {service!r} has no line port at a node {node!r}; its nodes: {known}")
+        return found
 
     def names(self) -> tuple[str, ...]:
         """The services known by name."""
@@ -92,6 +130,17 @@ class Addresses:
             known = ", ".join(self._services) or "none"
             raise Misuse(f"no command and no service {service!r} in {self._source}; its services: {known}")
         return servers
+
+    def app(self, service: str) -> str:
+        """The app of a service; by a plain list of servers nothing is known, so that its name must do."""
+        return self._apps.get(service, service)
+
+    def home(self, service: str, person: str) -> Server | None:
+        """The server to ask first for a person: the node with the name of the person's department."""
+        department = self._departments.get(person)
+        if service not in self._local or not department:
+            return None
+        return next((server for server in self.servers(service) if server.name == department), None)
 
     def common(self, service: str) -> bool:
         """Whether the service is reached through its nodes' common ports, which first hear `use SERVICE`."""
@@ -110,6 +159,10 @@ def site_file(path: str | os.PathLike[str] | None = None) -> Path | None:
 def demo_file() -> Path:
     """The demo site's file, as it is installed."""
     return Path(str(holdfast.__file__)).with_name("demo.toml")
+
+
+def _protocol(service: _Service) -> str:
+    return service.protocol or DEFAULT_PROTOCOLS.get(service.app, "")
 
 
 def _servers(site: _Site, service: _Service) -> tuple[Server, ...]:

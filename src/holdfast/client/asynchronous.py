@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
-from holdfast.client.blocking import monotonic_us, reason
+from holdfast.client.blocking import WAIT_S_MAX, monotonic_us, prepare, reason
+from holdfast.client.errors import LoginRefused
 from holdfast.client.lines import LineBuffer
-from holdfast.client.outcomes import Server
+from holdfast.client.outcomes import Change, Server
 from holdfast.client.session import Call, Close, Connect, Idle, Send, Session, Wait
 
 
@@ -34,6 +35,7 @@ class AsyncChannel:
         self._transport: asyncio.Transport | None = None
         self._protocol: _LineProtocol | None = None
         self._changed = asyncio.Event()
+        self._pushed = asyncio.Event()
         self._driver: asyncio.Task[None] | None = None
         self._waiters: dict[Call, asyncio.Future[None]] = {}
 
@@ -43,8 +45,7 @@ class AsyncChannel:
         loop = asyncio.get_running_loop()
         waiters = [self._waiters.setdefault(call, loop.create_future()) for call in calls]
         self._changed.set()
-        if self._driver is None or self._driver.done():
-            self._driver = loop.create_task(self._drive())
+        self._start()
         try:
             await asyncio.gather(*waiters)
         finally:
@@ -52,6 +53,26 @@ class AsyncChannel:
                 self._session.abandon(call)
                 self._waiters.pop(call, None)
         return calls
+
+    def _start(self) -> asyncio.Task[None]:
+        if self._driver is None or self._driver.done():
+            self._driver = asyncio.get_running_loop().create_task(self._drive())
+        return self._driver
+
+    async def changes(self) -> AsyncIterator[Change]:
+        """What is pushed to a session that watches, until the channel is closed. Raises `LoginRefused`."""
+        driver = self._start()
+        driver.add_done_callback(lambda _: self._pushed.set())
+        while not driver.done():
+            await self._pushed.wait()
+            self._pushed.clear()
+            if self._session.denied:
+                raise LoginRefused(self._session.denied)
+            arrived, self._session.changes = self._session.changes, []
+            for change in arrived:
+                yield change
+        if not driver.cancelled() and (error := driver.exception()) is not None:
+            raise error
 
     async def close(self) -> None:
         """Close the connection. Calls under way end as if abandoned."""
@@ -75,6 +96,8 @@ class AsyncChannel:
             for waiter in self._waiters.values():
                 if not waiter.done():
                     waiter.set_exception(error)
+            if not self._waiters:
+                raise
         finally:
             self._wake_waiters()
 
@@ -90,6 +113,8 @@ class AsyncChannel:
             self._drop()
 
     def _wake_waiters(self) -> None:
+        if self._session.changes or self._session.denied:
+            self._pushed.set()
         notes, self._session.notes = self._session.notes, []
         if self._on_note is not None:
             for note in notes:
@@ -111,6 +136,7 @@ class AsyncChannel:
         except OSError as error:
             self._session.lost(monotonic_us(), reason(error))
         else:
+            prepare(transport.get_extra_info("socket"))
             self._transport, self._protocol = transport, protocol
             self._session.connected(monotonic_us())
             if transport.is_closing():  # it ended before it was ours to hear of
@@ -118,7 +144,7 @@ class AsyncChannel:
 
     async def _wait(self, until_us: int) -> None:
         try:
-            async with asyncio.timeout(max(0.0001, (until_us - monotonic_us()) / 1e6)):
+            async with asyncio.timeout(min(WAIT_S_MAX, max(0.0001, (until_us - monotonic_us()) / 1e6))):
                 await self._changed.wait()
         except TimeoutError:
             return  # the session sees by the clock that it is late

@@ -8,11 +8,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from holdfast.client.errors import LoginRefused
 from holdfast.client.lines import LineBuffer
-from holdfast.client.outcomes import Server
-from holdfast.client.session import Call, Close, Connect, Idle, Send, Session, Wait
+from holdfast.client.outcomes import Change, Server
+from holdfast.client.session import Action, Call, Close, Connect, Idle, Send, Session, Wait
 
 _RECEIVE_BYTES = 1 << 18
+WAIT_S_MAX = 3600.0
+"""No wait is longer at once: the system's clocks do not take any number."""
+_KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 
 
 def monotonic_us() -> int:
@@ -44,6 +48,25 @@ class BlockingChannel:
                 self._tell()
         return calls
 
+    def changes(self, wait_s: float = WAIT_S_MAX) -> list[Change]:
+        """What has been pushed to a session that watches: waits for the first so long. Raises `LoginRefused`."""
+        until_us = monotonic_us() + int(wait_s * 1e6)
+        with self._turn:
+            self._notice_lost()
+            while not self._session.changes and not self._session.denied:
+                now_us = monotonic_us()
+                action = self._session.act(now_us)
+                self._tell()
+                if isinstance(action, Wait):
+                    if now_us >= until_us:
+                        break
+                    action = Wait(min(action.until_us, until_us))
+                self._do(action)
+            if self._session.denied:
+                raise LoginRefused(self._session.denied)
+            arrived, self._session.changes = self._session.changes, []
+            return arrived
+
     def close(self) -> None:
         """Close the connection. The next call opens one again."""
         with self._turn:
@@ -54,8 +77,10 @@ class BlockingChannel:
         """Do one thing; True when nothing is left to do."""
         action = self._session.act(monotonic_us())
         self._tell()
-        if isinstance(action, Idle):
-            return True
+        self._do(action)
+        return isinstance(action, Idle)
+
+    def _do(self, action: Action) -> None:
         if isinstance(action, Connect):
             self._dial(action.server, action.until_us)
         elif isinstance(action, Send):
@@ -64,7 +89,6 @@ class BlockingChannel:
             self._wait(action.until_us)
         elif isinstance(action, Close):
             self._drop()
-        return False
 
     def _tell(self) -> None:
         notes, self._session.notes = self._session.notes, []
@@ -76,7 +100,7 @@ class BlockingChannel:
         seconds = max(0.001, (until_us - monotonic_us()) / 1e6)
         try:
             self._socket = socket.create_connection((server.host, server.port), timeout=seconds)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            prepare(self._socket)
         except TimeoutError:
             self._lose(f"no connection within {seconds:.3g} s")
         except OSError as error:
@@ -94,7 +118,7 @@ class BlockingChannel:
             self._lose(reason(error))
 
     def _wait(self, until_us: int) -> None:
-        seconds = max(0.0001, (until_us - monotonic_us()) / 1e6)
+        seconds = min(WAIT_S_MAX, max(0.0001, (until_us - monotonic_us()) / 1e6))
         if self._socket is None:
             time.sleep(seconds)
             return
@@ -137,6 +161,15 @@ class BlockingChannel:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def prepare(connection: socket.socket) -> None:
+    """Nothing is held back, and a server whose machine has vanished is found out even while nothing is asked."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE:
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def reason(error: OSError) -> str:

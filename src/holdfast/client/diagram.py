@@ -16,8 +16,8 @@ import msgspec
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, tag="trace_row"):
-    """One doing as one node remembers it: a message sent or received, or (source = target) a step of its
-    own. `unix_ms`: by its clock. `order`: the place among its doings."""
+    """One doing as one node remembers it: a message sent or received, a step of its own (source = target),
+    or what a person said to it. `unix_ms`: by its clock. `order`: the place among its doings."""
 
     unix_ms: int
     order: int
@@ -66,7 +66,12 @@ class _Doing:
     @property
     def opens(self) -> bool:
         """Whether it is the sending of a message that is seen to arrive."""
-        return self.partner is not None and self.row.is_sent
+        return self.partner is not None and self.is_sending
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether its node sent it. What a person did is told by the node that heard of it."""
+        return self.row.is_sent and self.row.source == self.node
 
     def precede(self, other: _Doing) -> None:
         self.after.append(other)
@@ -90,7 +95,7 @@ def _pair(doings: Sequence[_Doing]) -> None:
     sent: dict[tuple[str, str, str, str], deque[_Doing]] = defaultdict(deque)
     for doing in doings:
         row = doing.row
-        if row.is_sent and row.source != row.target:
+        if doing.is_sending and row.source != row.target:
             sent[row.source, row.target, row.message, row.note].append(doing)
     for doing in doings:
         row = doing.row
@@ -134,8 +139,8 @@ def _kind(doing: _Doing, heard: frozenset[str]) -> str:
     if row.source == row.target:
         return LOCAL
     if doing.partner is not None:
-        return LEAVES if row.is_sent else ARRIVES
-    return LOST if row.is_sent and row.target in heard else ARROW
+        return LEAVES if doing.is_sending else ARRIVES
+    return LOST if doing.is_sending and row.target in heard else ARROW
 
 
 def _event(kind: str, row: Row) -> Event:

@@ -13,7 +13,7 @@ REPLY_BYTES_MAX = 64 * 1024 * 1024
 _PLAIN = re.compile(r"[\w.,:;/+=%-][\w.,:;/+=%@-]*\Z")
 _IMPOSSIBLE = re.compile("[\n\r\0]")
 
-OF_THE_CONNECTION = ("use", "login", "mode", "quit")
+OF_THE_CONNECTION = ("use", "login", "mode", "view", "session", "watch", "quit")
 """Words that change the connection itself, which belongs to the client."""
 
 Word = str | int | Sequence[str | int]

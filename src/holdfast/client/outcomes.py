@@ -23,7 +23,11 @@ class Answer(msgspec.Struct, frozen=True):
     """A final answer. `ok` is False for a refusal, and `text` is the line that people see.
 
     `type` names the kind (`reserved`, `unavailable`, ...), `reply` holds its fields by name, and
-    `firm` tells `committed` from `tentative`. An answer is true when it is `ok`.
+    `firm` tells `committed` from `tentative`; to a question it is the view that was read. An answer is
+    true when it is `ok`.
+
+    Where outcomes may be tentative: `write` is the id of what was done, `firm_by` when it is final at
+    the latest, `warning` what the person should know beside it, `session` the token of the session.
     """
 
     ok: bool
@@ -31,12 +35,32 @@ class Answer(msgspec.Struct, frozen=True):
     type: str
     reply: dict[str, Any] = {}
     firm: str = "committed"
+    write: str = ""
+    firm_by: str = ""
+    warning: str = ""
+    session: str = ""
 
     def __bool__(self) -> bool:
         return self.ok
 
     def __str__(self) -> str:
         return self.text
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What became of an earlier command: its outcome is another one, or final now.
+
+    `id`: the write; `person`: whose; `firm`: `tentative` or `committed`; `text`: the outcome. Without
+    an id, `text` says why changes may have been missed.
+    """
+
+    id: str
+    person: str
+    firm: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.firm}: {self.text}" if self.id else self.text
 
 
 class Undone(msgspec.Struct, frozen=True):
@@ -72,3 +96,22 @@ def parse_reply(line: bytes) -> Answer | None:
         return msgspec.convert(fields, Answer)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+
+
+CHANGE_BEGINS = (b'{"change":', b'{"missed":')
+"""How a line begins that nobody asked for."""
+
+
+class _Pushed(msgspec.Struct, frozen=True):
+    change: Change | None = None
+    missed: int = 0
+
+
+def parse_change(line: bytes) -> Change | None:
+    """The change in a line that nobody asked for, or None when it is none."""
+    try:
+        pushed = msgspec.json.decode(line, type=_Pushed)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    missed = f"{pushed.missed} changes came faster than they were read and are not told"
+    return pushed.change or Change("", "", "", missed)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from holdfast.client.blocking import BlockingChannel, monotonic_us
-from holdfast.client.errors import DeadlineExceeded, LoginRefused, NotExecuted, OutcomeUnknown
+from holdfast.client.errors import DeadlineExceeded, LoginRefused, Misuse, NotExecuted, OutcomeUnknown
 from holdfast.client.lines import Word, checked_line, request_line
-from holdfast.client.outcomes import Answer, Denied, Unknown
+from holdfast.client.outcomes import Answer, Change, Denied, Unknown
 from holdfast.client.session import Call, Session
 
 TYPE_CHECKING = False
@@ -17,17 +17,27 @@ if TYPE_CHECKING:
     from holdfast.client.asynchronous import AsyncChannel
 
 
-def submissions(lines: Iterable[Sequence[Word]], deadline_s: float) -> Callable[[Session], Sequence[Call]]:
+VIEWS = ("full", "committed")
+
+
+def checked_view(view: str) -> str:
+    """The view; raises `Misuse` when there is no such one."""
+    if view not in VIEWS:
+        raise Misuse(f"there is no view {view!r}; there are {' and '.join(VIEWS)}")
+    return view
+
+
+def submissions(lines: Iterable[Sequence[Word]], deadline_s: float, view: str) -> Callable[[Session], Sequence[Call]]:
     """What submits these requests, quoted and checked before the first of them is sent."""
-    return submission([request_line(words) for words in lines], deadline_s)
+    return submission([request_line(words) for words in lines], deadline_s, view)
 
 
-def submission(texts: Sequence[str], deadline_s: float) -> Callable[[Session], Sequence[Call]]:
-    """What submits these lines, quoted already."""
+def submission(texts: Sequence[str], deadline_s: float, view: str) -> Callable[[Session], Sequence[Call]]:
+    """What submits these lines, quoted already. `view`: what questions among them see."""
 
     def begin(session: Session) -> Sequence[Call]:
         deadline_us = monotonic_us() + int(deadline_s * 1e6)
-        return [session.submit(text, deadline_us) for text in texts]
+        return [session.submit(text, deadline_us, view) for text in texts]
 
     return begin
 
@@ -63,6 +73,31 @@ def answered(value: Answer | DeadlineExceeded) -> Answer:
     return value
 
 
+class Watch:
+    """The changes of a service as they come: iterate over it, and close it, or use it with `with`."""
+
+    def __init__(self, channel: BlockingChannel) -> None:
+        self._channel = channel
+
+    def arrived(self, wait_s: float = 0.0) -> list[Change]:
+        """Those that have come since the last look; waits so long for a first one."""
+        return self._channel.changes(wait_s)
+
+    def close(self) -> None:
+        """Watch no more."""
+        self._channel.close()
+
+    def __iter__(self) -> Iterator[Change]:
+        while True:
+            yield from self._channel.changes()
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 class Service:
     """One service of a site, over one connection that moves to another server when it must.
 
@@ -70,10 +105,20 @@ class Service:
     `tickets.call("search", "bob")`. Several threads may share it; they take turns.
     """
 
-    def __init__(self, name: str, channel: BlockingChannel, deadline_s: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        channel: BlockingChannel,
+        deadline_s: float,
+        view: str = "full",
+        watching: Callable[[str], BlockingChannel] | None = None,
+    ) -> None:
+        """`watching` opens a channel for changes, of "mine", "all", or "" for whichever fits."""
         self.name = name
         self._channel = channel
         self._deadline_s = deadline_s
+        self._view = view
+        self._watching = watching
 
     def call(self, *words: Word) -> Answer:
         """Send one command or query and wait for its answer.
@@ -88,11 +133,11 @@ class Service:
         A result that did not come by the deadline is the exception that `call` would have raised.
         They execute in order, except that one which a server did not take may be sent again later.
         """
-        return self._settled(submissions(lines, self._deadline_s))
+        return self._settled(submissions(lines, self._deadline_s, self._view))
 
     def line(self, text: str) -> Answer:
         """Send a line as a person types it on the line protocol: `reserve "Mary Ann" 3`."""
-        return answered(self._settled(submission([checked_line(text)], self._deadline_s))[0])
+        return answered(self._settled(submission([checked_line(text)], self._deadline_s, self._view))[0])
 
     def repeat(self, client: str, number: int, *words: Word) -> Answer:
         """Learn the outcome of request `number` of `client`, an earlier process that could not."""
@@ -102,6 +147,16 @@ class Service:
             return [session.repeat(line, client, number, monotonic_us() + int(self._deadline_s * 1e6))]
 
         return answered(self._settled(begin)[0])
+
+    def view(self, view: str) -> Service:
+        """The same service over the same connection, whose questions see this view: "full" or "committed"."""
+        return Service(self.name, self._channel, self._deadline_s, checked_view(view), self._watching)
+
+    def watch(self, whose: str = "") -> Watch:
+        """The changes of outcomes from now on, over a connection of its own: `whose` is "mine" or "all",
+        or as it is: one's own where it is known who asks, otherwise all."""
+        assert self._watching is not None
+        return Watch(self._watching(whose))
 
     def close(self) -> None:
         """Close the connection; the next call opens a new one."""
@@ -128,10 +183,20 @@ class Service:
 class AsyncService:
     """As `Service`, awaited. Calls of many tasks share the connection without waiting for each other."""
 
-    def __init__(self, name: str, channel: AsyncChannel, deadline_s: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        channel: AsyncChannel,
+        deadline_s: float,
+        view: str = "full",
+        watching: Callable[[str], AsyncChannel] | None = None,
+    ) -> None:
+        """`watching` opens a channel for changes, of "mine", "all", or "" for whichever fits."""
         self.name = name
         self._channel = channel
         self._deadline_s = deadline_s
+        self._view = view
+        self._watching = watching
 
     async def call(self, *words: Word) -> Answer:
         """See `Service.call`."""
@@ -139,7 +204,21 @@ class AsyncService:
 
     async def call_many(self, lines: Iterable[Sequence[Word]]) -> list[Answer | DeadlineExceeded]:
         """See `Service.call_many`."""
-        return await self._settled(submissions(lines, self._deadline_s))
+        return await self._settled(submissions(lines, self._deadline_s, self._view))
+
+    def view(self, view: str) -> AsyncService:
+        """See `Service.view`."""
+        return AsyncService(self.name, self._channel, self._deadline_s, checked_view(view), self._watching)
+
+    async def watch(self, whose: str = "") -> AsyncIterator[Change]:
+        """See `Service.watch`: `async for change in rooms.watch()`. Ends with its task, or with `aclose`."""
+        assert self._watching is not None
+        channel = self._watching(whose)
+        try:
+            async for change in channel.changes():
+                yield change
+        finally:
+            await channel.close()
 
     async def close(self) -> None:
         """Close the connection; the next call opens a new one."""

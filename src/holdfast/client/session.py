@@ -22,6 +22,8 @@ What an outcome means (`unavailable` and `overloaded` say that nothing was execu
 | expired, and not doubtful         | once: a new client id, sent again             | stays               |
 
 At its deadline a request that is doubtful or under way ends as `Unknown`, any other as `Undone`.
+
+A session that watches is never idle: it stays connected, and what is pushed gathers in `changes`.
 """
 
 from __future__ import annotations
@@ -32,9 +34,21 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from holdfast.client.outcomes import Answer, Denied, Outcome, Server, Undone, Unknown, parse_reply
+from holdfast.client.outcomes import (
+    CHANGE_BEGINS,
+    Answer,
+    Change,
+    Denied,
+    Outcome,
+    Server,
+    Undone,
+    Unknown,
+    parse_change,
+    parse_reply,
+)
 
 NEVER_US = 1 << 62
+MODE = "mode json"
 ELSEWHERE = ("unavailable", "overloaded", "unknown")
 SEEN_FAILING_US = 30_000_000
 """A server that failed is asked last for so long: a hung one would cost the whole timeout again."""
@@ -98,10 +112,11 @@ class Identity:
 class Call:
     """One request on its way. `outcome` is None until it has one."""
 
-    __slots__ = ("deadline_us", "doubtful", "identity", "line", "number", "outcome", "renewed", "under_way")
+    __slots__ = ("deadline_us", "doubtful", "identity", "line", "number", "outcome", "renewed", "under_way", "view")
 
-    def __init__(self, line: str, identity: Identity, deadline_us: int) -> None:
+    def __init__(self, line: str, identity: Identity, deadline_us: int, view: str = "full") -> None:
         self.line = line
+        self.view = view
         self.deadline_us = deadline_us
         self.identity = identity
         self.number = identity.take(self)
@@ -117,7 +132,7 @@ class Call:
 class Link:
     """The one connection of a session: what was asked on it and not yet answered, in order."""
 
-    __slots__ = ("broken", "greeted", "greeting", "heard_us", "leaving", "open", "returned", "sent", "server")
+    __slots__ = ("broken", "greeted", "greeting", "heard_us", "leaving", "open", "returned", "sent", "server", "view")
 
     def __init__(self, server: Server, now_us: int) -> None:
         self.server = server
@@ -125,7 +140,9 @@ class Link:
         self.heard_us = now_us
         self.greeted = False
         self.greeting: deque[str] = deque()
-        self.sent: deque[Call] = deque()
+        self.sent: deque[Call | None] = deque()
+        """None for a line of the connection's own."""
+        self.view = "full"
         self.returned: list[Call] = []
         self.leaving = ""
         """Why nothing more is asked here, once what was asked is answered."""
@@ -137,7 +154,9 @@ class Session:
     """One client of one service. See the module's text for the shell's duties.
 
     `identify` makes a new client id; `chooser` is the only source of chance. `greeting` are lines
-    to open every connection with (`mode json` first). Times are integer microseconds of one clock.
+    to open every connection with (`mode json` first). `home` is asked before the others while it
+    serves. `guarantees` are kept across a change of server by the token that replies bring along.
+    `watches`: a session for its `changes` only. Times are integer microseconds of one clock.
     """
 
     def __init__(
@@ -146,7 +165,10 @@ class Session:
         *,
         identify: Callable[[], str],
         chooser: random.Random,
-        greeting: Sequence[str] = ("mode json",),
+        greeting: Sequence[str] = (MODE,),
+        home: Server | None = None,
+        guarantees: Sequence[str] = (),
+        watches: bool = False,
         timeout_us: int = 5_000_000,
         pause_us_min: int = 10_000,
         pause_us_max: int = 500_000,
@@ -156,6 +178,13 @@ class Session:
             raise ValueError("a session needs at least one server")
         self.servers = tuple(servers)
         self.notes: list[str] = []
+        self.changes: list[Change] = []
+        self.denied = ""
+        """Why the login was refused, if it was."""
+        self.token = ""
+        self._home = home
+        self._guarantees = ",".join(guarantees)
+        self._watches = watches
         self._identify = identify
         self._chooser = chooser
         self._greeting = tuple(greeting)
@@ -177,11 +206,11 @@ class Session:
 
     # what the caller wants
 
-    def submit(self, line: str, deadline_us: int) -> Call:
-        """A new request. `line` is the word and its arguments, already quoted."""
+    def submit(self, line: str, deadline_us: int, view: str = "full") -> Call:
+        """A new request. `line` is the word and its arguments, already quoted; `view` is what a question sees."""
         if self._identity is None:
             self._identity = Identity(self._identify())
-        return self._enqueue(Call(line, self._identity, deadline_us))
+        return self._enqueue(Call(line, self._identity, deadline_us, view))
 
     def repeat(self, line: str, client: str, number: int, deadline_us: int) -> Call:
         """A request of an earlier process, under its old name; it may have been executed."""
@@ -220,12 +249,16 @@ class Session:
         if link is None or link.broken or line.startswith(b"* "):
             return
         link.heard_us = now_us
-        if link.greeting:
+        if line.startswith(CHANGE_BEGINS) and (change := parse_change(line)) is not None:
+            self.changes.append(change)
+        elif link.greeting:
             self._greeted(link, link.greeting.popleft(), line)
         elif not link.sent:
             link.broken = f"said unasked: {shortened(line)}"
-        else:
-            self._answered(link, link.sent.popleft(), line)
+        elif (call := link.sent.popleft()) is not None:
+            self._answered(link, call, line)
+        elif (reply := parse_reply(line)) is None or not reply.ok:
+            link.leaving = link.leaving or (reply.text if reply else f"its answer is none: {shortened(line)}")
 
     # what to do next
 
@@ -237,12 +270,12 @@ class Session:
             return self._reach(now_us)
         if link.broken or (link.leaving and not link.sent):
             return self._break(now_us, link.broken or link.leaving)
-        if not self._open:
+        if not self._open and not self._watches:
             return Idle()
         return self._converse(now_us, link) if link.open else self._dial_on(now_us, link)
 
     def _reach(self, now_us: int) -> Action:
-        if not self._waiting:
+        if not self._waiting and not self._watches:
             return Idle()
         if now_us < self._pause_until_us:
             return Wait(min(self._pause_until_us, self._deadline_us))
@@ -254,7 +287,8 @@ class Session:
         untried = [server for server in self.servers if server not in self._tried]
         recent_us = now_us - SEEN_FAILING_US
         healthy = [server for server in untried if self._failed_us.get(server, -NEVER_US) < recent_us]
-        return self._chooser.choice(healthy or untried)
+        candidates = healthy or untried
+        return self._home if self._home in candidates else self._chooser.choice(candidates)
 
     def _dial_on(self, now_us: int, link: Link) -> Action:
         """Asked again while the dial is under way: another call was added, or one has ended."""
@@ -273,7 +307,7 @@ class Session:
                 link.heard_us = now_us
             return Send(data)
         if not asked:
-            return Idle()
+            return Wait(self._deadline_us) if self._watches else Idle()
         return Wait(min(link.heard_us + self.timeout_us, self._deadline_us))
 
     def _lines(self, link: Link) -> bytes:
@@ -285,11 +319,17 @@ class Session:
         if not link.greeted:
             link.greeted = True
             link.greeting.extend(self._greeting)
-            parts = [f"{line}\n".encode() for line in self._greeting]
-        if len(self._greeting) <= 1 or not link.greeting:
+            if self._guarantees:
+                link.greeting.append(f"session {self._guarantees} {self.token}".rstrip())
+            parts = [f"{line}\n".encode() for line in link.greeting]
+        if all(line == MODE for line in link.greeting):
             while self._waiting and len(link.sent) < self._window_max:
                 call = self._waiting.popleft()
                 call.under_way = True
+                if call.view != link.view:
+                    link.view = call.view
+                    link.sent.append(None)
+                    parts.append(f"view {call.view}\n".encode())
                 link.sent.append(call)
                 parts.append(call.encoded())
         return b"".join(parts)
@@ -303,8 +343,11 @@ class Session:
             text = line.decode(errors="replace")
             reply = Answer(not text.startswith("Failed"), text, "")
         if reply.ok:
+            if self._watches and not link.greeting and not link.leaving:
+                self._served(link)
             return
         if asked.startswith("login ") and reply.type not in ELSEWHERE:
+            self.denied = reply.text
             for call in list(self._open):
                 self._end(call, Unknown(reply.text) if call.doubtful else Denied(reply.text))
             self._waiting.clear()
@@ -326,6 +369,7 @@ class Session:
         elif not reply.ok and reply.type == "expired":
             self._expired(call, reply)
         else:
+            self.token = reply.session or self.token
             self._served(link)
             self._end(call, reply)
 
@@ -358,7 +402,7 @@ class Session:
         link = self._link
         assert link is not None
         self._link = None
-        unanswered = [call for call in link.sent if call.outcome is None]
+        unanswered = [call for call in link.sent if call is not None and call.outcome is None]
         for call in unanswered:
             call.under_way = False
             call.doubtful = True
@@ -368,6 +412,9 @@ class Session:
         self._failed_us[link.server] = now_us
         if link.server not in self._tried:
             self._tried.append(link.server)
+        if self._watches and link.greeted and not link.greeting and not link.leaving:
+            gap = f"{self._why}; what changed until another server is found is not told"
+            self.changes.append(Change("", "", "", gap))
         if self._waiting:
             self._tell(link.server, f"{self._why}. Trying another server.")
         if len(self._tried) >= len(self.servers):

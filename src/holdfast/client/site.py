@@ -13,16 +13,20 @@ from holdfast.client.addresses import Addresses
 from holdfast.client.blocking import BlockingChannel
 from holdfast.client.errors import Misuse
 from holdfast.client.lines import quoted
-from holdfast.client.service import AsyncService, Service
-from holdfast.client.session import Session
+from holdfast.client.service import AsyncService, Service, checked_view
+from holdfast.client.session import MODE, Session
 
 if TYPE_CHECKING:
+    from holdfast.client.asynchronous import AsyncChannel
     from holdfast.client.outcomes import Server
 
 TIMEOUT_S = 5.0
 """How long one server may be silent before another one is asked."""
 DEADLINE_S = 30.0
 """How long a request may take, over all servers."""
+
+GUARANTEES = ("read-your-writes", "monotonic-reads", "writes-follow-reads", "monotonic-writes")
+"""What a session may ask for where replicas differ for a while; `all` names all four."""
 
 AnyService = TypeVar("AnyService", Service, AsyncService)
 
@@ -33,6 +37,10 @@ class Options(TypedDict, total=False):
     `as_`, `token`: who asks (otherwise the environment's HOLDFAST_AS and HOLDFAST_TOKEN).
     `timeout_s`: how long one server may be silent. `deadline_s`: how long a request may take in all.
     `chooser` picks the servers. `on_note` gets one line whenever another server is asked.
+
+    Where replicas differ for a while: `at` names the only node to ask (otherwise the one of the
+    person's department first, then any). `view`: what questions see, "full" or "committed".
+    `guarantees`: what a session is promised across servers, of `GUARANTEES`.
     """
 
     as_: str | None
@@ -41,6 +49,17 @@ class Options(TypedDict, total=False):
     deadline_s: float
     chooser: random.Random
     on_note: Callable[[str], None]
+    at: str
+    view: str
+    guarantees: Sequence[str]
+
+
+def checked_guarantees(words: Sequence[str]) -> tuple[str, ...]:
+    """The guarantees that these words name; raises `Misuse` for a word that names none."""
+    for word in (words,) if isinstance(words, str) else words:
+        if word not in (*GUARANTEES, "all"):
+            raise Misuse(f"there is no guarantee {word!r}; there are {', '.join(GUARANTEES)}, and all")
+    return (words,) if isinstance(words, str) else tuple(words)
 
 
 def new_client_id() -> str:
@@ -84,33 +103,43 @@ class _Place(Generic[AnyService]):
             raise Misuse("timeout_s and deadline_s must be above 0")
         self._chooser = options.get("chooser") or random.Random()
         self._on_note = options.get("on_note")
+        self._at = options.get("at", "")
+        self._view = checked_view(options.get("view", "full"))
+        self._guarantees = checked_guarantees(options.get("guarantees", ()))
         self._services: dict[str, AnyService] = {}
 
     def service(self, name: str) -> AnyService:
         """The service of that name; the same object every time. Raises `Misuse` for an unknown one."""
         if name not in self._services:
-            self._services[name] = self._make(name, self._session(name))
+            self._services[name] = self._make(name)
         return self._services[name]
 
     def but(self, **options: Unpack[Options]) -> Self:
         """The same site opened anew with some options changed: `site.but(as_="mary")`."""
         return self.at(self.addresses, **(self._options | options))
 
-    def _make(self, name: str, session: Session) -> AnyService:
+    def _make(self, name: str) -> AnyService:
         raise NotImplementedError
 
-    def _session(self, name: str) -> Session:
-        servers: tuple[Server, ...] = self.addresses.servers(name)
+    def _session(self, name: str, watch: str = "") -> Session:
+        """A session with a service; with `watch` ("mine", "all") one for its changes only."""
+        if watch == "mine" and not self.person:
+            raise Misuse("whose changes are yours? Say who asks (as_=ID, --as ID), or watch all")
+        find = self.addresses
+        servers: tuple[Server, ...] = find.servers_at(name, self._at) if self._at else find.servers(name)
         return Session(
             servers,
             identify=new_client_id,
             chooser=self._chooser,
-            greeting=self._greeting(name),
+            greeting=[*self._greeting(name), *([f"watch {watch}"] if watch else [])],
+            home=find.home(name, self.person),
+            guarantees=() if watch else self._guarantees,
+            watches=bool(watch),
             timeout_us=int(self._timeout_s * 1e6),
         )
 
     def _greeting(self, name: str) -> list[str]:
-        lines = ["mode json"]
+        lines = [MODE]
         if self.addresses.common(name):
             lines.append(f"use {quoted(name)}")
         if self.person:
@@ -122,8 +151,13 @@ class _Place(Generic[AnyService]):
 class Site(_Place[Service]):
     """The synchronous way in. Close it, or use it with `with`."""
 
-    def _make(self, name: str, session: Session) -> Service:
-        return Service(name, BlockingChannel(session, self._on_note), self._deadline_s)
+    def _make(self, name: str) -> Service:
+        channel = BlockingChannel(self._session(name), self._on_note)
+        return Service(name, channel, self._deadline_s, self._view, lambda whose: self._watch(name, whose))
+
+    def _watch(self, name: str, whose: str) -> BlockingChannel:
+        session = self._session(name, whose or ("mine" if self.person else "all"))
+        return BlockingChannel(session, self._on_note)
 
     def close(self) -> None:
         """Close every connection."""
@@ -140,10 +174,17 @@ class Site(_Place[Service]):
 class AsyncSite(_Place[AsyncService]):
     """The asynchronous way in, for one event loop. Close it, or use it with `async with`."""
 
-    def _make(self, name: str, session: Session) -> AsyncService:
+    def _make(self, name: str) -> AsyncService:
         from holdfast.client.asynchronous import AsyncChannel  # asyncio is slow to import, and not everyone's
 
-        return AsyncService(name, AsyncChannel(session, self._on_note), self._deadline_s)
+        channel = AsyncChannel(self._session(name), self._on_note)
+        return AsyncService(name, channel, self._deadline_s, self._view, lambda whose: self._watch(name, whose))
+
+    def _watch(self, name: str, whose: str) -> AsyncChannel:
+        from holdfast.client.asynchronous import AsyncChannel
+
+        session = self._session(name, whose or ("mine" if self.person else "all"))
+        return AsyncChannel(session, self._on_note)
 
     async def close(self) -> None:
         """Close every connection."""
