@@ -9,6 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from holdfast.apps import tickets
+from holdfast.apps.rooms import DEPARTMENTS, LEAD_HOURS_MAX, ROOMS, Rooms
+from holdfast.apps.values import Name
 from holdfast.kernel.contracts import App, Core
 from holdfast.kernel.machine import Machine
 from holdfast.replication.lamport import Lamport, LamportConfiguration, genesis_records
@@ -24,6 +26,21 @@ class TicketsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`seats`: how many the theatre has; fixed with the first start of its data."""
 
     seats: Annotated[int, Meta(ge=1, le=tickets.SEATS_MAX)] = 500
+
+
+class RoomsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The building; all but `zone` and `lead_hours` is fixed with the first start of its data.
+
+    `opens`, `closes`: hours of the day. `zone`: an IANA time zone. `lead_hours`: so long before a
+    meeting its outcome is final.
+    """
+
+    rooms: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=64)] = ROOMS
+    departments: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=1000)] = DEPARTMENTS
+    opens: Annotated[int, Meta(ge=0, le=23)] = 8
+    closes: Annotated[int, Meta(ge=1, le=24)] = 17
+    zone: Annotated[str, Meta(min_length=1, max_length=64)] = "UTC"
+    lead_hours: Annotated[int, Meta(ge=0, le=LEAD_HOURS_MAX)] = 1
 
 
 class AppEntry(msgspec.Struct, frozen=True):
@@ -54,6 +71,7 @@ class Guarantee(msgspec.Struct, frozen=True):
 
 APPS: Mapping[str, AppEntry] = {
     "tickets": AppEntry(lambda options: tickets.Tickets(seats=options.seats), TicketsOptions, "lamport"),
+    "rooms": AppEntry(lambda options: Rooms(**msgspec.structs.asdict(options)), RoomsOptions, "bayou"),
 }
 
 PROTOCOLS: Mapping[str, ProtocolEntry] = {

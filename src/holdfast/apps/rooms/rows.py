@@ -1,0 +1,91 @@
+"""The rows of the rooms: what is taken, and what became of each request."""
+
+from __future__ import annotations
+
+import msgspec
+
+from holdfast.apps.rooms.words import Change, Reserve
+from holdfast.kernel.store import Row
+
+GRANTED = "granted"
+MOVED = "moved"
+NOT_GRANTED = "not granted"
+CHANGED = "changed"
+CANCELLED = "cancelled"
+
+NO_CHOICE = -1
+
+
+class MeetingHour(Row, frozen=True):
+    """One hour of a room that a meeting takes. `hour`: when it begins, 9 for 09:00. `id`: the meeting's request."""
+
+    table = "meetings"
+    key = ("room", "day", "hour")
+
+    room: str
+    day: str
+    hour: int
+    id: str
+
+
+class Lost(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """To whom a request lost the place that it wanted first: the earliest of those in its way.
+
+    `id`: the other's request, `ms`: the accept stamp (Unix milliseconds) of the other's entry. `late`:
+    the own entry was the earlier one, but it came after the other's had been confirmed.
+    """
+
+    id: str
+    first_name: str
+    department: str
+    ms: int
+    late: bool
+
+
+class Entry(Row, frozen=True):
+    """What became of a request.
+
+    `by`: the write that made it so: the request itself, or a later change or cancellation. `ms`: that
+    write's accept stamp (a cancellation leaves it), `secretary` (a person's id), `first_name` and `department`: whose
+    it is. `asked`: what is wanted now; of a change, what that change wanted. `choice`: which of it is
+    granted, 0 for what was wanted first, 1 for the first alternative and so on, or `NO_CHOICE`. `lost`:
+    why it is not what was wanted first. `earlier`: the department's request before this one, or "".
+    """
+
+    table = "entries"
+    key = ("id",)
+
+    id: str
+    by: str
+    ms: int
+    secretary: str
+    first_name: str
+    department: str
+    asked: Reserve | Change
+    choice: int
+    state: str
+    lost: Lost | None
+    earlier: str
+
+
+class Newest(Row, frozen=True):
+    """The newest request of a department: where the chain of `Entry.earlier` begins."""
+
+    table = "newest"
+    key = ("department",)
+
+    department: str
+    id: str
+
+
+class Building(Row, frozen=True):
+    """The one row about the whole building, as it was when the data was begun."""
+
+    table = "building"
+    key = ("id",)
+
+    id: int
+    rooms: tuple[str, ...]
+    departments: tuple[str, ...]
+    opens: int
+    closes: int

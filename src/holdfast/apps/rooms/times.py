@@ -1,0 +1,33 @@
+"""Times as people read them in replies."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+WRITABLE_MS = 250_000_000_000_000
+"""Unix milliseconds below which every moment can be written as a date."""
+
+
+def clock(hour: int) -> str:
+    """`09:00` for 9."""
+    return f"{hour:02}:00"
+
+
+def span(room: str, day: str, start: str, duration: str) -> str:
+    """`Maple on 2026-12-01 from 09:00 to 11:00`, of a start and duration that are on the hour."""
+    return f"{room} on {day} from {start} to {clock(int(start[:2]) + int(duration[:-1]))}"
+
+
+@lru_cache(maxsize=4096)
+def _minute(minute: int) -> str:
+    return f"{EPOCH + timedelta(minutes=minute):%Y-%m-%d %H:%M}"
+
+
+def utc(ms: int) -> str:
+    """A stamp to the millisecond, in UTC: stamps decide, so nothing of them is left out."""
+    if not 0 <= ms < WRITABLE_MS:
+        return f"{ms} ms"
+    minute, rest = divmod(ms, 60_000)
+    return f"{_minute(minute)}:{rest // 1000:02}.{rest % 1000:03} UTC"
