@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -49,6 +50,72 @@ def test_an_empty_disk_is_fresh_and_a_used_one_is_not(path: Path) -> None:
     journal.write(group(b"one"))
     journal, recovered = reopened(journal)
     assert not recovered.fresh
+    journal.close()
+
+
+def test_a_journal_that_was_copied_or_restored_says_so_until_it_is_written(path: Path, tmp_path: Path) -> None:
+    journal = Journal.open(path)
+    assert not journal.is_copy
+    journal.write(group(b"one"))
+    journal, _ = reopened(journal)
+    assert not journal.is_copy
+    journal.close()
+
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(tmp_path, elsewhere)
+    for _ in range(2):  # it does not forget, as long as nobody has had the chance to note it down
+        copy = Journal.open(elsewhere / path.name)
+        assert copy.is_copy
+        assert copy.recover().records == [b"one"]
+        copy.close()
+    copy = Journal.open(elsewhere / path.name)
+    copy.write(group(b"two"))
+    copy, recovered = reopened(copy)
+    assert not copy.is_copy
+    assert recovered.records == [b"one", b"two"]
+    copy.close()
+
+    journal = Journal.open(path)
+    assert not journal.is_copy
+    journal.close()
+    for suffix in ("", ".lock"):  # the backup comes back, as whole files under the old names
+        shutil.move(f"{elsewhere / path.name}{suffix}", f"{path}{suffix}")
+    restored = Journal.open(path)
+    assert not restored.is_copy, "moved within a file system, a file is still the same"
+    restored.close()
+
+
+def test_a_journal_without_its_lock_file_was_brought_here(path: Path) -> None:
+    journal = Journal.open(path)
+    journal.write(group(b"one"))
+    journal.close()
+    path.with_name(path.name + ".lock").unlink()
+    journal = Journal.open(path)
+    assert journal.is_copy
+    journal.close()
+
+
+def test_a_journal_of_an_earlier_version_is_no_copy(path: Path) -> None:
+    journal = Journal.open(path)
+    journal.write(group(b"one"))
+    journal.close()
+    lock = path.with_name(path.name + ".lock")
+    content = bytearray(lock.read_bytes())
+    content[1024:1048] = bytes(24)
+    lock.write_bytes(content)
+    for _ in range(2):
+        journal = Journal.open(path)
+        assert not journal.is_copy
+        journal.close()
+
+
+def test_an_empty_journal_is_no_copy(path: Path) -> None:
+    Journal.open(path).close()
+    for part_of_it in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+        part_of_it.unlink(missing_ok=True)
+    journal = Journal.open(path)
+    assert journal.recover().fresh
+    assert not journal.is_copy
     journal.close()
 
 

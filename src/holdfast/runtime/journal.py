@@ -28,7 +28,7 @@ import msgspec
 from holdfast.kernel.contracts import Recovered, SnapshotPart
 from holdfast.kernel.errors import BrokenInvariant, HoldfastError, JournalDamaged
 from holdfast.kernel.gate import Group
-from holdfast.runtime.position import JournalInUse, PositionFile
+from holdfast.runtime.position import JournalInUse, PositionFile, file_identity
 
 __all__ = ["Journal", "JournalFailed", "JournalInUse", "connect"]
 
@@ -203,6 +203,10 @@ class Journal:
 
     Records are numbered from 1. A snapshot stands for the records up to its `upto`; a reset begins
     anew with the record after its snapshot's `upto` (with record 1 when it has no snapshot).
+
+    `is_copy`: the file was copied, or restored from a backup, and is not the one that was written here
+    last. So it is at every opening until a group is written, which settles the journal in its new
+    place: whoever must remember it has that first group remember it.
     """
 
     def __init__(self, path: Path, position: PositionFile, content: _Content, connection: sqlite3.Connection) -> None:
@@ -219,6 +223,7 @@ class Journal:
         self._untidy = False
         self._pages = 0
         self._failure: JournalFailed | None = None
+        self.is_copy = False
         self._recovered: Recovered | None = Recovered(
             snapshot=b"".join(content.snapshot),
             first=content.upto + 1,
@@ -291,6 +296,12 @@ class Journal:
         except (sqlite3.Error, OSError) as error:
             self._fail(error)
         self._position.note(self._sequence)
+        if self.is_copy:
+            self._settle()
+
+    def _settle(self) -> None:
+        self._position.remember(file_identity(self.path))
+        self.is_copy = False
 
     def tidy(self) -> None:
         """One small step of housekeeping, of a few milliseconds at most; call it after every write,
@@ -336,6 +347,14 @@ class Journal:
             self._begin_tidying(self._recovered.first - 1)
         run("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         _sync_directory(self.path)
+        self.is_copy = self._sequence > 0 and self._was_moved()
+        if not self.is_copy:
+            self._settle()
+
+    def _was_moved(self) -> bool:
+        """An earlier version noted no place, but it never left a journal without its lock file either."""
+        place = self._position.identity
+        return self._position.is_new if place is None else place != file_identity(self.path)
 
     def _append(self, records: list[bytes]) -> None:
         data = _pack(records)

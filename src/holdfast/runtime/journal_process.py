@@ -45,9 +45,10 @@ LOCK_LOOK_SECONDS = 0.01
 
 
 class _Opened(msgspec.Struct, array_like=True, tag="opened"):
-    """The first answer: what the journal held."""
+    """The first answer: what the journal held, and whether it is a copy (see `Journal`)."""
 
     recovered: Recovered
+    is_copy: bool
 
 
 class _Refused(msgspec.Struct, array_like=True, tag="refused"):
@@ -82,9 +83,18 @@ class JournalWriter:
     `open` blocks until the journal is read and verified; `attach` once, in the loop, before `submit`.
     `on_failure` is called once, in the loop, with `JournalFailed` when a write fails or the process
     dies. From then on nothing is written and no group is reported done: halt the replica.
+    `is_copy`: as the journal was when it was opened, see `Journal`.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], connection: socket.socket, recovered: Recovered) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        connection: socket.socket,
+        recovered: Recovered,
+        *,
+        is_copy: bool = False,
+    ) -> None:
+        self.is_copy = is_copy
         self._process = process
         self._connection = connection
         self._recovered: Recovered | None = recovered
@@ -105,7 +115,7 @@ class JournalWriter:
             first = _read_frame(stream)
         answer = None if first is None else _decode_first(first)
         if isinstance(answer, _Opened):
-            return cls(process, ours, answer.recovered)
+            return cls(process, ours, answer.recovered, is_copy=answer.is_copy)
         ours.close()
         status = process.wait()
         if answer is None:
@@ -248,7 +258,7 @@ def write_journal(path: Path, connection: socket.socket, open_connection: Connec
         return
     try:
         opened = path.stat()
-        answer = _encode(_Opened(journal.recover()))
+        answer = _encode(_Opened(journal.recover(), journal.is_copy))
         connection.sendall(LENGTH.pack(len(answer)) + answer)
         del answer
         with cast("BinaryIO", connection.makefile("rb", buffering=1 << 16)) as stream:

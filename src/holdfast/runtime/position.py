@@ -4,6 +4,9 @@ SQLite drops every row after a damaged place in its write-ahead log without a wo
 server has no peers to remember what it acknowledged. So after each synced write the sequence
 number of the newest group is noted here, through shared memory: no system call, and it outlives a
 killed process. After a power failure it may be older than the journal, never newer: a lower bound.
+
+It remembers too in which file the journal lies, by `file_identity`: a directory that was copied, or
+restored from a backup, has the same content in other files.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from holdfast.kernel.errors import HoldfastError, JournalDamaged
 
 _SLOT = struct.Struct(">QQ")
 _SLOT_OFFSETS = (0, 2048)  # two places on different disk sectors, written in turn: one is always whole
+_IDENTITY = struct.Struct(">QQQ")
+_IDENTITY_OFFSET = 1024
 _FILE_BYTES = 4096
 _ALL_ONES = (1 << 64) - 1
 
@@ -26,8 +31,15 @@ class JournalInUse(HoldfastError):
     """Another process, or another journal of this one, holds the lock."""
 
 
+def file_identity(path: Path) -> tuple[int, int]:
+    """What a copy of this file does not have: its inode, and the identity of its file system (which,
+    other than a device number, stays the same when the machine starts again)."""
+    return path.stat().st_ino, os.statvfs(path).f_fsid & _ALL_ONES
+
+
 class PositionFile:
     """Locked from construction until `close`. `sequence` is the newest group known to be synced, 0 for none.
+    `is_new`: it was made just now. `identity`: the journal's file, as far as it is known.
 
     Raises `JournalInUse` when another holder has it, `JournalDamaged` when neither slot can be read.
     """
@@ -44,6 +56,7 @@ class PositionFile:
             raise
         try:
             self.sequence = self._read()
+            self.identity = self._read_identity()
         except BaseException:
             self.close()
             raise
@@ -59,7 +72,8 @@ class PositionFile:
 
     def _make_room(self) -> None:
         """Real zeros on the disk, so that a full disk is an error here and never a fault in the shared memory."""
-        if os.fstat(self._file).st_size < _FILE_BYTES:
+        self.is_new = os.fstat(self._file).st_size < _FILE_BYTES
+        if self.is_new:
             os.pwrite(self._file, bytes(_FILE_BYTES), 0)
             os.fsync(self._file)
 
@@ -72,6 +86,16 @@ class PositionFile:
                 "set the journal aside and let the server copy the state from its peers"
             )
         return max(whole)
+
+    def _read_identity(self) -> tuple[int, int] | None:
+        inode, file_system, check = _IDENTITY.unpack_from(self._memory, _IDENTITY_OFFSET)
+        return (inode, file_system) if check == inode ^ file_system ^ _ALL_ONES else None
+
+    def remember(self, identity: tuple[int, int]) -> None:
+        """The journal lies in this file from now on."""
+        inode, file_system = identity
+        _IDENTITY.pack_into(self._memory, _IDENTITY_OFFSET, inode, file_system, inode ^ file_system ^ _ALL_ONES)
+        self.identity = identity
 
     def note(self, sequence: int) -> None:
         """Remember that group `sequence` is synced. Call only afterwards."""
