@@ -6,6 +6,7 @@ from typing import Any
 
 from holdfast.kernel.contracts import Command, Context, Person, Query, Refusal, Reply, Request
 from holdfast.kernel.machine import Advance, Machine
+from holdfast.kernel.stamps import utc_text
 from holdfast.kernel.store import Row, TupleStore
 
 
@@ -76,6 +77,10 @@ class Bell:
 
     def firm_by_ms(self, command: Any) -> int | None:
         return None
+
+    def time_text(self, ms: int) -> str:
+        """UTC."""
+        return utc_text(ms)
 
     def apply(self, store: TupleStore, command: Any, context: Context) -> Reply:
         tally = store.table(Tally)

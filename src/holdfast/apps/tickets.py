@@ -15,6 +15,7 @@ from msgspec import Meta
 from holdfast.apps.numbers import FreeMask, FreeNumbers
 from holdfast.apps.values import Name
 from holdfast.kernel.contracts import Command, Context, Person, Query, Refusal, Reply
+from holdfast.kernel.stamps import utc_text
 from holdfast.kernel.store import Condition, Row, Select
 
 if TYPE_CHECKING:
@@ -326,6 +327,10 @@ class Tickets:
     def firm_by_ms(self, command: Any) -> int | None:
         """The theatre does not mind."""
         return None
+
+    def time_text(self, ms: int) -> str:
+        """UTC."""
+        return utc_text(ms)
 
     def apply(self, store: TupleStore, command: Any, context: Context) -> Reply:
         """Execute one command. Total over every decodable command; a refusal changes nothing."""

@@ -178,6 +178,9 @@ class App(Protocol):
         """When (Unix milliseconds) its outcome must be final at the latest, or None if the app does not
         mind. Asked by the replica that commits, never by `apply`."""
 
+    def time_text(self, ms: int) -> str:
+        """A time (Unix milliseconds) as the people of this app read it, for texts only."""
+
     def apply(self, store: TupleStore, command: Any, context: Context) -> Reply:
         """Execute one command. Total: every decodable command gets a reply, none raises."""
 
@@ -217,12 +220,17 @@ class Halt(msgspec.Struct, frozen=True):
 
 class Change(msgspec.Struct, frozen=True):
     """What became of a command that was answered before it was final: its outcome is another one, or
-    firm now. `id`: the write; `person`: whose; `firm`: "tentative" or "committed"; `text`: the outcome."""
+    firm now. `id`: the write; `person`: whose, or ""; `firm`: "tentative" or "committed"; `reply`: the outcome."""
 
     id: str
     person: str
     firm: str
-    text: str
+    reply: Reply
+
+    @property
+    def text(self) -> str:
+        """The outcome in words."""
+        return self.reply.text()
 
 
 class Step:

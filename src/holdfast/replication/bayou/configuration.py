@@ -32,6 +32,7 @@ class BayouConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     `sync_us`: the time between two anti-entropy sessions with a peer chosen at random.
     `patience_us`: how long an answer of a peer is waited for before it is asked again.
     `committed_kept_max`: committed writes kept for peers that lack them; beyond, they get the tuple store.
+    `kept_in_snapshot`: how many of them outlive a restart.
     `snapshot_every_records`: a snapshot of the journal after so many records.
     """
 
@@ -48,6 +49,7 @@ class BayouConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     patience_us: int = 2_000_000
     waiting_max: int = 20_000
     committed_kept_max: int = 10_000
+    kept_in_snapshot: int = 1_000
     snapshot_every_records: int = 20_000
     snapshot_rows_a_slice: int = 2_000
 

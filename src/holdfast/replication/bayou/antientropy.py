@@ -1,0 +1,310 @@
+"""Anti-entropy: two replicas meet, and one sends what the other lacks.
+
+Pairwise, one-way, incremental: `Have` tells what is there, `Updates` brings what is not, committed
+writes first. Each `Updates` names what its receiver must have before it, so a session may break off
+anywhere and messages may be lost, doubled or exchanged: what does not fit is dropped, and asked for
+again. (Petersen et al. 1997, figures 1 to 3 and section 4.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from holdfast.kernel.contracts import Peer
+from holdfast.kernel.errors import MalformedInput
+from holdfast.replication.bayou.configuration import UPDATES_BYTES_MAX
+from holdfast.replication.bayou.epochs import Epochs
+from holdfast.replication.bayou.log import as_vector, id_of
+from holdfast.replication.bayou.messages import Have, Name, Request, Updates, Write
+from holdfast.replication.bayou.replica import ACTIVE, JOINING, RETIRED, Replica
+from holdfast.replication.bayou.transfer import Transfer
+
+COMMITS_MAX = 5_000
+"""Commits in one message."""
+
+
+class Taken:
+    """What an `Updates` brought: writes and commits that were new. `fits`: it could be taken in at all."""
+
+    __slots__ = ("commits", "fits", "writes")
+
+    def __init__(self, fits: bool, writes: int = 0, commits: int = 0) -> None:
+        self.fits = fits
+        self.writes = writes
+        self.commits = commits
+
+
+class AntiEntropy:
+    """See the module."""
+
+    def __init__(self, replica: Replica, epochs: Epochs, transfer: Transfer) -> None:
+        self.replica = replica
+        self.epochs = epochs
+        self.transfer = transfer
+        self.sync_at_us = 0
+        self._drawn = 0
+        self.skipped = 0
+
+    # -- Asking
+
+    def pull(self, peer: Peer) -> None:
+        """Ask a peer for what is lacking here, unless it has been asked and may still answer."""
+        replica = self.replica
+        state = replica.peers[peer]
+        if not state.connected or replica.state not in (ACTIVE, JOINING, RETIRED):
+            return
+        asked_us = state.pulled_us
+        if asked_us is None or replica.now_us - asked_us >= replica.configuration.patience_us:
+            state.pulled_us = replica.now_us
+            replica.send(peer, replica.have(peer, wants=True))
+
+    def tick(self) -> None:
+        """Meet some peer, when it is time."""
+        replica = self.replica
+        if replica.now_us < self.sync_at_us:
+            return
+        self.sync_at_us = replica.now_us + replica.configuration.sync_us
+        self.release_held()
+        connected = replica.connected
+        if connected:
+            self.pull(connected[self._draw(len(connected))])
+
+    def _draw(self, choices: int) -> int:
+        """A number below `choices`, by chance as far as the peers are concerned, and yet repeatable."""
+        self._drawn += 1
+        seed = f"{replica_seed(self.replica)}:{self._drawn}".encode()
+        return int.from_bytes(blake2b(seed, digest_size=8).digest(), "big") % choices
+
+    # -- Answering
+
+    def on_have(self, peer: Peer, have: Have) -> None:
+        """A peer tells what it has."""
+        replica = self.replica
+        state = replica.peers[peer]
+        state.learn(have)
+        state.skew_ms = have.unix_ms - replica.wall_ms
+        self.epochs.learn(have.epoch, have.primary)
+        if replica.state not in (ACTIVE, RETIRED, JOINING):
+            return
+        log = replica.log
+        if have.csn <= log.csn and have.at != log.epoch_at(have.csn):
+            self._on_other_history(peer, have)
+            return
+        if have.wants:
+            if have.csn < log.omitted or not have.vector:  # a new disk knows no replicas yet
+                self.transfer.offer(peer)
+            else:
+                replica.send(peer, self.updates_for(dict(have.vector), have.csn, answers=True))
+        lacks = log.missing(have.vector, {name: writes[-1].number for name, writes in replica.held.items()})
+        if lacks or have.csn > log.csn:
+            self.pull(peer)
+
+    def _on_other_history(self, peer: Peer, have: Have) -> None:
+        """The peer has commits that were made under another primary than ours with the same numbers: a
+        take-over accepted their loss. The later epoch stands."""
+        if have.at < self.replica.log.epoch_at(have.csn):
+            self.transfer.offer(peer)
+        else:
+            self.pull(peer)
+
+    def updates_for(
+        self, vector: dict[str, int], csn: int, *, answers: bool = False, bytes_max: int = UPDATES_BYTES_MAX
+    ) -> Updates:
+        """What a peer with this vector and so many commits lacks, in our log's order, as far as it fits."""
+        replica = self.replica
+        log = replica.log
+        writes: list[Write] = []
+        commits: list[Name] = []
+        room = bytes_max
+        more = False
+        for write in log.after(csn) if csn < log.csn else ():
+            if room <= 0 or len(commits) >= COMMITS_MAX:
+                more = True
+                break
+            commits.append((write.replica, write.number))
+            if not log.known_to(vector, write.replica, write.number):
+                writes.append(write)
+                room -= len(write.body) + 40
+            else:
+                room -= 12
+        if not more:
+            for entry in log.tail:
+                write = entry.write
+                if log.known_to(vector, write.replica, write.number):
+                    continue
+                if room <= 0:
+                    more = True
+                    break
+                writes.append(write)
+                room -= len(write.body) + 40
+        epochs = log.epochs_from(csn) if commits else ()
+        return Updates(
+            as_vector(vector), tuple(writes), csn, tuple(commits), epochs, replica.epoch, replica.primary, more, answers
+        )
+
+    # -- Pushing
+
+    def push(self, writes: Sequence[Write], basis: dict[str, int]) -> None:
+        """New writes of our own users go to every peer at once, to the primary as a request."""
+        replica = self.replica
+        updates = Updates(
+            as_vector(basis), tuple(writes), 0, (), (), replica.epoch, replica.primary
+        )  # no commits, so any number of them will do
+        for peer in replica.connected:
+            replica.send(peer, Request(updates) if peer == replica.primary else updates)
+
+    # -- Taking in
+
+    def on_updates(self, peer: Peer, updates: Updates) -> Taken:
+        """A peer sends writes and commits. Raises `MalformedInput` if they make no sense."""
+        replica = self.replica
+        state = replica.peers[peer]
+        if updates.answers:
+            state.pulled_us = None
+        self.epochs.learn(updates.epoch, updates.primary)
+        taken = self.take(updates)
+        if not taken.fits or updates.more:
+            self.pull(peer)
+        return taken
+
+    def take(self, updates: Updates) -> Taken:
+        """Take in what fits here: everything in the basis must be here, and the commits before."""
+        replica = self.replica
+        log = replica.log
+        beside = {name: writes[-1].number for name, writes in replica.held.items()}
+        if (updates.commits and updates.csn > log.csn) or not log.includes(updates.basis, beside):
+            self.skipped += 1
+            return Taken(False)
+        commits = updates.commits[log.csn - updates.csn :] if updates.commits else ()
+        if updates.commits and not self._same_history(updates):
+            self.skipped += 1
+            return Taken(False)
+        fresh = self._fresh(updates.writes, commits)
+        if fresh:
+            replica.log_writes(fresh)
+        done = self._take_commits(commits, updates)
+        return Taken(done == len(commits), len(fresh), done)
+
+    def _same_history(self, updates: Updates) -> bool:
+        """Whether the commits that both have were made in the same epochs."""
+        log = self.replica.log
+        last = min(log.csn, updates.csn + len(updates.commits))
+        if last <= updates.csn:
+            return True
+        theirs = 0
+        for first, epoch in updates.epochs:
+            if first <= last:
+                theirs = epoch
+        return theirs == log.epoch_at(last)
+
+    def _fresh(self, writes: Sequence[Write], commits: Sequence[Name]) -> list[Write]:
+        """Those that are not here yet, checked; what is stamped too far ahead goes into quarantine, and
+        what its author wrote after it too, unless it is committed: then its place does not rest on its stamp."""
+        replica = self.replica
+        log, held = replica.log, replica.held
+        bound_ms = replica.bound_ms
+        firm = frozenset(commits) if held or any(write.ms > bound_ms for write in writes) else frozenset()
+        fresh: list[Write] = []
+        known: dict[str, int] = {}
+        last_ms: dict[str, int] = {}
+        created: dict[str, int] = {}
+        for write in writes:
+            name = write.replica
+            number = known.get(name)
+            if number is None:
+                number = known[name] = max(log.vector.get(name, 0), log.committed_vector.get(name, 0))
+                last_ms[name] = log.last_ms.get(name, 0)
+            if write.number <= number:
+                continue
+            if firm and (name, write.number) in firm:
+                self._unhold(name, write.number)
+            elif write.ms > bound_ms or name in held:
+                self._hold(write)
+                continue
+            self._check(write, number, last_ms[name], created)
+            known[name] = write.number
+            last_ms[name] = write.ms
+            fresh.append(write)
+        if firm:
+            fresh += self._committed_held(commits, known)
+        return fresh
+
+    def _check(self, write: Write, number: int, last_ms: int, created: dict[str, int]) -> None:
+        if write.number != number + 1:
+            raise MalformedInput(f"{id_of(write)} comes after number {number} of its author: one is missing")
+        if write.ms <= last_ms:
+            raise MalformedInput(f"{id_of(write)} is stamped {write.ms}, but its author had stamped {last_ms} before")
+        if write.kind:
+            self.replica.check_body(write, created)
+        elif write.replica not in self.replica.log.members and write.replica not in created:
+            raise MalformedInput(f"{id_of(write)} is of a replica that was never created")
+
+    def _take_commits(self, commits: Sequence[Name], updates: Updates) -> int:
+        """The next commits, as far as their writes are here; how many."""
+        replica = self.replica
+        log = replica.log
+        done = 0
+        while done < len(commits):
+            csn = log.csn + 1
+            epoch = max((pair for pair in updates.epochs if pair[0] <= csn), default=(0, 0))[1]
+            end = min((first for first, _ in updates.epochs if first > csn), default=csn + len(commits) - done)
+            names = commits[done : done + end - csn]
+            here = next((i for i, name in enumerate(names) if name not in log.entries), len(names))
+            if here:
+                replica.commit(names[:here], epoch)
+            done += here
+            if here < len(names):
+                break
+        return done
+
+    # -- Quarantine
+
+    def _hold(self, write: Write) -> None:
+        """Keep aside a write from the future, and all that its author writes after it."""
+        held = self.replica.held.setdefault(write.replica, [])
+        if held and write.number != held[-1].number + 1:
+            return
+        if not held:
+            ahead_s = (write.ms - self.replica.wall_ms) // 1000
+            self.replica.event(
+                f"{id_of(write)} is stamped {ahead_s} s ahead of this clock; it and what follows it wait aside"
+            )
+        held.append(write)
+
+    def _unhold(self, replica: str, number: int) -> None:
+        held = self.replica.held.get(replica)
+        if held is not None:
+            held[:] = [write for write in held if write.number > number]
+            if not held:
+                del self.replica.held[replica]
+
+    def _committed_held(self, commits: Sequence[Name], known: dict[str, int]) -> list[Write]:
+        """Writes from the quarantine that are committed by now."""
+        fresh = []
+        for name, number in commits:
+            for write in self.replica.held.get(name, ()):
+                if write.number == number == known.get(name, self.replica.log.vector.get(name, 0)) + 1:
+                    known[name] = number
+                    fresh.append(write)
+        for write in fresh:
+            self._unhold(write.replica, write.number)
+        return fresh
+
+    def release_held(self) -> None:
+        """Let in from the quarantine what is not from the future any more."""
+        replica = self.replica
+        for name in sorted(replica.held):
+            ripe = []
+            for write in replica.held[name]:
+                if write.ms > replica.bound_ms:
+                    break
+                ripe.append(write)
+            if ripe:
+                self._unhold(name, ripe[-1].number)
+                replica.log_writes(ripe)
+
+
+def replica_seed(replica: Replica) -> str:
+    """What tells one replica's chance from another's."""
+    return f"{replica.identity.disk}:{replica.me}"

@@ -1,0 +1,170 @@
+"""Anti-entropy through a file, for a replica that never sees the network.
+
+A part is one piece of what a replica has (`Updates`, or a piece of its state where its log is
+truncated), with a checksum, as one word of text. Each says what must be there before it; so parts may
+be carried in several files, repeated, and left out where they bring nothing new. The cursor between
+two parts is what a taker of all parts so far would have.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from hashlib import blake2b
+
+import msgspec
+
+from holdfast.kernel.codec import decoder
+from holdfast.kernel.contracts import Vector
+from holdfast.kernel.errors import MalformedInput
+from holdfast.replication.bayou.antientropy import AntiEntropy
+from holdfast.replication.bayou.configuration import EXPORT_BYTES_MAX
+from holdfast.replication.bayou.log import as_vector
+from holdfast.replication.bayou.messages import StatePart, Updates, encode
+from holdfast.replication.bayou.replica import ACTIVE, JOINING, Replica
+from holdfast.replication.bayou.transfer import Given, Transfer
+from holdfast.replication.bayou.words import CannotDo, Exported, Imported
+
+CHECKSUM_BYTES = 8
+
+
+class Carried(msgspec.Struct, frozen=True, array_like=True):
+    """One part. `app` and `site` tell whose it is: the app's name and its first replicas."""
+
+    app: str
+    members: tuple[str, ...]
+    content: Updates | StatePart
+
+
+class Cursor(msgspec.Struct, frozen=True, array_like=True):
+    """Where an export stands: at a piece of the state (`index` >= 0), or behind what a taker has by now."""
+
+    index: int
+    state_csn: int
+    csn: int
+    vector: Vector
+
+
+_decode_carried: Callable[[bytes], Carried] = decoder(Carried, "part of an export")
+_decode_cursor: Callable[[bytes], Cursor] = decoder(Cursor, "cursor of an export")
+
+
+def written(data: bytes) -> str:
+    """Bytes as one word with a checksum."""
+    return base64.urlsafe_b64encode(blake2b(data, digest_size=CHECKSUM_BYTES).digest() + data).decode("ascii")
+
+
+def read(word: str) -> bytes:
+    """The inverse of `written`. Raises `MalformedInput`."""
+    try:
+        data = base64.b64decode(word.encode("ascii"), altchars=b"-_", validate=True)
+    except (binascii.Error, UnicodeEncodeError, ValueError) as error:
+        raise MalformedInput(f"this is no part of an export: {error}") from error
+    if blake2b(data[CHECKSUM_BYTES:], digest_size=CHECKSUM_BYTES).digest() != data[:CHECKSUM_BYTES]:
+        raise MalformedInput("this part of an export is damaged: its checksum does not fit")
+    return data[CHECKSUM_BYTES:]
+
+
+class Files:
+    """Gives parts, and takes them."""
+
+    def __init__(self, replica: Replica, anti_entropy: AntiEntropy, transfer: Transfer) -> None:
+        self.replica = replica
+        self.anti_entropy = anti_entropy
+        self.transfer = transfer
+        self._given: Given | None = None
+        self._parts: list[bytes] = []
+        self._parts_of = (0, 0)
+
+    # -- Giving
+
+    def export(self, cursor_text: str) -> Exported | CannotDo:
+        """The part at a cursor."""
+        replica = self.replica
+        if replica.state not in (ACTIVE, JOINING) or not replica.log.members:
+            return CannotDo("this replica has nothing to export yet.")
+        try:
+            cursor = _decode_cursor(read(cursor_text)) if cursor_text else self._begin()
+        except MalformedInput as error:
+            return CannotDo(f"{error}; begin without a cursor.")
+        return self._state_part(cursor) if cursor.index >= 0 else self._updates(cursor)
+
+    def _begin(self) -> Cursor:
+        log = self.replica.log
+        if not log.omitted:
+            first = {row.replica: 0 for row in log.members.values() if not row.creator and row.state != "gone"}
+            return Cursor(-1, 0, 0, as_vector(first))
+        self._given = self.transfer.freeze(EXPORT_BYTES_MAX)
+        vector = dict.fromkeys(log.vector, 0)
+        vector.update(log.committed_vector)
+        return Cursor(0, self._given.csn, self._given.csn, as_vector(vector))
+
+    def _state_part(self, cursor: Cursor) -> Exported | CannotDo:
+        given = self._given
+        if given is None or given.csn != cursor.state_csn or cursor.index >= len(given.parts):
+            return CannotDo("the state of this cursor is not kept any more; begin again without a cursor.")
+        part = given.part(cursor.index)
+        index = -1 if part.last else cursor.index + 1
+        return self._exported(part, Cursor(index, cursor.state_csn, cursor.csn, cursor.vector))
+
+    def _updates(self, cursor: Cursor) -> Exported | CannotDo:
+        if cursor.csn < self.replica.log.omitted:
+            return CannotDo("the log was truncated meanwhile; begin again without a cursor.")
+        vector = dict(cursor.vector)
+        updates = self.anti_entropy.updates_for(vector, cursor.csn, bytes_max=EXPORT_BYTES_MAX)
+        for write in updates.writes:
+            vector[write.replica] = max(write.number, vector.get(write.replica, 0))
+        after = Cursor(-1, 0, cursor.csn + len(updates.commits), as_vector(vector))
+        return self._exported(updates, after if updates.more else None)
+
+    def _exported(self, content: Updates | StatePart, after: Cursor | None) -> Exported:
+        replica = self.replica
+        carried = Carried(replica.machine.app.name, replica.identity.members, content)
+        return Exported(written(encode(carried)), "" if after is None else written(encode(after)))
+
+    # -- Taking
+
+    def take(self, part: str) -> Imported | CannotDo:
+        """Take in one part. What is here already is no harm."""
+        replica = self.replica
+        try:
+            carried = _decode_carried(read(part))
+            why = self._foreign(carried)
+            if why:
+                return CannotDo(why)
+            if isinstance(carried.content, StatePart):
+                return self._take_state(carried.content)
+            taken = self.anti_entropy.take(carried.content)
+        except MalformedInput as error:
+            return CannotDo(f"{error}; nothing was changed.")
+        if not taken.fits:
+            lacks = replica.log.missing(carried.content.basis)
+            what = ", ".join(f"{name} up to {number}" for name, number in lacks) or "earlier commits"
+            return CannotDo(f"this part follows one that is not here yet ({what}); import that one first.")
+        return Imported(taken.writes, taken.commits)
+
+    def _foreign(self, carried: Carried) -> str:
+        replica = self.replica
+        if replica.state not in (ACTIVE, JOINING):
+            return "this replica takes no part now; nothing was changed."
+        if carried.app != replica.machine.app.name:
+            return f"this is an export of the app {carried.app!r}, not {replica.machine.app.name!r}."
+        if replica.identity.members and carried.members and carried.members != replica.identity.members:
+            return "this is an export of another site: its first replicas are others."
+        return ""
+
+    def _take_state(self, part: StatePart) -> Imported | CannotDo:
+        if not self.transfer.wants(part.csn, part.epoch):
+            return Imported(0, 0)
+        if part.index == 0:
+            self._parts, self._parts_of = [], (part.csn, part.epoch)
+        if self._parts_of != (part.csn, part.epoch) or part.index != len(self._parts):
+            return CannotDo(f"this is piece {part.index + 1} of a state; import the pieces in order, from the first.")
+        self._parts.append(part.data)
+        if not part.last:
+            return Imported(0, 0)
+        before = self.replica.log.csn
+        data, self._parts = b"".join(self._parts), []
+        self.transfer.install(data)
+        return Imported(0, self.replica.log.csn - before)

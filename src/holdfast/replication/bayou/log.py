@@ -1,0 +1,259 @@
+"""The write log: a committed prefix in the order of its commits, and a tentative tail in stamp order.
+
+Pure bookkeeping: what is in the log, what is known of whom, who the replicas are. Executing it is
+`views`' work. (Terry et al. 1995, section 5; Petersen et al. 1997, sections 3 and 5.)
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+from holdfast.kernel.contracts import Vector
+from holdfast.kernel.errors import BrokenInvariant, MalformedInput
+from holdfast.replication.bayou.configuration import WRITE_BYTES_MAX
+from holdfast.replication.bayou.messages import (
+    CREATION,
+    RETIREMENT,
+    MemberRow,
+    Name,
+    Write,
+    decode_creation,
+    decode_retirement,
+)
+
+Stamp = tuple[int, str, str]
+NO_STAMP: Stamp = (0, "", "")
+
+
+class Entry:
+    """A tentative write in the log. `mark`, `reply`: where its execution begins in the undo log, and what
+    came of it; of an entry that is not executed the reply is the last one, or None."""
+
+    __slots__ = ("firm_by_ms", "late", "mark", "person", "reply", "stamp", "write")
+
+    def __init__(self, write: Write) -> None:
+        self.write = write
+        self.stamp: Stamp = (write.ms, write.first_name, write.replica)
+        self.mark = 0
+        self.person = ""
+        self.reply: Any = None
+        self.late = False
+        self.firm_by_ms: int | None = None
+
+
+stamp_of = attrgetter("stamp")
+
+
+def name_of(write: Write) -> Name:
+    """How the log calls a write."""
+    return (write.replica, write.number)
+
+
+def id_of(write: Write) -> str:
+    """How people call it."""
+    return f"{write.replica}-{write.number}"
+
+
+def parse_id(id: str) -> Name | None:
+    """The inverse of `id_of`, or None."""
+    replica, dash, digits = id.rpartition("-")
+    if not (dash and replica and digits.isascii() and digits.isdigit() and len(digits) <= 15):
+        return None
+    return (replica, int(digits))
+
+
+def as_vector(known: dict[str, int]) -> Vector:
+    """Canonical form."""
+    return tuple(sorted(known.items()))
+
+
+class WriteLog:
+    """`committed`: the committed writes after the first `omitted` ones. `tail`: entries by stamp.
+
+    `vector`: of each replica that is not gone, the number of its last write in the log (all before it
+    are, too); `committed_vector`: the same of committed ones, of every replica ever. `last_ms`: the
+    stamp of its last write here. `latest`: the highest stamp committed. `epochs`: (first csn, epoch)
+    of each stretch of commits. `arrived`: what came in since somebody looked, at a primary (`collects`).
+    """
+
+    def __init__(self) -> None:
+        self.committed: list[Write] = []
+        self.omitted = 0
+        self.tail: list[Entry] = []
+        self.entries: dict[Name, Entry] = {}
+        self.vector: dict[str, int] = {}
+        self.committed_vector: dict[str, int] = {}
+        self.last_ms: dict[str, int] = {}
+        self.latest: Stamp = NO_STAMP
+        self.members: dict[str, MemberRow] = {}
+        self.epochs: list[tuple[int, int]] = []
+        self.arrived: list[Entry] = []
+        self.collects = False
+
+    # -- What is known
+
+    @property
+    def csn(self) -> int:
+        """How many writes are committed: the number of the last of them."""
+        return self.omitted + len(self.committed)
+
+    def epoch_at(self, csn: int) -> int:
+        """The epoch in which commit `csn` was made, 0 for none."""
+        place = bisect_left(self.epochs, (csn + 1, 0)) - 1
+        return self.epochs[place][1] if csn and place >= 0 else 0
+
+    def epochs_from(self, csn: int) -> tuple[tuple[int, int], ...]:
+        """(first csn, epoch) of the commits after `csn`."""
+        later = tuple((first, epoch) for first, epoch in self.epochs if first > csn + 1)
+        return later if csn >= self.csn else ((csn + 1, self.epoch_at(csn + 1)), *later)
+
+    def includes(self, vector: Iterable[tuple[str, int]], beside: dict[str, int] | None = None) -> bool:
+        """Whether everything in the vector is here (or in `beside`, what is kept aside)."""
+        return not self.missing(vector, beside)
+
+    def missing(self, vector: Iterable[tuple[str, int]], beside: dict[str, int] | None = None) -> list[Name]:
+        """What of the vector is not here."""
+        lacks = []
+        for replica, number in vector:
+            known = self.vector.get(replica, 0)
+            if known < number and self.committed_vector.get(replica, 0) < number:
+                if beside is None or beside.get(replica, 0) < number:
+                    lacks.append((replica, number))
+        return lacks
+
+    def is_committed(self, name: Name) -> bool:
+        """Each author's writes are committed in their order, so its last one tells of all."""
+        return self.committed_vector.get(name[0], 0) >= name[1]
+
+    def known_to(self, vector: dict[str, int], replica: str, number: int) -> bool:
+        """Whether a peer with this vector has had that write. Of a replica that is not in it, the peer has
+        either never heard, or it knows that it is retired; which of the two, its creation tells: a peer that
+        has that write has heard of it (Petersen et al. 1997, section 5)."""
+        while True:
+            known = vector.get(replica)
+            if known is not None:
+                return number <= known
+            member = self.members.get(replica)
+            if member is None or not member.creator:
+                return bool(vector)  # a first replica is in every vector until it is gone
+            replica, number = member.creator, member.number
+
+    # -- Insertion
+
+    def check(self, write: Write) -> str | None:
+        """What is wrong with a write that comes from a peer, in the place where its author stands here."""
+        if write.number != self.vector.get(write.replica, 0) + 1:
+            return f"is number {write.number}, but {self.vector.get(write.replica, 0)} were known"
+        if write.ms <= self.last_ms.get(write.replica, 0):
+            return f"is stamped {write.ms}, not after the one before it"
+        if len(write.body) > WRITE_BYTES_MAX:
+            return f"has {len(write.body)} bytes, more than {WRITE_BYTES_MAX}"
+        if write.replica not in self.members:
+            return "is of a replica that was never created"
+        return None
+
+    def place(self, writes: Sequence[Write]) -> int:
+        """Where in the tail the first of these belongs."""
+        lowest = min((write.ms, write.first_name, write.replica) for write in writes)
+        if not self.tail or self.tail[-1].stamp < lowest:
+            return len(self.tail)
+        return bisect_left(self.tail, lowest, key=stamp_of)
+
+    def insert(self, writes: Sequence[Write], place: int) -> None:
+        """Put writes, checked, into the tail at their stamps, none of which lies before `place`."""
+        entries = self.entries
+        tail = self.tail
+        later = tail[place:]
+        del tail[place:]
+        for write in writes:
+            entry = Entry(write)
+            name = (write.replica, write.number)
+            if name in entries:
+                raise BrokenInvariant(f"write {name} comes into the log twice")
+            entries[name] = entry
+            later.append(entry)
+            if self.collects:
+                self.arrived.append(entry)
+            self.vector[write.replica] = write.number
+            self.last_ms[write.replica] = write.ms
+            if write.kind:
+                self._about_members(write)
+        if len(later) > 1:
+            later.sort(key=stamp_of)
+        tail += later
+
+    def _about_members(self, write: Write) -> None:
+        members = self.members
+        if write.kind == CREATION:
+            creation = decode_creation(write.body)
+            for replica in creation.replaces:
+                self.retire(replica, "replaced")
+            if creation.replica not in members:
+                row = MemberRow(creation.replica, creation.node, write.replica, write.number, "live")
+                members[creation.replica] = row
+                self.vector.setdefault(creation.replica, 0)
+        elif write.kind == RETIREMENT:
+            replica = decode_retirement(write.body).replica
+            self.retire(replica, "retired" if replica == write.replica else "replaced")
+        else:
+            raise MalformedInput(f"a write of the unknown kind {write.kind}: of a later version?")
+
+    def retire(self, replica: str, state: str) -> None:
+        """A replica is waited for no longer."""
+        member = self.members.get(replica)
+        if member is not None and member.state == "live":
+            self.members[replica] = msgspec.structs.replace(member, state=state)
+
+    def remove_tail(self, keep: int) -> list[Entry]:
+        """Drop the tail from place `keep` on; the entries dropped."""
+        dropped = self.tail[keep:]
+        del self.tail[keep:]
+        for entry in dropped:
+            del self.entries[name_of(entry.write)]
+        return dropped
+
+    # -- Commitment
+
+    def commit(self, entries: Sequence[Entry], epoch: int) -> None:
+        """Append to the committed prefix what has been taken out of the tail."""
+        if entries and (not self.epochs or self.epochs[-1][1] != epoch):
+            self.epochs.append((self.csn + 1, epoch))
+        committed, vector = self.committed, self.committed_vector
+        for entry in entries:
+            write = entry.write
+            if vector.get(write.replica, 0) + 1 != write.number:
+                raise BrokenInvariant(
+                    f"{id_of(write)} is committed after number {vector.get(write.replica, 0)} of its author"
+                )
+            vector[write.replica] = write.number
+            committed.append(write)
+            if entry.stamp > self.latest:
+                self.latest = entry.stamp
+            if write.kind == RETIREMENT and decode_retirement(write.body).replica == write.replica:
+                self._forget(write.replica)
+
+    def _forget(self, replica: str) -> None:
+        """A retired replica whose last write is committed leaves the vector."""
+        self.vector.pop(replica, None)
+        self.members[replica] = msgspec.structs.replace(self.members[replica], state="gone")
+
+    def truncate(self, keep: int) -> None:
+        """Drop all but the last `keep` committed writes from the log."""
+        drop = len(self.committed) - keep
+        if drop > 0:
+            del self.committed[:drop]
+            self.omitted += drop
+
+    def after(self, csn: int) -> list[Write]:
+        """The committed writes after `csn`, which must not lie below the log."""
+        return self.committed[csn - self.omitted :]
+
+    @property
+    def live(self) -> list[str]:
+        """The replicas that take part, by name."""
+        return sorted(replica for replica, member in self.members.items() if member.state == "live")

@@ -1,0 +1,203 @@
+"""Replicas come and go: creations and retirements are writes, made through any one replica.
+
+A disk without an id asks some peer to create one; with the creation it has its first entry in every
+vector. Retiring is a replica's last write; it leaves when one peer has it. A disk that was lost is
+taken out by its successor at the same node, or by an operator: nobody waits for it any more, but what
+it wrote stays welcome. A disk that finds its id used elsewhere (it is an old copy) takes a new one and
+makes its own writes anew. (Petersen et al. 1997, section 5.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from holdfast.kernel.contracts import Peer, Token
+from holdfast.replication.bayou.log import id_of
+from holdfast.replication.bayou.messages import (
+    CREATION,
+    RETIREMENT,
+    Create,
+    Created,
+    Creation,
+    Forked,
+    Have,
+    Named,
+    Retirement,
+    Write,
+    encode,
+)
+from holdfast.replication.bayou.replica import ACTIVE, JOINING, RETIRED, Replica
+from holdfast.replication.bayou.words import CannotDo, Done
+
+NAME_CHARACTERS = 6
+"""Of the disk's identity, in a replica's id."""
+
+
+class Members:
+    """See the module. `write(kind, body, first_name)` accepts a write of this replica."""
+
+    def __init__(self, replica: Replica, write: Callable[[int, bytes], Write]) -> None:
+        self.replica = replica
+        self._write = write
+        self._asked: tuple[Peer, int] | None = None
+        self.retiring: tuple[Token | None, int] | None = None  # who waits, and the number of the last write
+        self.anew: list[Write] = []
+
+    # -- Joining
+
+    def tick(self) -> None:
+        """Ask somebody for an id, while there is none."""
+        replica = self.replica
+        if replica.state != JOINING or replica.replica:
+            return
+        patience_us = replica.configuration.patience_us
+        if self._asked is not None and replica.now_us - self._asked[1] < patience_us:
+            return
+        connected = replica.connected
+        if connected:
+            last = -1 if self._asked is None else self._asked[0]
+            peer = next((peer for peer in connected if peer > last), connected[0])
+            self._asked = (peer, replica.now_us)
+            replica.send(peer, Create(replica.configuration.name, replica.configuration.disk))
+
+    def on_create(self, peer: Peer, message: Create) -> None:
+        """Create a replica for a peer's disk; asked again, tell again. Its node's earlier ones are gone."""
+        replica = self.replica
+        if replica.state != ACTIVE or message.node != replica.configuration.nodes[peer]:
+            return
+        id = f"{message.node}~{message.disk[:NAME_CHARACTERS]}"
+        member = replica.log.members.get(id)
+        if member is None:
+            replaces = tuple(
+                name
+                for name, row in sorted(replica.log.members.items())
+                if row.node == message.node and row.state == "live"
+            )
+            write = self._write(CREATION, encode(Creation(id, message.node, replaces)))
+            replica.event(f"created the replica {id}" + (f" in the place of {', '.join(replaces)}" if replaces else ""))
+            replica.send(peer, Created(id, write.replica, write.number))
+        elif member.creator:
+            replica.send(peer, Created(id, member.creator, member.number))
+
+    def on_created(self, message: Created) -> None:
+        """This disk has its id; it takes part once it has seen its creation."""
+        replica = self.replica
+        if replica.state != JOINING or replica.replica:
+            return
+        replica.record(Named(message.replica, message.creator, message.number))
+        self.named(message)
+        replica.event(f"this replica is {message.replica}")
+
+    def named(self, message: Created | Named) -> None:
+        """Also from the journal."""
+        replica = self.replica
+        replica.replica = message.replica
+        replica.clock.replica = message.replica
+        replica.created_by = (message.creator, message.number)
+
+    def consider(self) -> None:
+        """Begin to take part when the own creation is in the log."""
+        replica = self.replica
+        if replica.state != JOINING or not replica.replica:
+            return
+        if replica.log.includes((replica.created_by,)):
+            replica.state = ACTIVE
+            replica.own_at_start = replica.log.vector.get(replica.replica, 0)
+            replica.event(f"{replica.replica} takes part")
+            anew, self.anew = self.anew, []
+            for write in anew:
+                fresh = self._write(write.kind, write.body)
+                replica.event(f"{id_of(write)} was made anew as {id_of(fresh)}")
+
+    # -- An old copy of a disk
+
+    def on_have(self, have: Have) -> None:
+        """Does a peer know a write of ours that we never made? Then this disk is an old copy, or has one."""
+        replica = self.replica
+        if not replica.replica or replica.state not in (ACTIVE, RETIRED):
+            return
+        theirs = dict(have.vector).get(replica.replica, 0)
+        mine = replica.log.vector.get(replica.replica)
+        if mine is None:
+            return
+        differs = theirs == mine and have.yours_ms and have.yours_ms != replica.log.last_ms.get(replica.replica, 0)
+        if theirs > mine or differs:
+            self.fork()
+
+    def fork(self) -> None:
+        """Give up the id: what was written since this start is made anew under another."""
+        replica = self.replica
+        log = replica.log
+        old, number = replica.replica, replica.own_at_start
+        replica.event(f"this disk is an old copy: others know another history of {old}; it takes a new id")
+        replica.record(Forked(old, number))
+        self.anew += self.forget_own(old, number)
+        for token, _ in replica.waiting.values():
+            replica.reply(token, CannotDo("this disk was found to be a copy; the write is made anew under a new id."))
+        replica.waiting = {}
+        log.last_ms[old] = max((e.write.ms for e in log.tail if e.write.replica == old), default=0)
+
+    def forget_own(self, old: str, number: int) -> list[Write]:
+        """Take the writes of `old` above `number` out of the tail; also from the journal."""
+        replica = self.replica
+        log = replica.log
+        mine = [entry.write for entry in log.tail if entry.write.replica == old and entry.write.number > number]
+        if mine:
+            first = next(place for place, entry in enumerate(log.tail) if entry.write is mine[0])
+            others = [entry.write for entry in replica.views.cut_tail(first)]
+            log.vector[old] = number
+            kept = [write for write in others if write.replica != old or write.number <= number]
+            if kept:
+                log.insert(kept, first)
+        replica.replica = ""
+        replica.state = JOINING
+        return [write for write in mine if write.kind == 0]
+
+    # -- Retiring
+
+    def retire(self, token: Token, id: str) -> None:
+        """An operator takes out this replica, or a lost one."""
+        replica = self.replica
+        if replica.state != ACTIVE:
+            replica.reply(token, CannotDo("this replica takes no part now; nothing was changed."))
+        elif not id or id == replica.replica:
+            self._retire_itself(token)
+        else:
+            self._retire_other(token, id)
+
+    def _retire_itself(self, token: Token) -> None:
+        replica = self.replica
+        if replica.is_primary:
+            replica.reply(token, CannotDo("this node is the primary; hand over first."))
+        elif not replica.connected:
+            replica.reply(token, CannotDo("no peer is connected that could take its last writes; connect one first."))
+        elif replica.warning:
+            replica.reply(token, CannotDo(f"{replica.warning}; then retire."))
+        else:
+            write = self._write(RETIREMENT, encode(Retirement(replica.replica)))
+            self.retiring = (token, write.number)
+            replica.state = RETIRED
+
+    def _retire_other(self, token: Token, id: str) -> None:
+        replica = self.replica
+        member = replica.log.members.get(id)
+        peer = replica.peer_of(id)
+        if member is None or member.state != "live":
+            replica.reply(token, CannotDo(f"there is no replica {id!r} that takes part; `replicas` lists them."))
+        elif peer is not None and replica.peers[peer].connected and replica.peers[peer].replica == id:
+            replica.reply(token, CannotDo(f"{id} is connected: say `retire` there, and it leaves with all it has."))
+        else:
+            self._write(RETIREMENT, encode(Retirement(id)))
+            replica.reply(token, Done(f"{id} is waited for no longer; what it may still bring stays welcome."))
+
+    def retired_known(self, have: Have) -> None:
+        """A peer has our last write: we may go."""
+        replica = self.replica
+        if self.retiring is None:
+            return
+        token, number = self.retiring
+        vector = dict(have.vector)
+        if vector and vector.get(replica.replica, number) >= number:  # absent: it knows that we are gone
+            self.retiring = None
+            if token is not None:
+                replica.reply(token, Done(f"{replica.replica} has retired; its node may be stopped for good."))

@@ -1,0 +1,347 @@
+"""What Bayou replicas say to each other, and what they write to their journals.
+
+Names of the six steps are those of seed 000 (Write, Request, Reply, Update, Release, Release to all);
+`Have` and `Updates` are anti-entropy (Petersen et al. 1997, figures 1 to 3): pairwise, one-way, and
+resumable at any point, because each `Updates` says what its receiver must have before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from holdfast.kernel.codec import decoder
+from holdfast.kernel.contracts import Vector
+
+APP, CREATION, RETIREMENT = 0, 1, 2
+"""Kinds of writes: a command of the app; a replica's creation; a replica's retirement."""
+
+Name = tuple[str, int]
+"""A write, by its author and how many writes that one had made with it."""
+
+
+class Write(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One write. `ms`, `first_name`, `replica`: its accept stamp. `number`: the author's count of its
+    own writes with this one. `body`: the request as the machine encodes it, or `Creation`, `Retirement`."""
+
+    ms: int
+    first_name: str
+    replica: str
+    number: int
+    body: bytes
+    kind: int = APP
+
+
+class Creation(msgspec.Struct, frozen=True, array_like=True):
+    """The body of a creation: a new replica at a node, and those of that node that it takes the place of."""
+
+    replica: str
+    node: str
+    replaces: tuple[str, ...]
+
+
+class Retirement(msgspec.Struct, frozen=True, array_like=True):
+    """The body of a retirement. Made by the replica itself it is its last write."""
+
+    replica: str
+
+
+# -- Anti-entropy
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True):
+    """Base of all messages."""
+
+
+class Have(Message, frozen=True, tag="have"):
+    """What the sender has. `wants`: please send what it lacks. `csn`: how many commits it has, the last of
+    them in epoch `at`; `epoch`, `primary`: the newest it knows of. `yours_ms`: the stamp of the last write
+    of the receiver that it has, 0 for none. `unix_ms`: its time of day."""
+
+    replica: str
+    vector: Vector
+    csn: int
+    at: int
+    epoch: int
+    primary: int
+    yours_ms: int
+    unix_ms: int
+    wants: bool
+
+
+class Updates(Message, frozen=True, tag="updates"):
+    """Writes in the sender's log order, then commits in theirs.
+
+    To be taken in only by a replica that has everything in `basis` and all commits up to `csn`; the
+    commits that follow are `commits`, numbered from `csn` + 1. `epochs`: (first csn, epoch) of them.
+    `more`: the sender has more; ask again when these are stored. `answers`: it answers a `Have`.
+    """
+
+    basis: Vector
+    writes: tuple[Write, ...]
+    csn: int
+    commits: tuple[Name, ...]
+    epochs: tuple[tuple[int, int], ...]
+    epoch: int
+    primary: int
+    more: bool = False
+    answers: bool = False
+
+
+class StatePart(Message, frozen=True, tag="state"):
+    """A piece of the tuple store and all that belongs to it, as of commit `csn`, for a replica that is
+    below the sender's log; `epoch` tells histories apart."""
+
+    csn: int
+    epoch: int
+    index: int
+    last: bool
+    data: bytes
+
+
+class StateNext(Message, frozen=True, tag="state_next"):
+    """The next piece, please."""
+
+    csn: int
+    epoch: int
+    index: int
+
+
+# -- The six steps, and the promises between the second and the third
+
+
+class Request(Message, frozen=True, tag="request"):
+    """Step 2: a replica has accepted these writes and asks the primary to commit them."""
+
+    updates: Updates
+
+
+class Ask(Message, frozen=True, tag="ask"):
+    """The primary asks for a promise never to stamp at or below `ms`, and for all writes up to it."""
+
+    ms: int
+    have: Have
+
+
+class Promise(Message, frozen=True, tag="promise"):
+    """Given, and synced: the replica's writes up to `ms` are those up to `number`."""
+
+    replica: str
+    ms: int
+    number: int
+    updates: Updates
+
+
+class Reply(Message, frozen=True, tag="reply"):
+    """Step 3: committed."""
+
+    updates: Updates
+
+
+class Release(Message, frozen=True, tag="release"):
+    """Step 5: the author has updated its own data (step 4), up to this commit."""
+
+    csn: int
+
+
+class Released(Message, frozen=True, tag="released"):
+    """Step 6: the primary lets all others know."""
+
+    updates: Updates
+
+
+# -- Epochs: who is the primary, and what its voters store
+
+
+Proposal = tuple[int, Write]
+"""A write to be committed, and the epoch in which it was first proposed for its place: a later primary
+that adopts it leaves that as it is, so that every replica says the same of each commit."""
+
+
+class Store(Message, frozen=True, tag="store"):
+    """The primary of `epoch` proposes to commit these after `csn`; all up to `confirmed` is confirmed."""
+
+    epoch: int
+    primary: int
+    csn: int
+    proposals: tuple[Proposal, ...]
+    confirmed: int
+
+
+class Stored(Message, frozen=True, tag="stored"):
+    """A voter has stored the proposals of `epoch` up to `csn`. Not `accepted`: it lacks what comes before,
+    and has everything up to `csn`; or it has promised itself to the later `epoch`."""
+
+    epoch: int
+    csn: int
+    accepted: bool
+
+
+class Claim(Message, frozen=True, tag="claim"):
+    """A node wants to be the primary of `epoch`."""
+
+    epoch: int
+    csn: int
+
+
+class Vow(Message, frozen=True, tag="vow"):
+    """A voter will store nothing of an earlier epoch any more. It has `csn` confirmed commits, and beyond
+    them it has stored `proposals`, as the primary of `stored_epoch` had them."""
+
+    epoch: int
+    csn: int
+    stored_epoch: int
+    proposals: tuple[Proposal, ...]
+
+
+class ClaimRefused(Message, frozen=True, tag="claim_refused"):
+    """A voter has made a vow to a later epoch already."""
+
+    epoch: int
+
+
+class Yield(Message, frozen=True, tag="yield"):
+    """The primary hands over: the receiver shall claim the next epoch."""
+
+    epoch: int
+
+
+# -- Creation and retirement
+
+
+class Create(Message, frozen=True, tag="create"):
+    """A disk without a replica id asks any one replica to create one for it."""
+
+    node: str
+    disk: str
+
+
+class Created(Message, frozen=True, tag="created"):
+    """The new id, and the write that created it."""
+
+    replica: str
+    creator: str
+    number: int
+
+
+AnyMessage = (
+    Have | Updates | StatePart | StateNext | Request | Ask | Promise | Reply | Release | Released
+    | Store | Stored | Claim | Vow | ClaimRefused | Yield | Create | Created
+)  # fmt: skip
+
+
+# -- Records of the journal
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True):
+    """Base of all records."""
+
+
+class Identity(Record, frozen=True, tag="identity"):
+    """The first record: the disk, the app, the store as the app created it, the first replicas (id = node)
+    and the first primary. `members` is empty on a disk that has yet to join."""
+
+    disk: str
+    app: str
+    created: bytes
+    members: tuple[str, ...]
+    primary: int
+
+
+class Named(Record, frozen=True, tag="named"):
+    """This disk's replica has this id from now on, created by that write."""
+
+    replica: str
+    creator: str
+    number: int
+
+
+class Logged(Record, frozen=True, tag="logged"):
+    """Writes that came into the log, from a user or a peer."""
+
+    writes: tuple[Write, ...]
+
+
+class Committed(Record, frozen=True, tag="committed"):
+    """Writes in the log that are committed now, from csn `first` on, in `epoch`."""
+
+    first: int
+    epoch: int
+    names: tuple[Name, ...]
+
+
+class Promised(Record, frozen=True, tag="promised"):
+    """No write of this replica will be stamped at or below `ms`."""
+
+    ms: int
+
+
+class Proposed(Record, frozen=True, tag="proposed"):
+    """What a voter holds from csn `first` on, as the primary of `epoch` had it: it replaces all from there."""
+
+    epoch: int
+    first: int
+    proposals: tuple[Proposal, ...]
+
+
+class Vowed(Record, frozen=True, tag="vowed"):
+    """Nothing of an epoch below this one will be stored."""
+
+    epoch: int
+
+
+class Enthroned(Record, frozen=True, tag="enthroned"):
+    """The newest epoch known, and its primary."""
+
+    epoch: int
+    primary: int
+
+
+class Forked(Record, frozen=True, tag="forked"):
+    """This disk was a copy: its writes above `number` clash with others of the same id and are made anew."""
+
+    replica: str
+    number: int
+
+
+class MemberRow(msgspec.Struct, frozen=True, array_like=True):
+    """A replica as the log tells of it. `creator`, `number`: the write that created it ("" at genesis).
+    `state`: "live", "retired" (by itself), "replaced" (its disk is gone) or "gone" (retired, committed)."""
+
+    replica: str
+    node: str
+    creator: str
+    number: int
+    state: str
+
+
+class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
+    """The head of a snapshot of the journal: all that is durable beside the committed store."""
+
+    identity: Identity
+    replica: str
+    csn: int
+    committed_vector: Vector
+    last_ms: Vector
+    latest: tuple[int, str, str]
+    members: tuple[MemberRow, ...]
+    epochs: tuple[tuple[int, int], ...]
+    epoch: int
+    primary: int
+    vowed: int
+    promised_ms: int
+    proposed_epoch: int
+    proposed: tuple[Proposal, ...]
+    kept: tuple[Write, ...]
+    tail: tuple[Write, ...]
+
+
+AnyRecord = Identity | Named | Logged | Committed | Promised | Proposed | Vowed | Enthroned | Forked
+
+encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
+decode_record: Callable[[bytes], Any] = decoder(AnyRecord, "record of a Bayou journal")
+decode_checkpoint: Callable[[bytes], Checkpoint] = decoder(Checkpoint, "head of a Bayou snapshot")
+decode_creation: Callable[[bytes], Creation] = decoder(Creation, "creation of a replica")
+decode_retirement: Callable[[bytes], Retirement] = decoder(Retirement, "retirement of a replica")

@@ -1,0 +1,248 @@
+"""What the primary does: it says when tentative writes become firm.
+
+"The earliest entry prevails" and "commit at once" contradict each other, because an earlier entry may
+still be on its way. So there are two policies:
+
+- `immediate`, the papers' mode: what reaches the primary is committed, in stamp order among itself.
+- `all-heard`: the primary asks every replica for a synced promise never to stamp at or below `t`, and
+  for all its writes up to `t`. When all have answered, nothing earlier can come any more, and what is
+  stamped up to `t` is committed in stamp order. While somebody is away, a write is committed at its
+  deadline, with all that is stamped before it; whoever comes later stands behind them, "late".
+
+Either way the commits leave the tail from its head, so an author's writes are committed in its order,
+and a write that follows what its author saw follows it here too.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from heapq import heappop, heappush
+
+from holdfast.kernel.contracts import Peer
+from holdfast.replication.bayou.antientropy import AntiEntropy
+from holdfast.replication.bayou.epochs import Epochs
+from holdfast.replication.bayou.log import Entry, Stamp, name_of, stamp_of
+from holdfast.replication.bayou.messages import Ask, Promise, Released, Reply, Updates
+from holdfast.replication.bayou.replica import ACTIVE, Replica
+
+NEVER_MS = 1 << 62
+
+
+class Primary:
+    """Rounds of promises, deadlines, and steps 3 and 6. `asked_ms`: up to where promises are asked for."""
+
+    def __init__(self, replica: Replica, epochs: Epochs, anti_entropy: AntiEntropy) -> None:
+        self.replica = replica
+        self.epochs = epochs
+        self.anti_entropy = anti_entropy
+        self.asked_ms = 0
+        self.asked_us: dict[str, int] = {}
+        self.promises: dict[str, tuple[int, int]] = {}
+        self.unreleased: list[tuple[int, Peer, int]] = []  # (csn, its author's node, since when)
+        self.released_csn = 0
+        self.due_ms: int | None = None
+        self._deadlines: list[tuple[int, Stamp, Entry]] = []
+
+    # -- The frontier
+
+    def heard_ms(self, name: str) -> int:
+        """Up to where everything that this replica stamped is here: by its promise, or because its stamps
+        grow and its next one is known."""
+        replica = self.replica
+        log = replica.log
+        heard = log.last_ms.get(name, 0)
+        ms, number = self.promises.get(name, (0, 0))
+        if log.vector.get(name, 0) >= number:
+            heard = max(heard, ms)
+        held = replica.held.get(name)
+        return heard if held is None else max(heard, held[0].ms - 1)
+
+    def frontier_ms(self) -> int:
+        """Up to where everything is here, from every live replica."""
+        replica = self.replica
+        return min((self.heard_ms(name) for name in replica.log.live if name != replica.replica), default=NEVER_MS)
+
+    # -- Deciding
+
+    def pump(self) -> None:
+        """Propose what may be firm, ask for promises where some are missing."""
+        replica = self.replica
+        self.due_ms = None
+        if not self.epochs.may_propose or replica.state != ACTIVE:
+            return
+        tail = replica.log.tail
+        self._note_deadlines()
+        if not tail:
+            return
+        count = self._firm_count()
+        proposed = {name_of(write) for _, write in replica.proposed} if replica.proposed else frozenset()
+        entries = [entry for entry in tail[:count] if name_of(entry.write) not in proposed]
+        if entries:
+            self.epochs.propose(entries)
+        self._ask_promises()
+        self._find_deadline()
+
+    def _firm_count(self) -> int:
+        """How many entries at the head of the tail may be committed now."""
+        replica = self.replica
+        tail = replica.log.tail
+        if replica.configuration.policy == "immediate":
+            return len(tail)
+        count = bisect_right(tail, self.frontier_ms(), key=_ms_of)
+        wall_ms = replica.wall_ms
+        while self._deadlines and self._deadlines[0][0] <= wall_ms:
+            _, _, entry = heappop(self._deadlines)
+            if name_of(entry.write) in replica.log.entries:
+                count = max(count, bisect_right(tail, entry.stamp, key=stamp_of))
+        return count
+
+    def _note_deadlines(self) -> None:
+        """Of what has come into the log since the last time."""
+        replica = self.replica
+        arrived, replica.log.arrived = replica.log.arrived, []
+        if replica.configuration.policy != "immediate":
+            for entry in arrived:
+                heappush(self._deadlines, (replica.firm_by_ms(entry), entry.stamp, entry))
+
+    def _find_deadline(self) -> None:
+        """When the next one comes; what is committed meanwhile drops out."""
+        entries = self.replica.log.entries
+        while self._deadlines and name_of(self._deadlines[0][2].write) not in entries:
+            heappop(self._deadlines)
+        self.due_ms = self._deadlines[0][0] if self._deadlines else None
+
+    def _ask_promises(self) -> None:
+        """Ask everybody who is not heard of up to the newest write, and is connected: again only after a
+        while, or for a later stamp once the last round has been answered."""
+        replica = self.replica
+        tail = replica.log.tail
+        if not tail or replica.configuration.policy == "immediate":
+            return
+        newest_ms = tail[-1].write.ms
+        patience_us = replica.configuration.patience_us
+        for name in replica.log.live:
+            peer = replica.peer_of(name)
+            if name == replica.replica or peer is None or not replica.peers[peer].connected:
+                continue
+            if self.heard_ms(name) >= newest_ms:
+                continue
+            asked_us = self.asked_us.get(name)
+            if asked_us is None or replica.now_us - asked_us >= patience_us:
+                self.asked_us[name] = replica.now_us
+                replica.send(peer, Ask(newest_ms, replica.have(peer, wants=True)))
+
+    # -- Promises, at the members and here
+
+    def on_ask(self, peer: Peer, ask: Ask) -> None:
+        """A member promises, unless the primary's clock is wrong, and sends what the primary lacks."""
+        replica = self.replica
+        if replica.state != ACTIVE or ask.have.csn < replica.log.omitted or ask.ms > replica.bound_ms:
+            self.anti_entropy.on_have(peer, ask.have)
+            return
+        replica.peers[peer].learn(ask.have)
+        self.epochs.learn(ask.have.epoch, ask.have.primary)
+        replica.promise(ask.ms)
+        number = replica.log.vector.get(replica.replica, 0)
+        updates = self.anti_entropy.updates_for(dict(ask.have.vector), ask.have.csn)
+        replica.send(peer, Promise(replica.replica, ask.ms, number, updates))
+
+    def on_promise(self, peer: Peer, promise: Promise) -> None:
+        """A member has promised."""
+        self.asked_us.pop(promise.replica, None)
+        ms, _ = self.promises.get(promise.replica, (0, 0))
+        if promise.ms >= ms:
+            self.promises[promise.replica] = (promise.ms, promise.number)
+        self.anti_entropy.on_updates(peer, promise.updates)
+
+    # -- Steps 3 to 6
+
+    def on_confirmed(self) -> None:
+        """Commits are firm: their authors' replicas get the reply, and all others when those have updated."""
+        replica = self.replica
+        entries, self.epochs.confirmed = self.epochs.confirmed, []
+        first = replica.log.csn - len(entries) + 1
+        replied: dict[Peer, None] = {}
+        for csn, entry in enumerate(entries, first):
+            peer = replica.peer_of(entry.write.replica)
+            if peer is not None and peer != replica.me and replica.peers[peer].connected:
+                self.unreleased.append((csn, peer, replica.now_us))
+                replied[peer] = None
+        for peer in replied:
+            replica.send(peer, Reply(self._news_for(peer)))
+        self._release()
+
+    def _news_for(self, peer: Peer) -> Updates:
+        """What this peer lacks, as far as is known here."""
+        replica = self.replica
+        state = replica.peers[peer]
+        if state.vector is None or state.csn < replica.log.omitted:
+            vector, csn = dict(replica.log.vector), max(replica.log.omitted, replica.log.csn - 1)
+        else:
+            vector, csn = dict(state.vector), min(state.csn, replica.log.csn)
+        updates = self.anti_entropy.updates_for(vector, csn)
+        for write in updates.writes:
+            if state.vector is not None and state.vector.get(write.replica, 0) < write.number:
+                state.vector[write.replica] = write.number
+        state.csn = max(state.csn, csn + len(updates.commits))
+        return updates
+
+    def on_reply(self, peer: Peer, message: Reply) -> None:
+        """Steps 4 and 5 at the author's replica: update the own data, then release."""
+        replica = self.replica
+        own = tuple(name for name in message.updates.commits if name[0] == replica.replica)
+        taken = self.anti_entropy.on_updates(peer, message.updates)
+        if own and taken.commits:
+            replica.tracing.step(replica.wall_ms, "", "Update", own, "confirmed")
+        if replica.log.csn >= message.updates.csn + len(message.updates.commits):
+            replica.release(peer)
+
+    def on_release(self, peer: Peer, csn: int) -> None:
+        """An author's replica has updated."""
+        state = self.replica.peers[peer]
+        state.csn = max(state.csn, min(csn, self.replica.log.csn))
+        self.unreleased = [row for row in self.unreleased if row[1] != peer or row[0] > csn]
+        self._release()
+
+    def _release(self) -> None:
+        """Step 6: everybody may know what every author's replica knows, or has had time to."""
+        replica = self.replica
+        if not replica.is_primary:
+            self.unreleased = []
+            return
+        patience_us = replica.configuration.patience_us
+        self.unreleased = [
+            row for row in self.unreleased if replica.peers[row[1]].connected and replica.now_us - row[2] < patience_us
+        ]
+        upto = min((csn for csn, _, _ in self.unreleased), default=replica.log.csn + 1) - 1
+        if upto <= self.released_csn:
+            return
+        self.released_csn = upto
+        for peer in replica.connected:
+            state = replica.peers[peer]
+            if state.vector is None or state.csn < upto:
+                news = self._news_for(peer)
+                if news.commits or news.writes:
+                    replica.send(peer, Released(news))
+
+    def connected(self, peer: Peer) -> None:
+        """A link stands again: what was asked over an older one may be lost."""
+        for name in [name for name in self.asked_us if self.replica.peer_of(name) == peer]:
+            del self.asked_us[name]
+
+    def tick(self) -> None:
+        """Time has passed."""
+        if self.unreleased:
+            self._release()
+
+    def reset(self) -> None:
+        """This node is the primary of a new epoch, or no primary any more."""
+        self.promises = {}
+        self.asked_us = {}
+        self.unreleased = []
+        self.released_csn = self.replica.log.csn
+        self._deadlines = []
+        self.replica.log.arrived = list(self.replica.log.tail)
+
+
+def _ms_of(entry: Entry) -> int:
+    return entry.write.ms

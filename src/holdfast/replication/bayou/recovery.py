@@ -1,0 +1,141 @@
+"""A Bayou replica from its journal."""
+
+from __future__ import annotations
+
+from holdfast.kernel.contracts import Recovered
+from holdfast.kernel.errors import MalformedInput
+from holdfast.kernel.store import TupleStore
+from holdfast.replication.bayou.epochs import Epochs
+from holdfast.replication.bayou.members import Members
+from holdfast.replication.bayou.messages import (
+    Committed,
+    Enthroned,
+    Forked,
+    Identity,
+    Logged,
+    MemberRow,
+    Named,
+    Promised,
+    Proposed,
+    Vowed,
+    decode_record,
+)
+from holdfast.replication.bayou.replica import ACTIVE, HALTED, JOINING, RETIRED, Replica
+from holdfast.replication.bayou.snapshots import restore, split_head
+
+
+def recover(replica: Replica, epochs: Epochs, members: Members, recovered: Recovered) -> None:
+    """Replay snapshot and records; an empty disk gets its identity. Raises `MalformedInput`,
+    `SnapshotError` or `BrokenInvariant` for a journal that makes no sense."""
+    replica.number = recovered.first - 1
+    if recovered.snapshot:
+        _restore(replica, recovered.snapshot)
+    for data in recovered.records:
+        replica.number += 1
+        _replay(replica, epochs, members, decode_record(data))
+        if replica.state == HALTED:
+            return
+    if recovered.fresh:
+        created = replica.machine.store.snapshot()
+        identity = Identity(replica.configuration.disk, replica.machine.app.name, created, (), 0)
+        replica.record(identity)
+        replica.identity = identity
+    elif not replica.identity.disk:
+        raise MalformedInput("it has no identity record")
+    wrong = replica.machine.app.check(replica.machine.store)
+    if wrong is not None:
+        replica.halt("configuration", wrong)
+        return
+    replica.clock.observe(replica.promised_ms)
+    replica.own_at_start = replica.log.vector.get(replica.replica, 0)
+    _begin(replica, members)
+
+
+def _begin(replica: Replica, members: Members) -> None:
+    if replica.configuration.is_copy and replica.replica:
+        replica.event(f"this disk was copied or restored, so it may not go on as {replica.replica}")
+        replica.record(Forked(replica.replica, replica.own_at_start))
+        members.forget_own(replica.replica, replica.own_at_start)
+        return
+    member = replica.log.members.get(replica.replica)
+    if member is not None and member.state in ("retired", "gone"):
+        replica.state = RETIRED
+    elif replica.replica and replica.log.includes((replica.created_by,) if replica.created_by[0] else ()):
+        replica.state = ACTIVE
+    else:
+        replica.state = JOINING
+
+
+def _restore(replica: Replica, snapshot: bytes) -> None:
+    checkpoint, data = split_head(snapshot)
+    if not _fits(replica, checkpoint.identity):
+        return
+    wrong = restore(replica, checkpoint, TupleStore.restore(replica.machine.rows, data))
+    if wrong is not None:
+        replica.halt("configuration", wrong)
+    replica.identity = checkpoint.identity
+    replica.replica = replica.clock.replica = checkpoint.replica
+    row = replica.log.members.get(checkpoint.replica)
+    if row is not None:
+        replica.created_by = (row.creator, row.number)
+    replica.epoch, replica.primary = checkpoint.epoch, checkpoint.primary
+    replica.vowed = checkpoint.vowed
+    replica.promised_ms = checkpoint.promised_ms
+    replica.proposed_epoch = checkpoint.proposed_epoch
+    replica.proposed = list(checkpoint.proposed)
+    for entry in replica.log.tail:
+        replica.observe(entry.write.ms)
+    replica.clock.observe(replica.log.last_ms.get(replica.replica, 0))
+
+
+def _fits(replica: Replica, identity: Identity) -> bool:
+    if identity.app == replica.machine.app.name:
+        return True
+    replica.halt(
+        "configuration",
+        f"the data is of the app {identity.app!r}, not {replica.machine.app.name!r}; "
+        "set the data aside or name that app",
+    )
+    return False
+
+
+def _replay(replica: Replica, epochs: Epochs, members: Members, record: object) -> None:
+    match record:
+        case Identity():
+            _begin_with(replica, record)
+        case Named():
+            members.named(record)
+        case Logged():
+            replica.take_in(record.writes)
+            own = replica.log.last_ms.get(replica.replica, 0)
+            replica.clock.observe(own)
+        case Committed():
+            if record.first != replica.log.csn + 1:
+                raise MalformedInput(f"commit {record.first} follows commit {replica.log.csn}")
+            replica.apply_commits(record.names, record.epoch)
+        case Promised():
+            replica.promised_ms = max(replica.promised_ms, record.ms)
+        case Proposed():
+            epochs.store_proposals(record.epoch, record.first, record.proposals)
+        case Vowed():
+            replica.vowed = record.epoch
+        case Enthroned():
+            replica.epoch, replica.primary = record.epoch, record.primary
+        case Forked():
+            replica.state = ACTIVE
+            members.forget_own(record.replica, record.number)
+
+
+def _begin_with(replica: Replica, identity: Identity) -> None:
+    """The first record: the first replicas are in the log from the beginning."""
+    if not _fits(replica, identity):
+        return
+    replica.identity = identity
+    if identity.created:
+        replica.machine.replace_store(TupleStore.restore(replica.machine.rows, identity.created))
+    replica.primary = identity.primary
+    for name in identity.members:
+        replica.log.members[name] = MemberRow(name, name, "", 0, "live")
+        replica.log.vector[name] = 0
+    if replica.configuration.name in identity.members:
+        replica.replica = replica.clock.replica = replica.configuration.name

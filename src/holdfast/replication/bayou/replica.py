@@ -1,0 +1,305 @@
+"""What a Bayou replica knows: the state that the parts of the protocol share, and elementary changes to it.
+
+Durable, by the records it writes: its id, the log, its promises, the epochs. Volatile: the peers as
+they appear, who waits for which reply, what is in quarantine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from holdfast.kernel.contracts import Change, Halt, Reply, Step, Token
+from holdfast.kernel.errors import MalformedInput
+from holdfast.kernel.machine import Machine
+from holdfast.kernel.replies import Outcome
+from holdfast.kernel.stamps import HybridClock
+from holdfast.replication.bayou.configuration import BayouConfiguration
+from holdfast.replication.bayou.log import Entry, WriteLog, as_vector, id_of
+from holdfast.replication.bayou.messages import (
+    CREATION,
+    RETIREMENT,
+    Committed,
+    Have,
+    Identity,
+    Logged,
+    Name,
+    Promised,
+    Proposal,
+    Release,
+    Write,
+    decode_creation,
+    decode_retirement,
+    encode,
+)
+from holdfast.replication.bayou.tracing import Tracing
+from holdfast.replication.bayou.views import Views
+
+STARTING = "starting"
+JOINING = "joining"
+"""Has no replica id yet, or has not seen its own creation: serves reads of what it has, no writes."""
+ACTIVE = "active"
+RETIRED = "retired"
+HALTED = "halted"
+
+
+class PeerState:
+    """What is known of another node since this start. `have`: its newest; `pulled_us`: since when an
+    answer to our `Have` is waited for; `skew_ms`: how far its clock is ahead of ours."""
+
+    __slots__ = ("connected", "csn", "pulled_us", "replica", "skew_ms", "vector")
+
+    def __init__(self) -> None:
+        self.connected = False
+        self.replica = ""
+        self.vector: dict[str, int] | None = None
+        self.csn = 0
+        self.pulled_us: int | None = None
+        self.skew_ms: int | None = None
+
+    def learn(self, have: Have) -> None:
+        """What it says of itself."""
+        self.replica = have.replica
+        self.vector = dict(have.vector)
+        self.csn = have.csn
+
+
+class Replica:
+    """State and its elementary changes; no decisions. One `Step` gathers what an input asks for."""
+
+    def __init__(self, machine: Machine, configuration: BayouConfiguration) -> None:
+        self.machine = machine
+        self.configuration = configuration
+        self.me = configuration.me
+        self.step = Step()
+        self.now_us = 0
+        self.unix_ms = 0
+        self.unix_at_us = 0
+        self.state = STARTING
+        self.identity = Identity("", machine.app.name, b"", (), 0)
+        self.replica = ""
+        self.created_by: Name = ("", 0)
+        self.log = WriteLog()
+        self.views = Views(machine, self.log, self._on_outcome)
+        self.clock = HybridClock("")
+        self.promised_ms = 0
+        self.own_at_start = 0
+        self.held: dict[str, list[Write]] = {}
+        self.epoch = 0
+        self.primary = 0
+        self.vowed = 0
+        self.proposed_epoch = 0
+        self.proposed: list[Proposal] = []
+        self.peers = [PeerState() for _ in configuration.nodes]
+        self.waiting: dict[Name, tuple[Token, bool]] = {}
+        self.tracing = Tracing(configuration.nodes, self.me)
+        self.records_written = 0
+        self.records_synced = 0
+        self.number = 0
+        self.malformed = 0
+
+    # -- Time
+
+    def set_clock(self, now_us: int, unix_ms: int) -> None:
+        """The time of day, see `TimeKeeper`."""
+        self.unix_ms = unix_ms
+        self.unix_at_us = now_us
+
+    @property
+    def wall_ms(self) -> int:
+        """The time of day now, Unix milliseconds."""
+        return self.unix_ms + (self.now_us - self.unix_at_us) // 1000
+
+    @property
+    def bound_ms(self) -> int:
+        """Stamps beyond this are not believed."""
+        return self.wall_ms + self.configuration.forward_bound_ms
+
+    def observe(self, ms: int) -> None:
+        """A stamp was seen: what is written here from now on is stamped later. Not so beyond the forward
+        bound, or one wrong clock would carry all others away."""
+        if ms <= self.bound_ms:
+            self.clock.observe(ms)
+
+    def promise(self, ms: int) -> None:
+        """Never again stamp at or below `ms`."""
+        if ms > self.promised_ms:
+            self.promised_ms = ms
+            self.clock.observe(ms)
+            self.record(Promised(ms))
+
+    def time_text(self, ms: int) -> str:
+        """As the app's people read it."""
+        return self.machine.app.time_text(ms)
+
+    # -- Names
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether this node is the primary of the newest epoch it knows."""
+        return self.primary == self.me and self.state in (ACTIVE, RETIRED)
+
+    @property
+    def others(self) -> list[int]:
+        """All configured nodes but this one."""
+        return [peer for peer in range(len(self.peers)) if peer != self.me]
+
+    @property
+    def connected(self) -> list[int]:
+        """Those of them that a link stands to."""
+        return [peer for peer in self.others if self.peers[peer].connected]
+
+    @property
+    def voters(self) -> list[int]:
+        """The nodes that vote: the configured ones, or else the primary alone (the papers' mode)."""
+        nodes = self.configuration.nodes
+        named = [nodes.index(name) for name in self.configuration.voters]
+        return named if len(named) > 1 else [self.primary]
+
+    def peer_of(self, replica: str) -> int | None:
+        """The node of a replica, if it is configured here."""
+        member = self.log.members.get(replica)
+        nodes = self.configuration.nodes
+        return nodes.index(member.node) if member is not None and member.node in nodes else None
+
+    # -- What an input asks for
+
+    def record(self, record: Any) -> None:
+        """Append to the journal."""
+        self.number += 1
+        self.records_written += 1
+        self.step.records.append(encode(record))
+
+    def send(self, peer: int, message: Any) -> None:
+        """A message that leaves when everything recorded so far is synced: what others have heard of
+        must not be forgotten here."""
+        self.tracing.sent(self.wall_ms, peer, message)
+        self.step.promises.append((peer, message))
+
+    def reply(self, token: Token, reply: Reply) -> None:
+        """Answer a client, when everything recorded so far is synced."""
+        self.step.replies.append((token, reply))
+
+    def event(self, text: str) -> None:
+        """Tell the operator."""
+        self.step.events.append(text)
+
+    def release(self, peer: int) -> None:
+        """Step 5: tell the primary how far this replica has updated."""
+        self.send(peer, Release(self.log.csn))
+
+    def halt(self, code: str, text: str) -> None:
+        """Stop for good."""
+        self.state = HALTED
+        if self.step.halt is None:
+            self.step.halt = Halt(code, text)
+
+    # -- The log
+
+    def log_writes(self, writes: Sequence[Write]) -> None:
+        """Writes, checked, come into the log: journaled, and put in their places."""
+        self.record(Logged(tuple(writes)))
+        self.take_in(writes)
+
+    def take_in(self, writes: Sequence[Write]) -> None:
+        """The same without the journal."""
+        self.views.insert(writes)
+        self.observe(max(write.ms for write in writes))
+
+    def commit(self, names: Sequence[Name], epoch: int) -> list[Entry]:
+        """The next commits: journaled, executed; whoever follows the outcomes is told."""
+        self.record(Committed(self.log.csn + 1, epoch, tuple(names)))
+        return self.apply_commits(names, epoch)
+
+    def apply_commits(self, names: Sequence[Name], epoch: int) -> list[Entry]:
+        """The same without the journal."""
+        entries = self.views.commit(names, epoch)
+        del self.proposed[: len(names)]  # as far as this voter held any: they begin right after the commits
+        for entry in entries:
+            self._settle(entry)
+        self.log.truncate(self.configuration.committed_kept_max)
+        return entries
+
+    def have(self, peer: int, wants: bool) -> Have:
+        """What this replica has, for one peer."""
+        log = self.log
+        known = dict(log.vector)
+        for replica, writes in self.held.items():
+            known[replica] = max(known.get(replica, 0), writes[-1].number)
+        yours_ms = log.last_ms.get(self.peers[peer].replica, 0)
+        at = log.epoch_at(log.csn)
+        return Have(
+            self.replica, as_vector(known), log.csn, at, self.epoch, self.primary, yours_ms, self.wall_ms, wants
+        )
+
+    def check_body(self, write: Write, created: dict[str, int]) -> None:
+        """A peer's write about replicas: raises `MalformedInput`, notes whom it creates."""
+        if write.kind == CREATION:
+            created[decode_creation(write.body).replica] = write.number
+        elif write.kind == RETIREMENT:
+            decode_retirement(write.body)
+        else:
+            raise MalformedInput(f"{id_of(write)} is of the unknown kind {write.kind}: of a later version?")
+
+    # -- Outcomes
+
+    def _on_outcome(self, entry: Entry, reply: Reply, before: Reply | None) -> None:
+        """A write was executed in the tail: its user gets the reply; who watches hears of changes."""
+        name = (entry.write.replica, entry.write.number)
+        if self.waiting and name in self.waiting:
+            token, _ = self.waiting.pop(name)
+            self.reply(token, self.outcome(entry, "tentative"))
+        elif before is not None and before != reply and entry.write.kind == 0:
+            self._change(entry, "tentative")
+
+    def _settle(self, entry: Entry) -> None:
+        """A write is committed."""
+        name = (entry.write.replica, entry.write.number)
+        if self.waiting and name in self.waiting:
+            token, _ = self.waiting.pop(name)
+            self.reply(token, self.outcome(entry, "committed"))
+        elif entry.write.kind == 0:
+            self._change(entry, "committed")
+
+    def _change(self, entry: Entry, firm: str) -> None:
+        self.step.changes.append(Change(id_of(entry.write), entry.person, firm, entry.reply))
+
+    def outcome(self, entry: Entry, firm: str) -> Outcome:
+        """What the user hears of a write."""
+        write = entry.write
+        firm_by = "" if firm == "committed" else self.time_text(self.firm_by_ms(entry))
+        vector = ((write.replica, write.number),)
+        return Outcome(entry.reply, firm, id_of(write), firm_by, vector, self.warning)
+
+    def firm_by_ms(self, entry: Entry) -> int:
+        """When the primary commits a write at the latest, whoever is away: the earlier of its stamp and the
+        horizon, and what the app says."""
+        if entry.firm_by_ms is None:
+            entry.firm_by_ms = entry.write.ms + self.configuration.horizon_ms
+            if entry.write.kind == 0:
+                wanted = self.machine.app.firm_by_ms(self.views.request_of(entry.write).command)
+                if wanted is not None:
+                    entry.firm_by_ms = min(entry.firm_by_ms, wanted)
+        return entry.firm_by_ms
+
+    # -- A wrong clock
+
+    @property
+    def warning(self) -> str:
+        """What this device's people should know of its clock: how far it is from most of its peers'."""
+        skews = sorted(peer.skew_ms for peer in self.peers if peer.skew_ms is not None)
+        if not skews:
+            return ""
+        middle = skews[len(skews) // 2]
+        if abs(middle) <= self.configuration.forward_bound_ms:
+            return ""
+        way = "behind" if middle > 0 else "ahead of"
+        return f"this device's clock is {spoken(abs(middle))} {way} the others'; set it right"
+
+
+def spoken(ms: int) -> str:
+    """A span of time for people."""
+    minutes = ms // 60_000
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // (24 * 60)} days"

@@ -1,0 +1,180 @@
+"""The whole state for a peer that is below our log: what it lacks has been truncated here.
+
+The giver freezes the state once and keeps it while somebody fetches it, piece by piece; the taker puts
+it in the place of its own committed prefix and keeps its own tentative writes. (Petersen et al. 1997,
+section 4.2.)
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from holdfast.kernel.contracts import Peer
+from holdfast.kernel.errors import MalformedInput, SnapshotError
+from holdfast.kernel.store import TupleStore
+from holdfast.replication.bayou.configuration import STATE_PART_BYTES
+from holdfast.replication.bayou.log import Entry, id_of
+from holdfast.replication.bayou.messages import Checkpoint, StateNext, StatePart
+from holdfast.replication.bayou.replica import Replica
+from holdfast.replication.bayou.snapshots import Snapshots, checkpoint_of, head_of, restore, split_head
+
+KEPT_US = 30_000_000
+"""A state that nobody fetches any more is dropped after so long."""
+
+
+class Given:
+    """A state as of one commit, cut into pieces."""
+
+    __slots__ = ("csn", "epoch", "parts", "used_us")
+
+    def __init__(self, csn: int, epoch: int, data: bytes, now_us: int, part_bytes: int) -> None:
+        self.csn = csn
+        self.epoch = epoch
+        self.parts = [data[at : at + part_bytes] for at in range(0, len(data), part_bytes)]
+        self.used_us = now_us
+
+    def part(self, index: int) -> StatePart:
+        """One piece."""
+        return StatePart(self.csn, self.epoch, index, index == len(self.parts) - 1, self.parts[index])
+
+
+class Transfer:
+    """Gives states, and takes them."""
+
+    def __init__(self, replica: Replica, snapshots: Snapshots) -> None:
+        self.replica = replica
+        self.snapshots = snapshots
+        self._given: Given | None = None
+        self._taking: tuple[int, int, int] = (0, 0, 0)  # peer, csn, epoch of the state that comes in
+        self._parts: list[bytes] = []
+
+    # -- Giving
+
+    def offer(self, peer: Peer) -> None:
+        """The first piece; the peer asks for the others."""
+        self.replica.send(peer, self.given().part(0))
+
+    def given(self) -> Given:
+        """The state to give: the one that is being fetched, or that of now."""
+        replica = self.replica
+        log = replica.log
+        given = self._given
+        if given is not None and given.csn >= log.omitted and given.epoch == log.epoch_at(given.csn):
+            given.used_us = replica.now_us
+            return given
+        self._given = self.freeze(STATE_PART_BYTES)
+        return self._given
+
+    def freeze(self, part_bytes: int) -> Given:
+        """The state as of now."""
+        replica = self.replica
+        log = replica.log
+        head = head_of(checkpoint_of(replica, 0))
+        with replica.views.committed():
+            data = head + replica.machine.store.snapshot()
+        return Given(log.csn, log.epoch_at(log.csn), data, replica.now_us, part_bytes)
+
+    def on_next(self, peer: Peer, message: StateNext) -> None:
+        """A peer wants the next piece; of a state that is not kept any more, it gets a later one's first."""
+        given = self._given
+        if given is None or (given.csn, given.epoch) != (message.csn, message.epoch):
+            self.offer(peer)
+        elif 0 <= message.index < len(given.parts):
+            given.used_us = self.replica.now_us
+            self.replica.send(peer, given.part(message.index))
+
+    def tick(self) -> None:
+        """Drop what nobody wants."""
+        if self._given is not None and self.replica.now_us - self._given.used_us > KEPT_US:
+            self._given = None
+
+    # -- Taking
+
+    def on_part(self, peer: Peer, part: StatePart) -> bool:
+        """A piece has come. True when the state was complete and is in its place."""
+        if not self.wants(part.csn, part.epoch):
+            return False
+        if part.index == 0:
+            self._taking, self._parts = (peer, part.csn, part.epoch), []
+        if self._taking != (peer, part.csn, part.epoch) or part.index != len(self._parts):
+            return False
+        self._parts.append(part.data)
+        if not part.last:
+            self.replica.send(peer, StateNext(part.csn, part.epoch, len(self._parts)))
+            return False
+        data, self._parts = b"".join(self._parts), []
+        self.install(data)
+        return True
+
+    def wants(self, csn: int, epoch: int) -> bool:
+        """Whether a state is ahead of this replica: it has more commits, or those of a later epoch where
+        histories part."""
+        log = self.replica.log
+        if csn <= log.csn:
+            return epoch > log.epoch_at(csn)
+        return True
+
+    def install(self, data: bytes) -> None:
+        """Put a peer's committed state in the place of ours; our own tentative writes stay. Raises
+        `MalformedInput` for what is no state of this app."""
+        replica = self.replica
+        checkpoint, content = split_head(data)
+        if checkpoint.identity.app != replica.machine.app.name:
+            raise MalformedInput(f"a state of the app {checkpoint.identity.app!r} for {replica.machine.app.name!r}")
+        try:
+            store = TupleStore.restore(replica.machine.rows, content)
+        except SnapshotError as error:
+            raise MalformedInput(f"a peer's state cannot be restored: {error}") from error
+        csn_before = replica.log.csn
+        mine = self._beyond(checkpoint)
+        replica.views.roll_back(0)
+        old_members, old_ms = replica.log.members, replica.log.last_ms
+        wrong = restore(replica, _bare(checkpoint), store)
+        if wrong is not None:
+            replica.halt("configuration", wrong)
+            return
+        log = replica.log
+        for name, row in old_members.items():
+            log.members.setdefault(name, row)
+            if row.state != "gone":
+                log.vector.setdefault(name, log.committed_vector.get(name, 0))
+        for name, ms in old_ms.items():
+            log.last_ms[name] = max(ms, log.last_ms.get(name, 0))
+        self._put_back(mine)
+        skip = checkpoint.csn - csn_before
+        replica.proposed = replica.proposed[skip:] if skip >= 0 else []
+        if checkpoint.epoch > replica.epoch:
+            replica.epoch, replica.primary = checkpoint.epoch, checkpoint.primary
+        self.snapshots.write_whole()
+        replica.event(f"took over the state as of commit {checkpoint.csn} from a peer, and kept {len(mine)} writes")
+
+    def _beyond(self, checkpoint: Checkpoint) -> list[Entry]:
+        """Our writes that are not in the state: tentative ones, and commits that its history does not have."""
+        log = self.replica.log
+        theirs = dict(checkpoint.committed_vector)
+        lost = [Entry(write) for write in log.committed if write.number > theirs.get(write.replica, 0)]
+        if lost:
+            self.replica.event(
+                "these were confirmed under a primary whose loss was accepted, and may come out otherwise now: "
+                + ", ".join(id_of(entry.write) for entry in lost)
+            )
+        return [
+            *lost,
+            *(entry for entry in log.tail if entry.write.number > theirs.get(entry.write.replica, 0)),
+        ]
+
+    def _put_back(self, entries: list[Entry]) -> None:
+        """Entries of the old log that stay tentative, in stamp order."""
+        replica = self.replica
+        if not entries:
+            return
+        writes = sorted((entry.write for entry in entries), key=lambda w: (w.ms, w.first_name, w.replica))
+        replies = {(entry.write.replica, entry.write.number): entry.reply for entry in entries}
+        replica.log.insert(writes, 0)
+        for entry in replica.log.tail:
+            entry.reply = replies.get((entry.write.replica, entry.write.number), entry.reply)
+
+
+def _bare(checkpoint: Checkpoint) -> Checkpoint:
+    """Only what belongs to the committed state: a peer's own tail comes by anti-entropy."""
+    return msgspec.structs.replace(checkpoint, kept=(), tail=())
