@@ -77,7 +77,7 @@ class WriteLog:
 
     `vector`: of each replica that is not gone, the number of its last write in the log (all before it
     are, too); `committed_vector`: the same of committed ones, of every replica ever. `last_ms`: the
-    stamp of its last write here. `latest`: the highest stamp committed. `epochs`: (first csn, epoch)
+    stamp of its last write here; `committed_ms`: of its last committed one. `latest`: the highest stamp committed. `epochs`: (first csn, epoch)
     of each stretch of commits. `arrived`: what came in since somebody looked, at a primary (`collects`).
     """
 
@@ -89,6 +89,7 @@ class WriteLog:
         self.vector: dict[str, int] = {}
         self.committed_vector: dict[str, int] = {}
         self.last_ms: dict[str, int] = {}
+        self.committed_ms: dict[str, int] = {}
         self.latest: Stamp = NO_STAMP
         self.members: dict[str, MemberRow] = {}
         self.epochs: list[tuple[int, int]] = []
@@ -231,6 +232,7 @@ class WriteLog:
                     f"{id_of(write)} is committed after number {vector.get(write.replica, 0)} of its author"
                 )
             vector[write.replica] = write.number
+            self.committed_ms[write.replica] = write.ms
             committed.append(write)
             if entry.stamp > self.latest:
                 self.latest = entry.stamp

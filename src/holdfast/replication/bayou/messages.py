@@ -324,7 +324,7 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     replica: str
     csn: int
     committed_vector: Vector
-    last_ms: Vector
+    committed_ms: Vector
     latest: tuple[int, str, str]
     members: tuple[MemberRow, ...]
     epochs: tuple[tuple[int, int], ...]

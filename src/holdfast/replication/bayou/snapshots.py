@@ -28,7 +28,7 @@ def checkpoint_of(replica: Replica, kept: int) -> Checkpoint:
         replica.replica,
         log.csn,
         as_vector(log.committed_vector),
-        as_vector(log.last_ms),
+        as_vector(log.committed_ms),
         log.latest,
         tuple(log.members[name] for name in sorted(log.members)),
         tuple(log.epochs),
@@ -66,7 +66,8 @@ def restore(replica: Replica, checkpoint: Checkpoint, store: TupleStore) -> str 
     log.latest = checkpoint.latest
     log.members = {row.replica: row for row in checkpoint.members}
     log.epochs = list(checkpoint.epochs)
-    log.last_ms = dict(checkpoint.last_ms)
+    log.committed_ms = dict(checkpoint.committed_ms)
+    log.last_ms = dict(log.committed_ms)
     log.vector = {
         row.replica: log.committed_vector.get(row.replica, 0) for row in checkpoint.members if row.state != "gone"
     }
@@ -77,6 +78,7 @@ def restore(replica: Replica, checkpoint: Checkpoint, store: TupleStore) -> str 
         log.tail.append(entry)
         log.entries[name_of(write)] = entry
         log.vector[write.replica] = max(log.vector.get(write.replica, 0), write.number)
+        log.last_ms[write.replica] = max(log.last_ms.get(write.replica, 0), write.ms)
     replica.views.executed = 0
     return replica.machine.replace_store(store)
 

@@ -128,7 +128,7 @@ class Transfer:
         csn_before = replica.log.csn
         mine = self._beyond(checkpoint)
         replica.views.roll_back(0)
-        old_members, old_ms = replica.log.members, replica.log.last_ms
+        old_members = replica.log.members
         wrong = restore(replica, _bare(checkpoint), store)
         if wrong is not None:
             replica.halt("configuration", wrong)
@@ -138,8 +138,6 @@ class Transfer:
             log.members.setdefault(name, row)
             if row.state != "gone":
                 log.vector.setdefault(name, log.committed_vector.get(name, 0))
-        for name, ms in old_ms.items():
-            log.last_ms[name] = max(ms, log.last_ms.get(name, 0))
         self._put_back(mine)
         skip = checkpoint.csn - csn_before
         replica.proposed = replica.proposed[skip:] if skip >= 0 else []
