@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from heapq import nlargest
 from typing import TYPE_CHECKING
 
 from holdfast.apps.rooms.house import House, Place
@@ -11,7 +12,6 @@ from holdfast.apps.rooms.replies import (
     Cells,
     Firm,
     Impossible,
-    Lack,
     Meeting,
     Mine,
     NoSuchRequest,
@@ -20,9 +20,8 @@ from holdfast.apps.rooms.replies import (
     Schedule,
     Standing,
     Where,
-    lack,
 )
-from holdfast.apps.rooms.rows import CANCELLED, CHANGED, NO_CHOICE, Entry, MeetingHour, Newest
+from holdfast.apps.rooms.rows import CANCELLED, CHANGED, NO_CHOICE, Entry, MeetingHour
 from holdfast.apps.rooms.times import clock, utc
 from holdfast.apps.rooms.words import AskCells, AskMine, AskSchedule, Change, Show
 from holdfast.apps.values import parse_day, shown
@@ -51,24 +50,25 @@ class Answers:
         return NoSuchRequest(query.id) if entry is None else self._standing(entry, context)
 
     def mine(self, store: TupleStore, query: AskMine, context: Context) -> Reply:
-        """The requests of the asker's department, newest first, a page of them."""
+        """The requests of the asker's department, newest first, a page of them.
+
+        It looks at every request on record (some 0.1 µs each): an index would cost every write more
+        than the few who ask.
+        """
         person = context.person
         if person is None or not person.department:
             return NotASecretary("" if person is None else person.id, "")
-        entries, newest = store.table(Entry), store.table(Newest).get(person.department)
-        id = newest.id if newest is not None else ""
+        department, entries = person.department, store.table(Entry)
+        own: list[Entry] = [entry for entry in entries if entry.department == department]
         if query.before:
             before = entries.get(query.before)
-            if before is None or before.department != person.department:
+            if before is None or before.department != department:
                 return NoSuchRequest(query.before)
-            id = before.earlier
-        requests: list[Standing] = []
-        last = ""
-        while id and len(requests) < REQUESTS_SHOWN_MAX:
-            entry = _entry(store, id)
-            requests.append(self._standing(entry, context))
-            last, id = id, entry.earlier
-        return Mine(person.department, tuple(requests), last if id else "")
+            own = [entry for entry in own if _age(entry) < _age(before)]
+        newest = nlargest(REQUESTS_SHOWN_MAX + 1, own, key=_age)
+        shown_now = newest[:REQUESTS_SHOWN_MAX]
+        more_before = shown_now[-1].id if len(newest) > len(shown_now) else ""
+        return Mine(department, tuple(self._standing(entry, context) for entry in shown_now), more_before)
 
     def _standing(self, entry: Entry, context: Context) -> Standing:
         firm: Firm = "confirmed" if context.is_committed(entry.by) else "tentative"
@@ -81,7 +81,6 @@ class Answers:
             outcome = "cancelled" if firm == "confirmed" else "not granted yet"
         else:
             outcome = "moved" if entry.choice else firm
-        reason = lack(entry.lost) if entry.lost is not None else None
         return Standing(
             id=entry.id,
             booking=asked.id if isinstance(asked, Change) else "",
@@ -93,22 +92,10 @@ class Answers:
             outcome=outcome,
             firm=firm,
             place=None if entry.choice == NO_CHOICE else _where(places[entry.choice], hours),
-            lost=reason,
-            why=self._why(entry, reason),
+            lost=entry.lost,
+            why=_why(entry),
             entered=utc(entry.ms),
         )
-
-    @staticmethod
-    def _why(entry: Entry, reason: Lack | None) -> str:
-        """Whatever about the outcome needs a reason."""
-        if entry.state == CANCELLED:
-            return f"given up by {entry.by}"
-        said = [f"changed by {entry.by}"] if entry.state == CHANGED else []
-        if reason is not None:
-            said.append(reason.text())
-            if isinstance(entry.asked, Change) and entry.choice == NO_CHOICE:
-                said.append(f"{entry.asked.id} stays as it was")
-        return "; ".join(said)
 
     def _places(self, entry: Entry) -> tuple[list[Place], int]:
         """The places that a request on record names, and for how many hours."""
@@ -186,6 +173,22 @@ def _entry(store: TupleStore, id: str) -> Entry:
     if entry is None:
         raise BrokenInvariant(f"request {id} is referred to and not on record")
     return entry
+
+
+def _why(entry: Entry) -> str:
+    """Whatever about the outcome needs a reason."""
+    if entry.state == CANCELLED:
+        return f"given up by {entry.by}"
+    said = [f"changed by {entry.by}"] if entry.state == CHANGED else []
+    if entry.lost is not None:
+        said.append(entry.lost.text())
+        if isinstance(entry.asked, Change) and entry.choice == NO_CHOICE:
+            said.append(f"{entry.asked.id} stays as it was")
+    return "; ".join(said)
+
+
+def _age(entry: Entry) -> tuple[int, str]:
+    return entry.ms, entry.id
 
 
 def _purpose(entry: Entry) -> str:

@@ -21,7 +21,6 @@ from holdfast.apps.rooms.replies import (
     Granted,
     Impossible,
     IsCancelled,
-    Lack,
     Moved,
     NoSuchRequest,
     NotASecretary,
@@ -40,7 +39,6 @@ from holdfast.apps.rooms.rows import (
     Entry,
     Lost,
     MeetingHour,
-    Newest,
 )
 from holdfast.apps.rooms.times import clock
 from holdfast.apps.rooms.words import AskCells, AskMine, AskSchedule, Cancel, Change, Reserve, Show
@@ -66,7 +64,7 @@ class Rooms:
     and `lead_hours` (outcomes are final so long before a meeting) may change. Raises `ValueError`."""
 
     name = "rooms"
-    rows: tuple[type, ...] = (MeetingHour, Entry, Newest, Building)
+    rows: tuple[type, ...] = (MeetingHour, Entry, Building)
     commands: tuple[type[Command], ...] = (Reserve, Change, Cancel)
     queries: tuple[type[Query], ...] = (AskSchedule, AskMine, Show, AskCells)
     replies: tuple[type[Reply], ...] = (
@@ -184,14 +182,13 @@ class Rooms:
             _take(store, places[choice], hours, id)
         if lost is None:
             return Granted(id, command.room, command.day, command.start, duration)
-        reason = replies.lack(lost)
         if choice < 0:
-            _tell(context, person, f"{id} is not granted", places[0], reason)
-            return NotGranted(id, command.room, command.day, command.start, duration, reason)
+            _tell(context, person, f"{id} is not granted", places[0], lost)
+            return NotGranted(id, command.room, command.day, command.start, duration, len(places) - 1, lost)
         room, day, hour = places[choice]
         start = clock(hour)
-        _tell(context, person, f"{id} is moved to {room} on {day} at {start}", places[0], reason)
-        return Moved(id, room, day, start, duration, command.room, command.day, command.start, reason)
+        _tell(context, person, f"{id} is moved to {room} on {day} at {start}", places[0], lost)
+        return Moved(id, room, day, start, duration, command.room, command.day, command.start, lost)
 
     def _change(self, store: TupleStore, command: Change, context: Context, person: Person) -> Reply:
         places = self.house.places(command)
@@ -207,7 +204,6 @@ class Rooms:
         lost = None if choice == 0 else self._lost(store, places[0], hours, booking.id, context)
         state = GRANTED if choice == 0 else MOVED if choice > 0 else NOT_GRANTED
         _record(store, id, context, person, command, choice, state, lost)
-        reason = None if lost is None else replies.lack(lost)
         if choice >= 0:
             self._leave(store, booking)
             _take(store, places[choice], hours, booking.id)
@@ -224,14 +220,15 @@ class Rooms:
                 lost=lost,
             )
             store.table(Entry).put(changed)
-        if reason is None:
+        if lost is None:
             return Changed(booking.id, command.room, command.day, command.start, duration, None)
         if choice < 0:
-            _tell(context, person, f"{booking.id} stays as it was", places[0], reason)
-            return NotChanged(id, booking.id, command.room, command.day, command.start, duration, reason)
+            _tell(context, person, f"{booking.id} stays as it was", places[0], lost)
+            wanted = (command.room, command.day, command.start, duration)
+            return NotChanged(id, booking.id, *wanted, len(places) - 1, lost)
         room, day, hour = places[choice]
-        _tell(context, person, f"{booking.id} is moved to {room} on {day} at {clock(hour)}", places[0], reason)
-        return Changed(booking.id, room, day, clock(hour), duration, reason)
+        _tell(context, person, f"{booking.id} is moved to {room} on {day} at {clock(hour)}", places[0], lost)
+        return Changed(booking.id, room, day, clock(hour), duration, lost)
 
     def _cancel(self, store: TupleStore, command: Cancel, context: Context, person: Person) -> Reply:
         booking = self._own(store, command.id, person)
@@ -267,23 +264,24 @@ class Rooms:
 
     def _lost(self, store: TupleStore, place: Place, hours: int, own: str, context: Context) -> Lost:
         """To whom a place is lost that is not free: the earliest entry among those in the way."""
-        room, day, first = place
         meetings, entries = store.table(MeetingHour), store.table(Entry)
         winner: Entry | None = None
+        room, day, first = place
         for hour in range(first, first + hours):
             row = meetings.get((room, day, hour))
-            if row is None or row.id == own or (winner is not None and row.id == winner.id):
-                continue
-            holder = entries.get(row.id)
-            if holder is not None and (winner is None or _stamp(holder) < _stamp(winner)):
-                winner = holder
+            if row is not None and row.id != own:
+                holder = entries.get(row.id)
+                if winner is None:
+                    winner = holder
+                elif holder is not None and holder is not winner and _stamp(holder) < _stamp(winner):
+                    winner = holder
         if winner is None:
             raise BrokenInvariant(f"{room} on {day} at {clock(first)} is taken, and by no request on record")
         late = False
         if context.late and context.person is not None:
-            own_stamp = (context.now_ms, context.person.first_name, _replica(context.id))
-            late = _stamp(winner) > own_stamp
-        return Lost(winner.id, winner.first_name, winner.department, winner.ms, late)
+            late = _stamp(winner) > (context.now_ms, context.person.first_name, _replica(context.id))
+        tie = winner.ms == context.now_ms and not late
+        return Lost(winner.id, winner.first_name, winner.department, winner.ms, tie, late)
 
 
 def _no_secretary(person: Person | None) -> NotASecretary:
@@ -326,15 +324,9 @@ def _record(
     state: str,
     lost: Lost | None,
 ) -> None:
-    """Put a new request on record, as its department's newest."""
-    department = person.department
-    newest = store.table(Newest)
-    last = newest.get(department)
-    earlier = last.id if last is not None else ""
-    name = person.first_name
-    entry = Entry(id, id, context.now_ms, person.id, name, department, command, choice, state, lost, earlier)
-    store.table(Entry).put(entry)
-    newest.put(Newest(department, id))
+    """Put a new request on record, ."""
+    whose = (context.now_ms, person.id, person.first_name, person.department)
+    store.table(Entry).put(Entry(id, id, *whose, command, choice, state, lost))
 
 
 def _stamp(entry: Entry) -> tuple[int, str, str]:
@@ -347,7 +339,7 @@ def _replica(id: str) -> str:
     return id.rpartition("-")[0]
 
 
-def _tell(context: Context, person: Person, what: str, place: Place, reason: Lack) -> None:
+def _tell(context: Context, person: Person, what: str, place: Place, lost: Lost) -> None:
     """The notice to whoever lost."""
     room, day, hour = place
-    context.notify(person.id, f"{what}. {room} on {day} at {clock(hour)}: {reason.text()}.")
+    context.notify(person.id, f"{what}. {room} on {day} at {clock(hour)}: {lost.text()}.")

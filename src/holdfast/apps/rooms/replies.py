@@ -7,37 +7,12 @@ from typing import Literal
 import msgspec
 
 from holdfast.apps.rooms.rows import Lost
-from holdfast.apps.rooms.times import clock, span, utc
+from holdfast.apps.rooms.times import clock, span
 from holdfast.kernel.contracts import Refusal, Reply
 
 Outcome = Literal["tentative", "confirmed", "moved", "not granted yet", "cancelled"]
 """What people see of a request. Whether "moved" and "cancelled" are final, `Standing.firm` says."""
 Firm = Literal["tentative", "confirmed"]
-
-
-class Lack(msgspec.Struct, frozen=True, gc=False):
-    """Why a request did not get what it wanted first: to whom it lost that, and the other's accept stamp.
-
-    `late`: it was entered before the other, but came after the other's entry had been confirmed.
-    """
-
-    id: str
-    first_name: str
-    department: str
-    ms: int
-    late: bool
-
-    def text(self) -> str:
-        """The reason as the end of a sentence."""
-        who = f"{self.first_name} ({self.department})"
-        if self.late:
-            return f"late: {who}, entered at {utc(self.ms)}, had been confirmed before it came"
-        return f"{who} was earlier, at {utc(self.ms)}"
-
-
-def lack(lost: Lost) -> Lack:
-    """The reason on record, for people."""
-    return Lack(lost.id, lost.first_name, lost.department, lost.ms, lost.late)
 
 
 class Where(msgspec.Struct, frozen=True, gc=False):
@@ -77,7 +52,7 @@ class Moved(Reply, frozen=True, tag="moved"):
     wanted_room: str
     wanted_day: str
     wanted_start: str
-    lost: Lack
+    lost: Lost
 
     def text(self) -> str:
         wanted = f"{self.wanted_room} on {self.wanted_day} at {self.wanted_start}"
@@ -93,7 +68,7 @@ class Changed(Reply, frozen=True, tag="changed"):
     day: str
     start: str
     duration: str
-    lost: Lack | None
+    lost: Lost | None
 
     def text(self) -> str:
         why = f", an alternative: {self.lost.text()}" if self.lost else ""
@@ -109,20 +84,29 @@ class Cancelled(Reply, frozen=True, tag="cancelled"):
         return f"{self.id} is cancelled."
 
 
+def _nor(alternatives: int) -> str:
+    """How a sentence goes on that refuses what was wanted first."""
+    if alternatives < 2:
+        return ", nor its alternative" * alternatives
+    return f", nor one of its {alternatives} alternatives"
+
+
 class NotGranted(Refusal, frozen=True, tag="not_granted"):
     """Neither what was wanted nor an alternative is free. The request stays on record: while it is
-    tentative it may still win, and it is cancelled when it is committed."""
+    tentative it may still win, and it is cancelled when it is committed. `alternatives`: how many were tried."""
 
     id: str
     room: str
     day: str
     start: str
     duration: str
-    lost: Lack
+    alternatives: int
+    lost: Lost
 
     def text(self) -> str:
         wanted = span(self.room, self.day, self.start, self.duration)
-        return f"Failed: {self.id} is not granted {wanted}, nor an alternative: {self.lost.text()}."
+        also = _nor(self.alternatives)
+        return f"Failed: {self.id} is not granted {wanted}{also}: {self.lost.text()}."
 
 
 class NotChanged(Refusal, frozen=True, tag="not_changed"):
@@ -134,12 +118,13 @@ class NotChanged(Refusal, frozen=True, tag="not_changed"):
     day: str
     start: str
     duration: str
-    lost: Lack
+    alternatives: int
+    lost: Lost
 
     def text(self) -> str:
         wanted = span(self.room, self.day, self.start, self.duration)
-        why = self.lost.text()
-        return f"Failed: {self.booking} stays as it was, {wanted} is not granted, nor an alternative: {why}."
+        why, also = self.lost.text(), _nor(self.alternatives)
+        return f"Failed: {self.booking} stays as it was, {wanted} is not granted{also}: {why}."
 
 
 class Impossible(Refusal, frozen=True, tag="impossible"):
@@ -214,7 +199,7 @@ class Standing(Reply, frozen=True, tag="standing"):
     outcome: Outcome
     firm: Firm
     place: Where | None
-    lost: Lack | None
+    lost: Lost | None
     why: str
     entered: str
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from holdfast.apps.rooms.times import utc
 from holdfast.apps.rooms.words import Change, Reserve
 from holdfast.kernel.store import Row
 
@@ -28,18 +29,29 @@ class MeetingHour(Row, frozen=True):
     id: str
 
 
-class Lost(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Lost(msgspec.Struct, frozen=True, gc=False):
     """To whom a request lost the place that it wanted first: the earliest of those in its way.
 
-    `id`: the other's request, `ms`: the accept stamp (Unix milliseconds) of the other's entry. `late`:
-    the own entry was the earlier one, but it came after the other's had been confirmed.
+    `id`: the other's request; `ms`: the accept stamp of the other's entry, Unix milliseconds. `tie`: both
+    were entered in the same millisecond, and the names decided. `late`: the own entry was the earlier
+    one, but came after the other's had been confirmed.
     """
 
     id: str
     first_name: str
     department: str
     ms: int
-    late: bool
+    tie: bool = False
+    late: bool = False
+
+    def text(self) -> str:
+        """The reason as the end of a sentence."""
+        who, when = f"{self.first_name} ({self.department})", utc(self.ms)
+        if self.late:
+            return f"late: {who}, entered at {when}, had been confirmed before it came"
+        if self.tie:
+            return f"{who} entered at {when} too and comes first by name"
+        return f"{who} was earlier, at {when}"
 
 
 class Entry(Row, frozen=True):
@@ -49,7 +61,7 @@ class Entry(Row, frozen=True):
     write's accept stamp (a cancellation leaves it), `secretary` (a person's id), `first_name` and `department`: whose
     it is. `asked`: what is wanted now; of a change, what that change wanted. `choice`: which of it is
     granted, 0 for what was wanted first, 1 for the first alternative and so on, or `NO_CHOICE`. `lost`:
-    why it is not what was wanted first. `earlier`: the department's request before this one, or "".
+    why it is not what was wanted first.
     """
 
     table = "entries"
@@ -65,17 +77,6 @@ class Entry(Row, frozen=True):
     choice: int
     state: str
     lost: Lost | None
-    earlier: str
-
-
-class Newest(Row, frozen=True):
-    """The newest request of a department: where the chain of `Entry.earlier` begins."""
-
-    table = "newest"
-    key = ("department",)
-
-    department: str
-    id: str
 
 
 class Building(Row, frozen=True):

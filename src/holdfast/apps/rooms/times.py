@@ -21,13 +21,9 @@ def span(room: str, day: str, start: str, duration: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _minute(minute: int) -> str:
-    return f"{EPOCH + timedelta(minutes=minute):%Y-%m-%d %H:%M}"
-
-
 def utc(ms: int) -> str:
     """A stamp to the millisecond, in UTC: stamps decide, so nothing of them is left out."""
     if not 0 <= ms < WRITABLE_MS:
         return f"{ms} ms"
-    minute, rest = divmod(ms, 60_000)
-    return f"{_minute(minute)}:{rest // 1000:02}.{rest % 1000:03} UTC"
+    moment = EPOCH + timedelta(milliseconds=ms)
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{ms % 1000:03} UTC"
