@@ -9,7 +9,8 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator
 from heapq import nlargest, nsmallest
-from itertools import islice
+from itertools import islice, product
+from math import prod
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,9 @@ import msgspec
 from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.index import Bounds, Index, Order
 from holdfast.kernel.table import Row, Table
+
+KEYS_MAX = 1000
+"""Keys of several fields that are looked up one by one; for more of them the table is read."""
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">=", "in"]
 
@@ -101,9 +105,10 @@ class Plan:
         choices = [self._choices(name) for name in names]
         if len(names) == 1:
             return choices[0]
-        if any(choice is None or len(choice) != 1 for choice in choices):
+        known = [choice for choice in choices if choice is not None]
+        if len(known) < len(names) or prod(map(len, known)) > KEYS_MAX:
             return None
-        return [tuple(choice[0] for choice in choices if choice is not None)]
+        return list(product(*known))
 
     def _choices(self, field: str) -> list[Any] | None:
         """The values that = or `in` leave to a field, or None if they do not bound it."""

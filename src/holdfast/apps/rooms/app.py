@@ -271,9 +271,7 @@ class Rooms:
             row = meetings.get((room, day, hour))
             if row is not None and row.id != own:
                 holder = entries.get(row.id)
-                if winner is None:
-                    winner = holder
-                elif holder is not None and holder is not winner and _stamp(holder) < _stamp(winner):
+                if winner is None or (holder is not None and _stamp(holder) < _stamp(winner)):
                     winner = holder
         if winner is None:
             raise BrokenInvariant(f"{room} on {day} at {clock(first)} is taken, and by no request on record")
