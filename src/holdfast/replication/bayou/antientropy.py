@@ -88,8 +88,10 @@ class AntiEntropy:
         if replica.state not in (ACTIVE, RETIRED, JOINING):
             return
         log = replica.log
-        if have.csn <= log.csn and have.at != log.epoch_at(have.csn):
-            self._on_other_history(peer, have)
+        shared = min(have.csn, log.csn)
+        ours = log.epoch_at(shared)
+        if have.at < ours or (have.csn == shared and have.at > ours):
+            self._on_other_history(peer, is_ours_later=have.at < ours)
             return
         if have.wants:
             if have.csn < log.omitted or not have.vector:  # a new disk knows no replicas yet
@@ -100,10 +102,10 @@ class AntiEntropy:
         if lacks or have.csn > log.csn:
             self.pull(peer)
 
-    def _on_other_history(self, peer: Peer, have: Have) -> None:
-        """The peer has commits that were made under another primary than ours with the same numbers: a
-        take-over accepted their loss. The later epoch stands."""
-        if have.at < self.replica.log.epoch_at(have.csn):
+    def _on_other_history(self, peer: Peer, *, is_ours_later: bool) -> None:
+        """The peer has commits that were made under another primary than ours of the same numbers: a take-over
+        accepted their loss. The later epoch stands. (Epochs never go back along the commits, so it shows.)"""
+        if is_ours_later:
             self.transfer.offer(peer)
         else:
             self.pull(peer)

@@ -11,6 +11,7 @@ import msgspec
 
 from holdfast.kernel.contracts import Peer
 from holdfast.kernel.errors import MalformedInput, SnapshotError
+from holdfast.kernel.replies import Unknown
 from holdfast.kernel.store import TupleStore
 from holdfast.replication.bayou.configuration import STATE_PART_BYTES
 from holdfast.replication.bayou.log import Entry, id_of
@@ -143,6 +144,7 @@ class Transfer:
         replica.proposed = replica.proposed[skip:] if skip >= 0 else []
         if checkpoint.epoch > replica.epoch:
             replica.epoch, replica.primary = checkpoint.epoch, checkpoint.primary
+        self._answer_waiting()
         self.snapshots.write_whole()
         replica.event(f"took over the state as of commit {checkpoint.csn} from a peer, and kept {len(mine)} writes")
 
@@ -160,6 +162,13 @@ class Transfer:
             *lost,
             *(entry for entry in log.tail if entry.write.number > theirs.get(entry.write.replica, 0)),
         ]
+
+    def _answer_waiting(self) -> None:
+        """Writes whose users still wait, and which the state holds already: their outcome is a matter of asking."""
+        replica = self.replica
+        for name in [name for name in replica.waiting if replica.log.is_committed(name)]:
+            token, _ = replica.waiting.pop(name)
+            replica.reply(token, Unknown(f"{name[0]}-{name[1]} is committed; ask what came of it"))
 
     def _put_back(self, entries: list[Entry]) -> None:
         """Entries of the old log that stay tentative, in stamp order."""
