@@ -135,6 +135,10 @@ class Addresses:
         """The app of a service; by a plain list of servers nothing is known, so that its name must do."""
         return self._apps.get(service, service)
 
+    def is_local(self, service: str) -> bool:
+        """Whether it matters which replica is asked, and an outcome may change after its answer."""
+        return service in self._local
+
     def home(self, service: str, person: str) -> Server | None:
         """The server to ask first for a person: the node with the name of the person's department."""
         department = self._departments.get(person)

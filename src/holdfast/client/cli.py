@@ -12,7 +12,15 @@ from collections.abc import Sequence
 from holdfast.client.errors import Misuse
 from holdfast.kernel.errors import ConfigurationError, HoldfastError
 
-COMMANDS = ("up", "node", "init", "status", "reset", "tickets-server", "simulate", "bench")
+COMMANDS = ("up", "node", "init", "status", "trace", "reset", "tickets-server", "simulate", "bench")
+OPTIONS = frozenset(
+    f"--{name}"
+    for name in (
+        *("site", "servers", "as", "token", "at", "view", "guarantee"),
+        *("json", "timeout", "deadline", "retry", "help"),
+    )
+)
+"""The options of this command line itself, when it speaks to a service."""
 WRONG_USE = 64
 INTERRUPTED = 130
 
@@ -44,9 +52,12 @@ def run(words: Sequence[str]) -> int:
 
 
 def is_plain(words: Sequence[str]) -> bool:
-    """Whether this speaks to a service without any option. That is what people wait for most often, so
-    it does without the machinery for options, which takes longer to load than the booking takes."""
-    return bool(words) and words[0] not in COMMANDS and not any(word.startswith("-") for word in words)
+    """Whether this speaks to a service without any option of the command line's own (`--or Oak@09:00` is
+    the service's). That is what people wait for most often, so it does without the machinery for
+    options, which takes longer to load than the booking takes."""
+    if not words or words[0] in COMMANDS or words[0].startswith("-"):
+        return False
+    return not any(word == "--" or word.partition("=")[0] in OPTIONS for word in words[1:])
 
 
 def run_with_options(words: list[str]) -> int:

@@ -11,6 +11,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from holdfast.client.site import Options
+
 MOUNTED = {
     "simulate": ("holdfast.sim.command", "Run cores and apps under simulated faults."),
     "bench": ("holdfast.bench.command", "Measure the speed of this machine's nodes."),
@@ -65,6 +67,8 @@ app = typer.Typer(
 FailureModel = Literal["perfect", "majority"]
 SiteOption = Annotated[str, typer.Option("--site", metavar="FILE", envvar="HOLDFAST_SITE", help="The site file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+AsOption = Annotated[str, typer.Option("--as", metavar="ID", envvar="HOLDFAST_AS", help="Who asks.")]
+TokenOption = Annotated[str, typer.Option("--token", envvar="HOLDFAST_TOKEN", help="Proof of who asks.")]
 DataOption = Annotated[str, typer.Option("--data", metavar="DIR", help="Where the data lies.")]
 AcceptLossOption = Annotated[
     bool,
@@ -114,11 +118,32 @@ def init(
 def status(site: SiteOption = "", json: JsonOption = False) -> None:
     """Ask every node for its replicas' state.
 
-    Tells each one's protocol, view, epoch, position, digest and lag. Exit status 1 when a node is down.
+    Tells each one's protocol, view, epoch, position, digest and lag; where writes may be tentative, also
+    its id, the primary and how many are. Exit status 1 when a node is down.
     """
     from holdfast.client.status import show_status
 
     raise typer.Exit(show_status(site, as_json=json))
+
+
+@app.command()
+def trace(
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help="The service, as the site file names it.")],
+    id: Annotated[str, typer.Argument(metavar="ID", help="The write, as its answer told it: biology-42.")],
+    site: SiteOption = "",
+    as_: AsOption = "",
+    token: TokenOption = "",
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="For Mermaid instead of a terminal.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Draw the messages about one booking.
+
+    Asks every node that can be reached what it remembers, and makes one sequence diagram of it.
+    """
+    from holdfast.client.trace import show_trace
+
+    options: Options = {"as_": as_, "token": token}
+    raise typer.Exit(show_trace(service, id, site=site, mermaid=mermaid, as_json=json, options=options))
 
 
 @app.command()
@@ -171,8 +196,15 @@ def service(
     servers: Annotated[
         str, typer.Option("--servers", metavar="FILE", help="Instead of a site: lines of `address port`.")
     ] = "",
-    as_: Annotated[str, typer.Option("--as", metavar="ID", envvar="HOLDFAST_AS", help="Who asks.")] = "",
-    token: Annotated[str, typer.Option("--token", envvar="HOLDFAST_TOKEN", help="Proof of who asks.")] = "",
+    as_: AsOption = "",
+    token: TokenOption = "",
+    at: Annotated[str, typer.Option("--at", metavar="NODE", help="Ask this node and no other.")] = "",
+    view: Annotated[
+        Literal["full", "committed"], typer.Option("--view", help="Whether questions see what is tentative.")
+    ] = "full",
+    guarantee: Annotated[
+        list[str] | None, typer.Option("--guarantee", metavar="WORD", help="What holds across servers; repeatable.")
+    ] = None,
     json: JsonOption = False,
     timeout: Annotated[float, typer.Option("--timeout", metavar="S", help="Another server after so long.")] = 5.0,
     deadline: Annotated[float, typer.Option("--deadline", metavar="S", help="Unknown after so long.")] = 30.0,
@@ -188,13 +220,9 @@ def service(
     from holdfast.client.speak import speak
 
     assert context.info_name
+    options: Options = {"as_": as_, "token": token, "timeout_s": timeout, "deadline_s": deadline}
+    options.update({"at": at, "view": view, "guarantees": guarantee or []})
     status = speak(
-        context.info_name,
-        words or [],
-        site=site,
-        servers=servers,
-        as_json=json,
-        retry=retry,
-        options={"as_": as_, "token": token, "timeout_s": timeout, "deadline_s": deadline},
+        context.info_name, words or [], site=site, servers=servers, as_json=json, retry=retry, options=options
     )
     raise typer.Exit(status)

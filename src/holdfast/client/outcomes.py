@@ -44,7 +44,11 @@ class Answer(msgspec.Struct, frozen=True):
         return self.ok
 
     def __str__(self) -> str:
-        return self.text
+        """The line that people see, with how firm it is."""
+        notes = [self.firm, self.write] if self.write else []
+        notes += [f"firm by {self.firm_by} at the latest"] if self.firm_by else []
+        notes += [self.warning] if self.warning else []
+        return f"{self.text} [{', '.join(notes)}]" if notes else self.text
 
 
 class Change(msgspec.Struct, frozen=True):

@@ -103,7 +103,8 @@ class _Place(Generic[AnyService]):
             raise Misuse("timeout_s and deadline_s must be above 0")
         self._chooser = options.get("chooser") or random.Random()
         self._on_note = options.get("on_note")
-        self._at = options.get("at", "")
+        self.node = options.get("at", "")
+        """The only node to ask, or ""."""
         self._view = checked_view(options.get("view", "full"))
         self._guarantees = checked_guarantees(options.get("guarantees", ()))
         self._services: dict[str, AnyService] = {}
@@ -126,7 +127,7 @@ class _Place(Generic[AnyService]):
         if watch == "mine" and not self.person:
             raise Misuse("whose changes are yours? Say who asks (as_=ID, --as ID), or watch all")
         find = self.addresses
-        servers: tuple[Server, ...] = find.servers_at(name, self._at) if self._at else find.servers(name)
+        servers: tuple[Server, ...] = find.servers_at(name, self.node) if self.node else find.servers(name)
         return Session(
             servers,
             identify=new_client_id,

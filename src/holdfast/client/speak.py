@@ -1,5 +1,6 @@
 """Speaking to a service from a terminal or a script: one command, a prompt, or lines from a pipe.
 
+What an app adds of its own (tables, a form) is a `Speaker` of its own: see `client.rooms`.
 Exit status: 0 done, 1 refused, 2 unknown or not taken by any server.
 """
 
@@ -7,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,16 +18,31 @@ import msgspec
 from holdfast.client.addresses import Addresses
 from holdfast.client.errors import DeadlineExceeded, Misuse, OutcomeUnknown
 from holdfast.client.outcomes import Answer
+from holdfast.client.service import checked_view
 from holdfast.client.site import Options, Site
 from holdfast.kernel.errors import HoldfastError
 
 if TYPE_CHECKING:
-    from holdfast.client.service import Service
+    from holdfast.client.service import Service, Watch
 
-DONE, REFUSED, UNKNOWN = 0, 1, 2
+DONE, REFUSED, UNKNOWN, INTERRUPTED = 0, 1, 2, 130
 RETRY_HINT = "a line with the word retry asks again"
 HELP_DEADLINE_S = 1.0
 """The prompt comes up without completion when nobody tells the commands so soon."""
+NEWS_WAIT_S = 0.3
+"""The prompt waits so long for a tentative outcome to become firm, as it does while all are connected."""
+HELP_REMARK = ". A line may begin with @client:number to make a retry exact."
+HINTS = {
+    "login": "say who asks with --as ID, and --token TOKEN where the service wants proof",
+    "mode": "answers in JSON come with --json",
+    "use": "the service is the first word, as in: holdfast tickets seats",
+    "view": "choose what questions see with --view committed",
+    "session": "choose what a session is promised with --guarantee WORD",
+    "quit": "there is nothing to end after a single command",
+}
+"""What to write on the command line instead of the words that change a connection."""
+TO_ONE_NODE = ("take-over", "truncate", "retire")
+"""Words that are about the very replica that hears them."""
 
 
 class Speaker:
@@ -35,30 +52,79 @@ class Speaker:
         self.site = site
         self.name = name
         self.status = DONE
-        self._as_json = as_json
+        self.as_json = as_json
+        self._view = ""
+        self._one_line_each = False
         self._unknown: OutcomeUnknown | None = None
         self._words: list[str] = []
+        self._watch: Watch | None = None
 
     @property
     def service(self) -> Service:
-        return self.site.service(self.name)
+        """The service, as who asks now sees it."""
+        service = self.site.service(self.name)
+        return service.view(self._view) if self._view else service
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._watch_no_more()
+        self.site.close()
+
+    # -- one command
 
     def once(self, words: list[str], retry: str) -> int:
         """Send one command given as words; the exit status."""
+        if words[0] in HINTS:
+            raise Misuse(f"{words[0]!r} is no command of its own: {HINTS[words[0]]}")
+        if words[0] == "watch":
+            return self._watch_on(words[1:])
         if retry:
             client, number = request_name(retry)
-            self._show(lambda: self.service.repeat(client, number, *words), hint=f"--retry {retry}")
-        else:
-            self._show(lambda: self.service.call(*words))
+            self.show(lambda: self.service.repeat(client, number, *words), hint=f"--retry {retry}")
+            return self.status
+        self._find_node(words)
+        for request in self.requests(words):
+            self.show(partial(self.service.call, *request))
         return self.status
 
+    def requests(self, words: list[str]) -> list[list[str]]:
+        """What to send for these words: an app's own speaker may make several requests of them."""
+        return [words]
+
+    def _find_node(self, words: Sequence[str]) -> None:
+        """Words about one replica go to no other: to the primary to hand over, else where `--at` says."""
+        if not self.site.addresses.is_local(self.name) or self.site.node:
+            return
+        if words[0] in TO_ONE_NODE and not (words[0] == "retire" and len(words) > 1):
+            raise Misuse(f"{words[0]!r} is about the node that hears it; choose which with --at NODE")
+        if words[0] == "hand-over":
+            answer = self.service.call("replicas")
+            if answer.ok and answer.reply.get("primary"):
+                before, self.site = self.site, self.site.but(at=answer.reply["primary"])
+                before.close()
+
+    def _watch_on(self, words: Sequence[str]) -> int:
+        """Tell every change, until Ctrl-C."""
+        if len(words) > 1 or not {*words} <= {"mine", "all"}:
+            raise Misuse("usage: watch [mine|all]")
+        try:
+            with self.site.service(self.name).watch("".join(words)) as changes:
+                for change in changes:
+                    print(msgspec.json.encode(change).decode() if self.as_json else change, flush=True)
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        return DONE
+
+    # -- many lines
+
     def script(self, lines: Iterable[str]) -> int:
-        """Send each line, one after the other, and print its reply; the worst exit status."""
+        """Send each line, one after the other, and print its reply in one line; the worst exit status."""
+        self._one_line_each = True
         for line in lines:
             if line.strip() == "quit":
                 break
             if line.strip():
-                self._typed(line)
+                self.typed(line)
         return self.status
 
     def prompt(self) -> int:
@@ -77,8 +143,9 @@ class Speaker:
         session: PromptSession[str] = PromptSession(
             history=history, completer=WordCompleter(lambda: self._words, sentence=True)
         )
-        print(f"{self.name}: type a command, `help` lists them, Tab completes, Ctrl-D or `quit` ends.")
+        self.greet()
         while True:
+            self.before_prompt()
             try:
                 line = session.prompt(f"{self.name}> ")
             except KeyboardInterrupt:
@@ -90,9 +157,32 @@ class Speaker:
             if line.strip() and self._interruptible(line) and not self._words:
                 self._learn_words()
 
+    def greet(self) -> None:
+        """What a person sees first."""
+        print(f"{self.name}: type a command, `help` lists them, Tab completes, Ctrl-D or `quit` ends.")
+
+    def before_prompt(self) -> bool:
+        """What a person sees before each prompt: what has changed since the last. Whether anything has."""
+        if not self.site.addresses.is_local(self.name):
+            return False
+        try:
+            self._watch = self._watch or self.service.watch()
+            changes = self._watch.arrived(NEWS_WAIT_S)
+        except HoldfastError as error:
+            say(f"Changes are not shown: {error}")
+            return False
+        for change in changes:
+            print(f"* {change}", flush=True)
+        return bool(changes)
+
+    def _watch_no_more(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
     def _interruptible(self, line: str) -> bool:
         try:
-            return self._typed(line)
+            return self.typed(line)
         except KeyboardInterrupt:
             say("Stopped waiting: it may or may not be done. Ask the service before you send it again.")
             return False
@@ -105,39 +195,55 @@ class Speaker:
         except HoldfastError as error:
             say(f"Failed: {error}")
         else:
-            self._words = [*(usage.split()[0] for usage in usages(answer.text)), "login", "retry"]
+            self._words = [*(usage.split()[0] for usage in usages(answer.text)), "login", "view", "retry"]
 
-    def _typed(self, line: str) -> bool:
+    def typed(self, line: str) -> bool:
         """Do what a line says; whether it went well."""
         word, *arguments = line.split()
         if word == "retry" and not arguments:
             return self._retry()
-        elif word == "login":
+        if word == "login":
             return self._login(arguments)
-        else:
-            return self._show(lambda: self.service.line(line), hint=RETRY_HINT)
+        if word == "view":
+            return self._choose_view(arguments)
+        if word in HINTS or word == "watch":
+            say(f"Failed: {HINTS.get(word, 'as a command of its own: holdfast SERVICE watch')}.")
+            return False
+        return self.show(lambda: self.service.line(line), hint=RETRY_HINT)
 
     def _retry(self) -> bool:
         if self._unknown is None:
             say("There is nothing to retry: the outcome of every command is known.")
             return False
         unknown, self._unknown = self._unknown, None
-        return self._show(unknown.retry, hint=RETRY_HINT)
+        return self.show(unknown.retry, hint=RETRY_HINT)
 
     def _login(self, arguments: list[str]) -> bool:
         if not 1 <= len(arguments) <= 2:
             say("Failed: usage: login <id> [<token>]")
             return False
         before, self.site = self.site, self.site.but(as_=arguments[0], token="".join(arguments[1:]))
-        if not self._show(lambda: self.service.call("help"), silent=True):
+        if not self.show(lambda: self.service.call("help"), silent=True):
             self.site.close()
             self.site = before
             return False
+        self._watch_no_more()
         before.close()
         say(f"From now on {arguments[0]} asks.")
         return True
 
-    def _show(self, ask: Callable[[], Answer], *, hint: str = "", silent: bool = False) -> bool:
+    def _choose_view(self, arguments: list[str]) -> bool:
+        try:
+            self._view = checked_view(" ".join(arguments))
+        except Misuse as error:
+            say(f"Failed: {error}")
+            return False
+        say(f"Questions see the {self._view} view now.")
+        return True
+
+    # -- answers
+
+    def show(self, ask: Callable[[], Answer], *, hint: str = "", silent: bool = False) -> bool:
         """Ask, and write the answer or why there is none; whether it is a good one."""
         try:
             answer = ask()
@@ -159,16 +265,28 @@ class Speaker:
         return False
 
     def _write(self, answer: Answer) -> None:
-        if self._as_json:
+        if self.as_json:
             print(msgspec.json.encode(answer).decode(), flush=True)
-        elif answer.type == "helped" and sys.stdout.isatty():
-            print("\n".join(f"  {usage}" for usage in usages(answer.text)))
-        else:
-            print(answer.text, flush=True)
+        elif self._one_line_each:
+            print(answer, flush=True)
+        elif answer.type == "helped" and answer.text.endswith(HELP_REMARK):
+            print("\n".join(f"  {usage}" for usage in [*usages(answer.text), *self.own_usages()]), flush=True)
+        elif not (answer.ok and sys.stdout.isatty() and self.draw(answer)):
+            print(answer, flush=True)
+
+    def draw(self, answer: Answer) -> bool:
+        """Show an answer to a person as something better than its line; False where there is no such thing."""
+        return False
+
+    def own_usages(self) -> list[str]:
+        """What can be said here besides the words of the service."""
+        if not self.site.addresses.is_local(self.name):
+            return []
+        return ["export <file> [--split <size>]", "import <file>...", "watch [mine|all]"]
 
     def _write_failure(self, error: HoldfastError, type: str, hint: str) -> None:
         text = f"Failed: {str(error).removeprefix('Failed: ')}" + (f" ({hint})" if hint else "")
-        if not self._as_json:
+        if not self.as_json:
             print(text, flush=True)
             return
         request = {"client": error.client, "number": error.number} if isinstance(error, OutcomeUnknown) else {}
@@ -191,21 +309,33 @@ def speak(
     addresses.servers(name)  # a mistyped name is told before anything is asked
     given: Options = {"on_note": say}
     given.update(options or {})
-    speaker = Speaker(Site.at(addresses, **given), name, as_json=as_json)
+    speaker = speaker_of(addresses.app(name))(Site.at(addresses, **given), name, as_json=as_json)
     try:
+        if words[:1] in (["export"], ["import"]) and len(words) > 1:
+            from holdfast.client.files import carry
+
+            return carry(speaker.site, name, words, as_json=as_json)
         if words:
             return speaker.once(words, retry)
         if retry:
             raise Misuse(f"--retry {retry}: give the command too, exactly as it was sent")
         return speaker.prompt() if sys.stdin.isatty() else speaker.script(sys.stdin)
     finally:
-        speaker.site.close()
+        speaker.close()
+
+
+def speaker_of(app: str) -> type[Speaker]:
+    """How this command line speaks with the services of an app."""
+    if app == "rooms":
+        from holdfast.client.rooms import RoomsSpeaker
+
+        return RoomsSpeaker
+    return Speaker
 
 
 def usages(help_text: str) -> list[str]:
     """The commands' usages in the one line of `help`, without the remark at its end."""
-    *first, last = help_text.split("; ")
-    return [*first, last.partition(". ")[0]]
+    return help_text.removesuffix(HELP_REMARK).split("; ")
 
 
 def request_name(text: str) -> tuple[str, int]:
