@@ -16,16 +16,18 @@ import uvloop
 from prometheus_client.parser import text_string_to_metric_families
 
 from holdfast.kernel.errors import ConfigurationError
-from holdfast.server.http import HttpFace
+from holdfast.server.http import HttpFace, make_application
 
 HOST = "127.0.0.1"
 
 
-def counting_node() -> Any:
-    """As much of a node as the face reads."""
+def counting_node(*services: Any) -> Any:
+    """As much of a node as the face reads, with these services of the site."""
     tickets = {"service": "tickets", "state": "active", "position": 7, "epoch": 64, "lag": 0, "counters": {"turns": 3}}
     slots = {"service": "slots", "state": "halted", "position": 2, "counters": {"turns": 1, "groups": 4}}
     return SimpleNamespace(
+        name="a",
+        site=SimpleNamespace(services_of=lambda node: services),
         status=lambda: {"node": "a", "services": [tickets, slots]},
         lines=SimpleNamespace(counters={"connections": 5, "malformed": 2}, connections={1: None, 2: None}),
         links=SimpleNamespace(counters={"connects": 1}),
@@ -87,6 +89,13 @@ def test_any_other_path_is_not_found() -> None:
         return caught.value.code
 
     assert while_it_runs(story) == 404
+
+
+def test_a_page_cannot_take_the_place_of_the_nodes_own_addresses() -> None:
+    node = counting_node(SimpleNamespace(name="status", app="rooms"))
+    node.site.file = "site.toml"
+    with pytest.raises(ConfigurationError, match=r"services\.status: a service with a page cannot be called status"):
+        make_application(node)
 
 
 def test_a_taken_port_is_a_clear_error() -> None:

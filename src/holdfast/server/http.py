@@ -1,4 +1,4 @@
-"""The HTTP face of a node: metrics for Prometheus and the status for programs."""
+"""The HTTP face of a node: metrics for Prometheus, the status for programs, and pages for people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from litestar import Litestar, MediaType, Response, get
+from litestar import Litestar, MediaType, Response, get, post
+from litestar.handlers import HTTPRouteHandler
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -17,6 +18,8 @@ from holdfast.kernel.errors import ConfigurationError
 if TYPE_CHECKING:
     from holdfast.runtime.node import Node
 
+RESERVED = ("metrics", "status")
+"""Addresses of the node itself."""
 GAUGES = ("position", "epoch", "lag", "queue", "waiting")
 
 
@@ -75,7 +78,39 @@ def make_application(node: Node) -> Litestar:
     def status() -> dict[str, Any]:
         return node.status()
 
-    return Litestar([metrics, status], openapi_config=None, logging_config=None)
+    handlers = [metrics, status, *(handler for name in _with_pages(node) for handler in _page_handlers(node, name))]
+    return Litestar(handlers, openapi_config=None, logging_config=None)
+
+
+def _with_pages(node: Node) -> list[str]:
+    """The services here that have a page."""
+    services = {service.name: service for service in node.site.services_of(node.name)}
+    taken = [name for name in RESERVED if name in services and services[name].app == "rooms"]
+    if taken:
+        why = f"a service with a page cannot be called {taken[0]}: that address is the node's own"
+        raise ConfigurationError(why, file=str(node.site.file), key=f"services.{taken[0]}")
+    return [name for name, service in services.items() if service.app == "rooms"]
+
+
+def _page_handlers(node: Node, name: str) -> list[HTTPRouteHandler]:
+    """The routes of the rooms' page. What it needs is imported only where there is one."""
+    from holdfast.server.pages import FORM_BYTES_MAX
+    from holdfast.server.rooms_page import RoomsPage
+
+    service = node.site.services[name]
+    app: Any = node.drivers[name].machine.app
+    page = RoomsPage(
+        node.faces[name],
+        app,
+        node.site.people,
+        node.site.name,
+        node.name,
+        lambda: node.drivers[name].status(),
+        service.deadline_seconds,
+    )
+    show = get(page.path)(page.show)
+    take = post(page.path, request_max_body_size=FORM_BYTES_MAX)(page.take)
+    return [show, take]
 
 
 class HttpFace:
