@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from msgspec.structs import fields
 
+from holdfast.apps.rooms import DEPARTMENTS
 from holdfast.apps.tickets import Tickets
-from holdfast.catalog import APPS, GUARANTEES, PROTOCOLS, guarantee, make_app
+from holdfast.catalog import APPS, GUARANTEES, PROTOCOLS, first_records, guarantee, make_app, make_core
 from holdfast.kernel.contracts import Person
 from holdfast.kernel.errors import ConfigurationError
 from holdfast.people import TokenHash
-from holdfast.settings import TABLES, Mistakes
+from holdfast.replication.bayou import RETENTION_MS, BayouConfiguration
+from holdfast.settings import TABLES, Mistakes, ServiceSettings
 from holdfast.site import Site, demo_site, demo_toml, load_servers_file, load_site
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -45,9 +47,8 @@ def test_the_demo_site(tmp_path: Path) -> None:
     site = demo_site(tmp_path)
     assert site.data == tmp_path
     assert [(node.host, node.peer_port, node.http_port) for node in site.nodes.values()] == [
-        ("127.0.0.1", 7501, 8001),
-        ("127.0.0.1", 7502, 8002),
-        ("127.0.0.1", 7503, 8003),
+        *(("127.0.0.1", 7501 + number, 8001 + number) for number in range(3)),
+        *(("127.0.0.1", 7504 + number, 8011 + number) for number in range(10)),
     ]
     tickets = site.services["tickets"]
     assert (tickets.app, tickets.protocol, tickets.failure_model) == ("tickets", "lamport", "perfect")
@@ -59,8 +60,21 @@ def test_the_demo_site(tmp_path: Path) -> None:
     app = make_app(tickets)
     assert isinstance(app, Tickets)
     assert app.seats == 500
-    assert len(site.people) == 12
+    assert len(site.people) == 19
     assert site.people.login("ann", identity="trusted") == Person("ann", "Ann", ("manager",), "theatre", "box office")
+
+
+def test_each_department_of_the_demo_has_a_node_and_a_secretary(tmp_path: Path) -> None:
+    site = demo_site(tmp_path)
+    rooms = site.services["rooms"]
+    assert (rooms.app, rooms.protocol, rooms.failure_model, rooms.identity) == ("rooms", "bayou", None, "trusted")
+    assert tuple(rooms.ports.values()) == tuple(range(7201, 7211))
+    assert rooms.nodes == DEPARTMENTS
+    people = [site.people.get(id) for id in site.people.ids]
+    secretaries = [person for person in people if person is not None and "secretary" in person.roles]
+    assert sorted(person.department for person in secretaries) == sorted(DEPARTMENTS)
+    assert len({person.first_name for person in secretaries}) == 10, "the first name breaks a tie"
+    assert all(site.services_of(node) == (rooms,) for node in rooms.nodes)
 
 
 def test_the_data_lies_beside_the_file(site_of, tmp_path: Path) -> None:
@@ -68,6 +82,41 @@ def test_the_data_lies_beside_the_file(site_of, tmp_path: Path) -> None:
     assert site_of('[site]\ndata = "elsewhere"' + NODES).data == tmp_path / "elsewhere"
     assert site_of('[site]\ndata = "/srv/holdfast"' + NODES).data == Path("/srv/holdfast")
     assert site_of(NODES, data=tmp_path / "other").data == tmp_path / "other"
+
+
+BAYOU = '[services.t]\napp = "tickets"\nnodes = ["a", "b"]\nprotocol = "bayou"\n'
+
+
+def test_any_app_can_be_served_under_bayou_with_its_settings(site_of) -> None:
+    text = 'primary = "b"\nvoters = ["b", "a"]\ncommit = "immediate"\nhorizon_hours = 0.5\nsync_seconds = 0.25\n'
+    service = site_of(FAR_NODES + BAYOU + text + "forward_bound_seconds = 60\nseats = 40\n").services["t"]
+    assert service.failure_model is None
+    assert service.options == {"seats": 40}
+    replicated = make_core(service, "a", disk="d", is_copy=True)
+    assert replicated.core.configuration == BayouConfiguration(
+        me=0,
+        nodes=("a", "b"),
+        disk="d",
+        is_copy=True,
+        voters=("b", "a"),
+        policy="immediate",
+        horizon_ms=1_800_000,
+        forward_bound_ms=60_000,
+        sync_us=250_000,
+    )
+    assert replicated.machine.app.seats == 40
+    assert replicated.machine.retention_ms == RETENTION_MS
+    assert {word.__struct_config__.tag for word in (*replicated.commands, *replicated.queries)} >= {"import", "stable"}
+    assert len(first_records(service, "b", {"b": "disk"})) == 1
+
+
+def test_no_setting_of_a_protocol_is_one_of_an_app_or_of_every_service() -> None:
+    common = set(ServiceSettings.__struct_fields__)
+    apps = {name for app in APPS.values() for name in app.options.__struct_fields__}
+    protocols = [name for protocol in PROTOCOLS.values() for name in protocol.options.__struct_fields__]
+    assert len(protocols) == len(set(protocols))
+    assert not set(protocols) & (apps | common)
+    assert not apps & common
 
 
 def test_the_order_of_the_nodes_numbers_the_peers(site_of) -> None:
@@ -165,6 +214,28 @@ SERVICE = '[services.t]\napp = "tickets"\nnodes = ["a", "b"]\n'
         (NODES + SERVICE + "seats = 0", "services.t.seats", "expected int >= 1"),
         (NODES + SERVICE + "seats = 10000001", "services.t.seats", "expected int <= 10000000"),
         (NODES + SERVICE + "seat = 5", "services.t.seat", "there is no such setting; did you mean seats?"),
+        (
+            NODES + SERVICE + "sync_seconds = 1",
+            "services.t.sync_seconds",
+            "is a setting of bayou, which is not this service's protocol",
+        ),
+        (NODES + BAYOU + 'primary = "c"', "services.t.primary", "'c' is none of its nodes, a, b"),
+        (NODES + BAYOU + 'voters = ["a", "c"]', "services.t.voters", "'c' is none of its nodes, a, b"),
+        (NODES + BAYOU + 'voters = ["a", "a"]', "services.t.voters", "names a twice"),
+        (NODES + BAYOU + 'voters = ["b"]', "services.t.voters", "the primary, a, must be one of them"),
+        (NODES + BAYOU + 'commit = "never"', "services.t.commit", "invalid enum value 'never'"),
+        (NODES + BAYOU + "horizon_hours = 0", "services.t.horizon_hours", "expected float >= 0.001"),
+        (NODES + BAYOU + "sync_secs = 1", "services.t.sync_secs", "there is no such setting; did you mean"),
+        (
+            NODES + BAYOU + 'failure_model = "majority"',
+            "services.t.failure_model",
+            "bayou has no failure model to choose; leave it out",
+        ),
+        (
+            NODES + '[services.t]\napp = "rooms"\nnodes = ["a"]\nopens = 18',
+            "services.t",
+            "a day from 18 to 17 o'clock has no hours",
+        ),
         (NODES + "[limits]\nline_bytes_max = 1", "limits.line_bytes_max", "expected int >= 256"),
         (NODES + '[people."a b"]', "people.a b", "a name here must match"),
         (NODES + '[people.ann]\nroles = "x"', "people.ann.roles", "expected array, got str"),
@@ -282,13 +353,14 @@ def test_every_setting_is_documented_and_every_documented_setting_exists() -> No
         for table, section in zip(sections[1::2], sections[2::2], strict=True)
         for name in re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE)
     }
-    options = {("services", field.name) for app in APPS.values() for field in fields(app.options)}
+    entries = (*APPS.values(), *PROTOCOLS.values())
+    options = {("services", field.name) for entry in entries for field in fields(entry.options)}
     assert documented == {(name, field.name) for name, table in TABLES.items() for field in fields(table)} | options
 
 
 def test_a_documented_default_is_the_real_one() -> None:
     text = (DOCS / "site.md").read_text(encoding="utf-8")
-    tables = [*TABLES.values(), *(app.options for app in APPS.values())]
+    tables = [*TABLES.values(), *(entry.options for entry in (*APPS.values(), *PROTOCOLS.values()))]
     for field in (field for table in tables for field in fields(table)):
         shown = re.search(rf"^\| `{field.name}` \| ([^|]*) \|", text, flags=re.MULTILINE)
         assert shown is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -11,8 +11,10 @@ from msgspec import Meta
 from holdfast.apps import tickets
 from holdfast.apps.rooms import DEPARTMENTS, LEAD_HOURS_MAX, ROOMS, Rooms
 from holdfast.apps.values import Name
-from holdfast.kernel.contracts import App, Core
+from holdfast.kernel.contracts import App, Command, Core, Query
 from holdfast.kernel.machine import Machine
+from holdfast.replication import bayou
+from holdfast.replication.bayou.configuration import Policy
 from holdfast.replication.lamport import Lamport, LamportConfiguration, genesis_records
 from holdfast.replication.solo import Solo
 
@@ -51,11 +53,49 @@ class AppEntry(msgspec.Struct, frozen=True):
     protocol: str
 
 
+class ProtocolOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of the settings that a protocol has beside the common ones; here, none."""
+
+    def mistakes(self, nodes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+        """(setting, why) for each that does not fit the service's nodes."""
+        yield from ()
+
+
+class BayouOptions(ProtocolOptions, frozen=True, forbid_unknown_fields=True):
+    """`primary`: the node that commits, the first one for "". `voters`: the nodes that store what is
+    committed, the primary alone for (). `commit`, `horizon_hours`: when it commits. `sync_seconds`: how
+    often replicas compare what they know. `forward_bound_seconds`: how far ahead a peer's clock may be."""
+
+    primary: str = ""
+    voters: tuple[str, ...] = ()
+    commit: Policy = "all-heard"
+    horizon_hours: Annotated[float, Meta(ge=0.001, le=1000)] = 24.0
+    sync_seconds: Annotated[float, Meta(ge=0.05, le=3600)] = 1.0
+    forward_bound_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 300.0
+
+    def mistakes(self, nodes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+        """See the base."""
+        primary = self.primary or nodes[0]
+        if primary not in nodes:
+            yield "primary", f"{primary!r} is none of its nodes, {', '.join(nodes)}"
+        for place, voter in enumerate(self.voters):
+            if voter not in nodes:
+                yield "voters", f"{voter!r} is none of its nodes, {', '.join(nodes)}"
+            if voter in self.voters[:place]:
+                yield "voters", f"names {voter} twice"
+        if self.voters and primary in nodes and primary not in self.voters:
+            yield "voters", f"the primary, {primary}, must be one of them, or it could confirm nothing"
+
+
 class ProtocolEntry(msgspec.Struct, frozen=True):
-    """`models`: the failure models to choose from, none for a protocol of one node. `nodes_max`: most servers."""
+    """`models`: the failure models to choose from, if there is a choice. `nodes_max`: most servers.
+    `options`: the settings a service under it may have beside the common ones. `tentative`: its replies
+    may come before they are final."""
 
     models: tuple[FailureModel, ...]
     nodes_max: int
+    options: type[ProtocolOptions] = ProtocolOptions
+    tentative: bool = False
 
 
 class Guarantee(msgspec.Struct, frozen=True):
@@ -77,6 +117,7 @@ APPS: Mapping[str, AppEntry] = {
 PROTOCOLS: Mapping[str, ProtocolEntry] = {
     "solo": ProtocolEntry((), 1),
     "lamport": ProtocolEntry(("perfect", "majority"), 64),
+    "bayou": ProtocolEntry((), 64, BayouOptions, tentative=True),
 }
 
 GUARANTEES: tuple[Guarantee, ...] = (
@@ -104,6 +145,16 @@ GUARANTEES: tuple[Guarantee, ...] = (
         "the loss of a majority of the disks; a minority refuses to serve",
         "linearizable",
     ),
+    Guarantee(
+        "bayou",
+        None,
+        "what is answered is on the disk of the replica that was asked, and may still be decided otherwise; what is"
+        " confirmed is final, and the same at every replica",
+        "everything that leaves one replica running: each goes on alone, for days if need be, and all end alike",
+        "the loss of a disk, for those of its writes that no other replica has yet; while the primary, or a majority"
+        " of the voters, is away, nothing is confirmed",
+        "what this replica knows, tentative or confirmed as asked; session guarantees across replicas on request",
+    ),
 )
 
 
@@ -122,17 +173,29 @@ def make_app(service: Service) -> App:
 
 
 class Replicated(msgspec.Struct, frozen=True):
-    """A core with what its shell has to know: its machine, and the union of its peers' messages."""
+    """A core with what its shell has to know: its machine, the union of its peers' messages, and the
+    words that it understands itself beside those of the app."""
 
     core: Core
     machine: Machine
     messages: Any
+    commands: tuple[type[Command], ...] = ()
+    queries: tuple[type[Query], ...] = ()
 
 
 def make_core(
-    service: Service, node: str, *, disk: str, requests_waiting_max: int = 20_000, accept_loss: bool = False
+    service: Service,
+    node: str,
+    *,
+    disk: str,
+    is_copy: bool = False,
+    requests_waiting_max: int = 20_000,
+    accept_loss: bool = False,
 ) -> Replicated:
-    """The core of one replica. `disk`: the identity of its disk, should that be an empty one."""
+    """The core of one replica. `disk`: the identity of its disk, should that be an empty one. `is_copy`:
+    its disk was copied or restored from elsewhere."""
+    if service.protocol == "bayou":
+        return _make_bayou(service, node, disk=disk, is_copy=is_copy, requests_waiting_max=requests_waiting_max)
     machine = Machine(make_app(service))
     if service.protocol == "solo":
         return Replicated(Solo(machine, disk=disk, name=node), machine, Solo.messages)
@@ -150,11 +213,35 @@ def make_core(
     return Replicated(Lamport(machine, configuration), machine, Lamport.messages)
 
 
+def _make_bayou(service: Service, node: str, *, disk: str, is_copy: bool, requests_waiting_max: int) -> Replicated:
+    options = msgspec.convert(dict(service.protocol_options), BayouOptions)
+    machine = Machine(make_app(service), retention_ms=bayou.RETENTION_MS)
+    configuration = bayou.BayouConfiguration(
+        me=service.peer(node),
+        nodes=service.nodes,
+        disk=disk,
+        is_copy=is_copy,
+        voters=options.voters,
+        policy=options.commit,
+        horizon_ms=round(options.horizon_hours * 3_600_000),
+        forward_bound_ms=round(options.forward_bound_seconds * 1e3),
+        sync_us=round(options.sync_seconds * 1e6),
+        waiting_max=requests_waiting_max,
+    )
+    core = bayou.Bayou(machine, configuration)
+    return Replicated(core, machine, core.messages, core.commands, core.queries)
+
+
 def first_records(service: Service, node: str, disks: Mapping[str, str]) -> list[bytes]:
     """What `holdfast init` writes to the disk of one replica. `disks`: the identities by node, as far
     as they are made together."""
     if service.protocol == "solo":
         return []
+    if service.protocol == "bayou":
+        primary = msgspec.convert(dict(service.protocol_options), BayouOptions).primary or service.nodes[0]
+        created = Machine(make_app(service), retention_ms=bayou.RETENTION_MS).store.snapshot()
+        me = service.peer(node)
+        return bayou.genesis_records(service.nodes, me, disks[node], service.app, service.peer(primary), created)
     known = [disks.get(other, "") for other in service.nodes]
     created = Machine(make_app(service)).store.snapshot()
     return genesis_records(len(service.nodes), disks[node], service.app, known, created)

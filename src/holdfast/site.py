@@ -8,11 +8,11 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from holdfast.catalog import APPS, PROTOCOLS, FailureModel
+from holdfast.catalog import APPS, PROTOCOLS, AppEntry, FailureModel, ProtocolEntry
 from holdfast.kernel.contracts import Person
 from holdfast.kernel.errors import ConfigurationError
 from holdfast.people import Identity, People, TokenHash
@@ -28,6 +28,7 @@ from holdfast.settings import (
     similar,
 )
 
+E = TypeVar("E")
 SITE_BYTES_MAX = 16 * 1024 * 1024
 
 
@@ -45,7 +46,8 @@ class Service(msgspec.Struct, frozen=True):
     """One app under one protocol on some nodes.
 
     `ports`: for each node its line port, or None where the service has none; the order of the nodes
-    is their number as peers, from 0. `failure_model` is None only for a protocol without one.
+    is their number as peers, from 0. `failure_model` is None only for a protocol without one. `options`
+    are the settings of the app, `protocol_options` those of the protocol (see the catalog's entries).
     """
 
     name: str
@@ -57,6 +59,7 @@ class Service(msgspec.Struct, frozen=True):
     deadline_seconds: float
     identity: Identity
     options: dict[str, Any]
+    protocol_options: dict[str, Any] = {}
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -211,33 +214,75 @@ class _Loader:
         self, name: str, table: Mapping[str, Any], nodes: Mapping[str, Node], named: frozenset[str]
     ) -> Service | None:
         key = f"services.{name}"
-        app = table.get("app")
-        options_type = APPS[app].options if isinstance(app, str) and app in APPS else None
-        common = {field: value for field, value in table.items() if not _is_option(field, options_type)}
-        others = options_type.__struct_fields__ if options_type is not None else ()
-        options = {field: value for field, value in table.items() if field not in common}
-        if options_type is not None:
-            read_table(options, options_type, key, self._mistakes)
-        settings = read_table(common, ServiceSettings, key, self._mistakes, others=others)
+        app = _entry(APPS, table.get("app"))
+        protocol = _entry(PROTOCOLS, table.get("protocol") or (app and app.protocol))
+        options = _own(table, app)
+        protocol_options = _own(table, protocol)
+        if app is not None:
+            self._check_app(key, app, options)
+        given = {**options, **protocol_options, **self._foreign(key, table, app, protocol)}
+        common = {field: value for field, value in table.items() if field not in given}
+        others = [field for entry in (app, protocol) if entry for field in entry.options.__struct_fields__]
+        settings = read_table(common, ServiceSettings, key, self._mistakes, others=tuple(others))
         if settings is None:
             return None
-        if options_type is None:
+        if app is None:
             self._wrong(f"{key}.app", f"there is no app {settings.app!r}{similar(settings.app, APPS)}")
             return None
-        protocol = settings.protocol or APPS[settings.app].protocol
-        if protocol not in PROTOCOLS:
-            self._wrong(f"{key}.protocol", f"there is no protocol {protocol!r}{similar(protocol, PROTOCOLS)}")
+        chosen = settings.protocol or app.protocol
+        if protocol is None:
+            self._wrong(f"{key}.protocol", f"there is no protocol {chosen!r}{similar(chosen, PROTOCOLS)}")
             return None
         ports = self._ports_of(key, settings, nodes, named)
-        if len(ports) > PROTOCOLS[protocol].nodes_max:
-            most = PROTOCOLS[protocol].nodes_max
-            self._wrong(f"{key}.nodes", f"{protocol} takes at most {most} node{'s' * (most > 1)}, not {len(ports)}")
+        if len(ports) > protocol.nodes_max:
+            most = protocol.nodes_max
+            self._wrong(f"{key}.nodes", f"{chosen} takes at most {most} node{'s' * (most > 1)}, not {len(ports)}")
         hosts = [nodes[node].host for node in ports if node in nodes]
-        model = self._failure_model(key, protocol, settings.failure_model, hosts)
+        model = self._failure_model(key, chosen, settings.failure_model, hosts)
+        self._check_protocol(key, protocol, protocol_options, tuple(ports))
         deadline = settings.deadline_seconds or 2 * settings.timeout_seconds
         return Service(
-            name, settings.app, protocol, model, ports, settings.timeout_seconds, deadline, settings.identity, options
+            name,
+            settings.app,
+            chosen,
+            model,
+            ports,
+            settings.timeout_seconds,
+            deadline,
+            settings.identity,
+            options,
+            protocol_options,
         )
+
+    def _check_app(self, key: str, app: AppEntry, options: Mapping[str, Any]) -> None:
+        """The app's settings, one by one and together."""
+        settings = read_table(options, app.options, key, self._mistakes)
+        if settings is not None:
+            try:
+                app.make(settings)
+            except ValueError as error:
+                self._wrong(key, str(error))
+
+    def _check_protocol(
+        self, key: str, protocol: ProtocolEntry, options: Mapping[str, Any], nodes: tuple[str, ...]
+    ) -> None:
+        """The protocol's settings, one by one and against the service's nodes."""
+        settings = read_table(options, protocol.options, key, self._mistakes)
+        for field, why in settings.mistakes(nodes) if settings is not None and nodes else ():
+            self._wrong(f"{key}.{field}", why)
+
+    def _foreign(
+        self, key: str, table: Mapping[str, Any], app: AppEntry | None, protocol: ProtocolEntry | None
+    ) -> dict[str, Any]:
+        """The settings of protocols other than this one."""
+        own = [*ServiceSettings.__struct_fields__, *(app.options.__struct_fields__ if app else ())]
+        found: dict[str, Any] = {}
+        for name, entry in PROTOCOLS.items():
+            for field in entry.options.__struct_fields__ if entry is not protocol else ():
+                if field in table and field not in own:
+                    found[field] = table[field]
+                    self._wrong(f"{key}.{field}", f"is a setting of {name}, which is not this service's protocol")
+        return found
 
     def _ports_of(
         self, key: str, settings: ServiceSettings, nodes: Mapping[str, Node], named: frozenset[str]
@@ -289,8 +334,15 @@ _PERSON_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*\.?")
 
 
-def _is_option(field: str, options: type[msgspec.Struct] | None) -> bool:
-    return options is not None and field in options.__struct_fields__
+def _own(table: Mapping[str, Any], entry: AppEntry | ProtocolEntry | None) -> dict[str, Any]:
+    """The settings of a service that are its app's, or its protocol's, own."""
+    fields = entry.options.__struct_fields__ if entry is not None else ()
+    return {field: value for field, value in table.items() if field in fields}
+
+
+def _entry(entries: Mapping[str, E], name: Any) -> E | None:
+    """The catalog's entry of that name, if it has one; a name that is no text is told elsewhere."""
+    return entries.get(name) if isinstance(name, str) else None
 
 
 def is_host(host: str) -> bool:

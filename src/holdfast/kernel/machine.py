@@ -129,7 +129,10 @@ class Machine:
             raise MalformedInput(f"a request for {self.app.name} does not decode: {error}") from error
 
     def admit(self, request: Request, now_ms: int) -> Refusal | None:
-        """What the door refuses, and never logs. A retry of what was admitted once gets in again."""
+        """What the door refuses, and never logs. A retry of what was admitted once gets in again, and the
+        words of a protocol itself are none of the app's business."""
+        if type(request.command) not in self.app.commands:
+            return None
         refusal = self.app.admit(request.command, request.person, now_ms)
         if refusal is not None and request.client and self._sessions.knows(request):
             return None

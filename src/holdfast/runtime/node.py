@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.catalog import first_records, make_core
+from holdfast.catalog import PROTOCOLS, Replicated, first_records, make_core
 from holdfast.kernel.contracts import Halt
 from holdfast.kernel.errors import ConfigurationError, JournalDamaged, MalformedInput
 from holdfast.kernel.gate import Group
@@ -105,9 +105,7 @@ class Node:
         self.faces: dict[str, Face] = {}
         try:
             for service in self._services.values():
-                app = self._open(service)
-                grammar = Grammar(app.commands, app.queries, line_bytes_max=limits.line_bytes_max)
-                self.faces[service.name] = Face(service.name, _Door(self, service.name), grammar, service.identity)
+                self.faces[service.name] = self._face(service, self._open(service))
         except BaseException:
             self._close_drivers()  # their journals' threads would keep the process
             raise
@@ -126,7 +124,19 @@ class Node:
 
     # -- Replicas
 
-    def _open(self, service: Service) -> Any:
+    def _face(self, service: Service, replicated: Replicated) -> Face:
+        """The service as line ports show it: the words of its app, and those of its protocol."""
+        app = replicated.machine.app
+        commands, queries = (*app.commands, *replicated.commands), (*app.queries, *replicated.queries)
+        try:
+            grammar = Grammar(commands, queries, line_bytes_max=self.site.limits.line_bytes_max)
+        except ValueError as error:
+            why = f"{service.app} cannot be served under {service.protocol}: {error}"
+            raise ConfigurationError(why, file=str(self.site.file), key=f"services.{service.name}") from error
+        tentative = PROTOCOLS[service.protocol].tentative
+        return Face(service.name, _Door(self, service.name), grammar, service.identity, tentative=tentative)
+
+    def _open(self, service: Service) -> Replicated:
         """Open the journal and make the replica; a damaged journal is set aside for an empty one."""
         path = journal_path(self.site, self.name, service.name)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,6 +155,7 @@ class Node:
             service,
             self.name,
             disk=uuid.uuid4().hex,
+            is_copy=writer.is_copy,
             requests_waiting_max=self.site.limits.requests_waiting_max,
             accept_loss=self.accept_loss,
         )
@@ -160,10 +171,11 @@ class Node:
             lambda: self.lines.flush(),
             lambda halt: self._on_halt(service, halt),
             lambda reply: self.lines.fail(service.name, reply),
+            lambda change: self.lines.tell(service.name, change),
             deadline_seconds=service.deadline_seconds,
             waiting_max=self.site.limits.requests_waiting_max,
         )
-        return replicated.machine.app
+        return replicated
 
     def _set_aside(self, service: Service, path: Path) -> None:
         aside = Journal.set_aside(path)
