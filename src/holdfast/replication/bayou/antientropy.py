@@ -298,13 +298,18 @@ class AntiEntropy:
         replica = self.replica
         for name in sorted(replica.held):
             ripe = []
+            known = max(replica.log.vector.get(name, 0), replica.log.committed_vector.get(name, 0))
             for write in replica.held[name]:
                 if write.ms > replica.bound_ms:
                     break
                 ripe.append(write)
             if ripe:
                 self._unhold(name, ripe[-1].number)
-                replica.log_writes(ripe)
+                fresh = [
+                    write for write in ripe if write.number > known
+                ]  # others came another way: as proposals, in a state
+                if fresh:
+                    replica.log_writes(fresh)
 
 
 def replica_seed(replica: Replica) -> str:

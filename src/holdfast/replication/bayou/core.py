@@ -72,6 +72,7 @@ class Bayou:
         self._served_epoch = -1
         self._behind_since_us: int | None = None
         self._tick_us = 0
+        self._tick_step_us = max(TICK_US, min(configuration.sync_us, configuration.patience_us) // 4)
         handlers: dict[type, Callable[[Peer, Any], Any]] = {
             messages.Have: self._on_have,
             messages.Updates: self.anti_entropy.on_updates,
@@ -183,7 +184,7 @@ class Bayou:
             replica.log.collects = replica.is_primary
             self.primary.reset()
         if replica.now_us >= self._tick_us:
-            self._tick_us = replica.now_us + TICK_US
+            self._tick_us = replica.now_us + self._tick_step_us
             self._tick()
         self.members.consider()
         self.primary.pump()

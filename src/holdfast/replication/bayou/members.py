@@ -34,9 +34,9 @@ NAME_CHARACTERS = 6
 
 
 class Members:
-    """See the module. `write(kind, body, first_name)` accepts a write of this replica."""
+    """See the module. `write(kind, body[, first_name])` accepts a write of this replica."""
 
-    def __init__(self, replica: Replica, write: Callable[[int, bytes], Write]) -> None:
+    def __init__(self, replica: Replica, write: Callable[..., Write]) -> None:
         self.replica = replica
         self._write = write
         self._asked: tuple[Peer, int] | None = None
@@ -106,7 +106,7 @@ class Members:
             replica.event(f"{replica.replica} takes part")
             anew, self.anew = self.anew, []
             for write in anew:
-                fresh = self._write(write.kind, write.body)
+                fresh = self._write(write.kind, write.body, write.first_name)
                 replica.event(f"{id_of(write)} was made anew as {id_of(fresh)}")
 
     # -- An old copy of a disk

@@ -41,7 +41,8 @@ class Primary:
         self.unreleased: list[tuple[int, Peer, int]] = []  # (csn, its author's node, since when)
         self.released_csn = 0
         self.due_ms: int | None = None
-        self._deadlines: list[tuple[int, Stamp, Entry]] = []
+        self._deadlines: list[tuple[int, Stamp, int, Entry]] = []
+        self._noted = 0
 
     # -- The frontier
 
@@ -91,7 +92,7 @@ class Primary:
         count = bisect_right(tail, self.frontier_ms(), key=_ms_of)
         wall_ms = replica.wall_ms
         while self._deadlines and self._deadlines[0][0] <= wall_ms:
-            _, _, entry = heappop(self._deadlines)
+            entry = heappop(self._deadlines)[-1]
             if name_of(entry.write) in replica.log.entries:
                 count = max(count, bisect_right(tail, entry.stamp, key=stamp_of))
         return count
@@ -102,12 +103,13 @@ class Primary:
         arrived, replica.log.arrived = replica.log.arrived, []
         if replica.configuration.policy != "immediate":
             for entry in arrived:
-                heappush(self._deadlines, (replica.firm_by_ms(entry), entry.stamp, entry))
+                self._noted += 1  # a write that was put back into the tail comes twice
+                heappush(self._deadlines, (replica.firm_by_ms(entry), entry.stamp, self._noted, entry))
 
     def _find_deadline(self) -> None:
         """When the next one comes; what is committed meanwhile drops out."""
         entries = self.replica.log.entries
-        while self._deadlines and name_of(self._deadlines[0][2].write) not in entries:
+        while self._deadlines and name_of(self._deadlines[0][-1].write) not in entries:
             heappop(self._deadlines)
         self.due_ms = self._deadlines[0][0] if self._deadlines else None
 

@@ -226,7 +226,9 @@ class Replica:
         known = dict(log.vector)
         for replica, writes in self.held.items():
             known[replica] = max(known.get(replica, 0), writes[-1].number)
-        yours_ms = log.last_ms.get(self.peers[peer].replica, 0)
+        theirs = self.peers[peer].replica
+        held = self.held.get(theirs)
+        yours_ms = held[-1].ms if held else log.last_ms.get(theirs, 0)
         at = log.epoch_at(log.csn)
         return Have(
             self.replica, as_vector(known), log.csn, at, self.epoch, self.primary, yours_ms, self.wall_ms, wants

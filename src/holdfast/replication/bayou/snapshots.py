@@ -80,6 +80,7 @@ def restore(replica: Replica, checkpoint: Checkpoint, store: TupleStore) -> str 
         log.vector[write.replica] = max(log.vector.get(write.replica, 0), write.number)
         log.last_ms[write.replica] = max(log.last_ms.get(write.replica, 0), write.ms)
     replica.views.executed = 0
+    replica.observe(log.latest[0])
     return replica.machine.replace_store(store)
 
 
