@@ -17,8 +17,9 @@ from rich.console import Console, RenderableType
 
 from holdfast.client import status, up
 from holdfast.client.outcomes import Server
-from holdfast.client.status import NodeStatus, ask_nodes, remarks, status_table
-from holdfast.client.up import NodeProcess, Supervisor, ending
+from holdfast.client.picture import ports_text, remarks, status_table
+from holdfast.client.status import NodeStatus, ask_nodes
+from holdfast.client.up import NodeProcess, Supervisor, ending, fitting_notes
 
 FAKE_NODE = Path(__file__).parent / "fake_node.py"
 
@@ -72,7 +73,7 @@ class Demo:
                 await asyncio.sleep(0.01)
 
     def picture(self) -> str:
-        return shown(self.supervisor.picture(120))
+        return shown(self.supervisor.picture(120, 40))
 
     def run(self, story: Callable[[], Awaitable[None]]) -> None:
         """Run `up`, the story beside it, then Ctrl-C."""
@@ -231,6 +232,7 @@ def test_status_of_silent_refusing_and_foreign_servers_says_what_is_wrong(
 def test_the_table_fits_its_terminal_and_what_does_not_fit_stands_below() -> None:
     waiting = {
         "service": "tickets",
+        "protocol": "lamport",
         "state": "starting",
         "view": ["a", "b"],
         "waiting_for": "server b, the last to stop",
@@ -242,8 +244,8 @@ def test_the_table_fits_its_terminal_and_what_does_not_fit_stands_below() -> Non
         NodeStatus("d", True, "127.0.0.1:7104"),
     ]
     assert all(word in shown(status_table(nodes, 120)) for word in ("127.0.0.1:7101", "protocol", "none"))
-    narrow = shown(status_table(nodes, 80))
-    assert max(map(len, narrow.splitlines())) < 80
+    narrow = shown(status_table(nodes, 50))
+    assert max(map(len, map(str.rstrip, narrow.splitlines()))) <= 50
     assert "127.0.0.1" not in narrow
     assert [line.split() for line in narrow.splitlines()[2:4]] == [["b", "7102", "down"], ["c", "7103", "starting"]]
     assert remarks(nodes) == [
@@ -253,3 +255,84 @@ def test_the_table_fits_its_terminal_and_what_does_not_fit_stands_below() -> Non
     assert remarks(
         [NodeStatus("a", True, "", services=[waiting | {"state": "halted", "waiting_for": "disk full"}])]
     ) == ["tickets at a is halted: disk full"]
+
+
+MEMBERS = ["biology", "chemistry", "computing", "economics", "history", "law", "maths", "medicine", "music", "physics"]
+
+
+def rooms(name: str, port: int, **fields: object) -> NodeStatus:
+    """A department's node."""
+    service = {"service": "rooms", "protocol": "bayou", "model": "all-heard", "state": "active", "view": MEMBERS}
+    service |= {"replica": name, "primary": "biology", "epoch": 1, "position": 17, "tentative": 0, "lag": 0}
+    service |= {"digest": "0123456789abcdef", "warning": ""} | fields
+    return NodeStatus(name, True, f"127.0.0.1:{port}", pid=4_000_000 + port, services=[service])
+
+
+def demo_site(**special: dict[str, object]) -> list[NodeStatus]:
+    tickets = {"service": "tickets", "protocol": "lamport", "model": "perfect", "state": "active"}
+    tickets |= {"view": ["a", "b", "c"], "epoch": 3, "position": 12345, "digest": "0123456789abcdef", "lag": 0}
+    theatre = [NodeStatus(name, True, f"127.0.0.1:710{n}", pid=4_194_300 + n, services=[tickets])
+               for n, name in enumerate("abc", 1)]  # fmt: skip
+    return theatre + [rooms(name, 7201 + place, **special.get(name, {})) for place, name in enumerate(MEMBERS)]
+
+
+def lines_of(nodes: list[NodeStatus], width: int, height: int = 0) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(status_table(nodes, width, height))
+    return [line.rstrip() for line in console.export_text().splitlines()]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
+def test_thirteen_nodes_fit_every_width_and_no_pid_is_cut(width: int) -> None:
+    lines = lines_of(demo_site(), width)
+    assert len(lines) == 14
+    assert max(map(len, lines)) <= width
+    assert all(any(str(node.pid) in line for line in lines) for node in demo_site())
+    assert "…" not in "".join(lines)
+    assert "10 members" in "".join(lines) or width < 80
+
+
+def test_a_low_terminal_shows_the_departments_in_one_row_and_those_that_differ() -> None:
+    odd = {
+        "law": {"state": "joining"},
+        "music": {"warning": "the clock is 3 min ahead"},
+        "physics": {"position": 12, "tentative": 4, "lag": 4, "digest": "ff"},
+    }
+    nodes = demo_site(**odd)
+    nodes[5] = NodeStatus("computing", False, "127.0.0.1:7203", "killed by SIGKILL")
+    lines = lines_of(nodes, 80, 24)
+    assert [line.split()[0] for line in lines] == ["node", "a", "b", "c", "7", "computing", "law", "music"]
+    together = lines[4].split()
+    assert together[:2] == ["7", "nodes"]
+    assert {"12-17", "0-4"} <= {*together}
+    assert "2 kinds" in lines[4]
+    assert "rooms at music: the clock is 3 min ahead" in remarks(nodes)
+    assert "rooms: the primary is biology" in remarks(nodes)
+    assert len(lines_of(nodes, 80, 60)) == 14, "a high terminal shows them all"
+
+
+def test_the_live_picture_of_the_demo_site_fits_24_lines_even_when_all_is_down(tmp_path: Path) -> None:
+    demo = Demo(tmp_path, a="")
+    for nodes in (
+        demo_site(),
+        [NodeStatus(node.node, False, node.address, "killed by SIGKILL") for node in demo_site()],
+    ):
+        demo.supervisor.statuses = nodes
+        console = Console(width=80, height=24, file=io.StringIO(), record=True)
+        console.print(demo.supervisor.picture(80, 24))
+        assert len(console.export_text().splitlines()) < 24
+
+
+def test_notes_beyond_the_room_are_counted() -> None:
+    assert fitting_notes(["a", "b" * 81, "c", "d"], 80, 4) == ["a", "b" * 81, "... and 2 more: see holdfast status"]
+    assert fitting_notes(["a", "b"], 80, 2) == ["a", "b"]
+    assert fitting_notes(["a", "b"], 80, 0) == ["a", "... and 1 more: see holdfast status"]
+    assert fitting_notes([], 80, 0) == []
+
+
+def test_a_replica_with_a_name_of_its_own_is_remarked() -> None:
+    assert "rooms at law is the replica law~3f2a" in remarks([rooms("law", 7206, replica="law~3f2a")])
+
+
+def test_ports_are_told_as_ranges() -> None:
+    assert ports_text([8011, 8001, 8002, 8003, 8013, 8012, 8020]) == "8001-8003, 8011-8013, 8020"

@@ -60,7 +60,7 @@ def carry(site: Site, name: str, words: list[str], *, as_json: bool) -> int:
         done = import_from(site.service(name), words[1:])
         text = "Took in {parts} parts of {files}: {writes} new writes, {commits} new commits."
     if not isinstance(done, Carried):
-        print(msgspec.json.encode(done).decode() if as_json else done, flush=True)
+        print(done.as_json() if as_json else done, flush=True)
         return 1
     fields: dict[str, Any] = msgspec.to_builtins(done)
     told = text.format(**(fields | {"files": ", ".join(done.files)})).replace(" 1 parts", " 1 part")

@@ -43,6 +43,14 @@ class Answer(msgspec.Struct, frozen=True):
     def __bool__(self) -> bool:
         return self.ok
 
+    def as_json(self) -> str:
+        """As one line of JSON; what there is nothing to say of is left out."""
+        fields = msgspec.to_builtins(self)
+        for name in ("write", "firm_by", "warning", "session"):
+            if not fields[name]:
+                del fields[name]
+        return msgspec.json.encode(fields).decode()
+
     def __str__(self) -> str:
         """The line that people see, with how firm it is."""
         notes = [self.firm, self.write] if self.write else []

@@ -266,7 +266,7 @@ class Speaker:
 
     def _write(self, answer: Answer) -> None:
         if self.as_json:
-            print(msgspec.json.encode(answer).decode(), flush=True)
+            print(answer.as_json(), flush=True)
         elif self._one_line_each:
             print(answer, flush=True)
         elif answer.type == "helped" and answer.text.endswith(HELP_REMARK):

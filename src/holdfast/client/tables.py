@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 NAMES_COLUMNS_MIN = 11
 """From so many columns an hour on, its cell also names who has it."""
+WIDE_COLUMNS = 100
+"""A terminal of so many columns has room for whole tables of requests."""
 LEGEND = {"free": "12 free", "tentative": "12? tentative", "confirmed": "[12] confirmed"}
 STYLES = {"free": "", "tentative": "yellow", "confirmed": "red", "cancelled": "dim", "moved": "cyan"}
 
@@ -73,8 +75,10 @@ def schedule_table(reply: dict[str, Any], width: int) -> RenderableType:
     table = _table(title, "day" if week else "room", "time", "who", "purpose", "state", "id")
     before = ""
     for meeting in reply["meetings"]:
-        place = day_title(meeting["day"]) if week else meeting["room"]
-        who = f"{meeting['first_name']} ({meeting['department']})"
+        wide = width >= WIDE_COLUMNS
+        day = f"{date.fromisoformat(meeting['day']):%a} {meeting['day'] if wide else meeting['day'][5:]}"
+        place = day if week else meeting["room"]
+        who = meeting["first_name"] + (f" ({meeting['department']})" if wide else "")
         cells = [place if place != before else "", f"{meeting['start']}-{meeting['end']}", who, meeting["purpose"]]
         table.add_row(*map(Text, cells), _state(meeting["firm"]), Text(meeting["id"]))
         before = place
@@ -89,17 +93,30 @@ def mine_table(reply: dict[str, Any], width: int) -> RenderableType:
     if not reply["requests"]:
         return Text(f"No requests of {reply['department']}.")
     table = _table(f"Requests of {reply['department']}", "id", "place", "purpose", "state", "why")
-    for request in reply["requests"]:
+    lines = [Text(f"Requests of {reply['department']}", "bold")]
+    for request in map(_named, reply["requests"]):
         wanted, place = request["wanted"], request["place"]
         moved = place is not None and place != wanted
-        text = _where(place or wanted) + (f" instead of {_where(wanted)}" if moved else "")
+        where = Text(_where(place or wanted) + (f" instead of {_where(wanted)}" if moved else ""))
         state = _state(request["outcome"])
         if request["outcome"] != request["firm"] and request["outcome"] != "cancelled":
             state.append(f", {request['firm']}")
-        about = request["purpose"] or (f"change of {request['booking']}" if request["booking"] else "")
-        table.add_row(Text(request["id"]), Text(text), Text(about), state, Text(request["why"]))
-    more = f"More: mine {reply['more_before']}" if reply["more_before"] else ""
-    return Group(table, more) if more else table
+        about = Text(request["purpose"] or (f"change of {request['booking']}" if request["booking"] else ""))
+        why = Text(request["why"])
+        table.add_row(Text(request["id"]), where, about, state, why)
+        lines += [
+            Text("  ").join([Text(request["id"]), state, about]),
+            *(Text("  ") + part for part in (where, why) if part),
+        ]
+    more = [Text(f"More: mine {reply['more_before']}")] if reply["more_before"] else []
+    return Group(table, *more) if width >= WIDE_COLUMNS else Group(*lines, *more)
+
+
+def _named(request: Any) -> dict[str, Any]:
+    """A request's fields by name; inside another reply a reply may stand as a plain list."""
+    from holdfast.apps.rooms.replies import Standing
+
+    return request if isinstance(request, dict) else dict(zip(Standing.__struct_fields__, request[1:], strict=True))
 
 
 def _where(where: dict[str, Any]) -> str:
@@ -118,7 +135,7 @@ def _table(title: str, *columns: str) -> Table:
 
     table = Table(title=Text(title, "bold"), title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in ("time", "state"))
+        table.add_column(column, overflow="fold", no_wrap=column in ("day", "time", "state", "id"))
     return table
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from holdfast.client.status import NodeStatus, ask_nodes, listed, remarks, state_text, status_table
+from holdfast.client.picture import listed, ports_text, remarks, state_text, status_table
+from holdfast.client.status import NodeStatus, ask_nodes
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -127,7 +128,7 @@ class Supervisor:
             from rich.live import Live
 
             live = Live(auto_refresh=False, vertical_overflow="visible")
-            context, show = live, lambda: live.update(self.picture(live.console.width), refresh=True)
+            context, show = live, lambda: live.update(self.picture(*live.console.size), refresh=True)
         else:
             context, show = nullcontext(), PlainLines(self._heading).teller(self)  # type: ignore[assignment]
         with context:
@@ -162,15 +163,31 @@ class Supervisor:
             return False
         return True
 
-    def picture(self, width: int) -> Group:
-        """What a terminal of `width` columns shows."""
+    def picture(self, width: int, height: int) -> Group:
+        """What a terminal of `width` columns and `height` lines shows."""
         from rich.console import Group
         from rich.text import Text
 
+        heading = Text(self._heading, style="bold", overflow="ellipsis", no_wrap=True)
+        table = status_table(self.statuses, width, height)
         down = [node.node for node in self.statuses if not node.up and not node.starting]
         again = [f"Start {name} again in another terminal: {self._restart(name)}" for name in down]
-        table = status_table(self.statuses, width)
-        return Group(Text(self._heading, style="bold"), "", table, "", *map(Text, [*remarks(self.statuses), *again]))
+        notes = [*remarks(self.statuses), *again]
+        room = height - len(self._heading.splitlines()) - table.row_count - 5
+        shown = fitting_notes(notes, width, room)
+        return Group(heading, "", table, "", *map(Text, shown))
+
+
+def fitting_notes(notes: Sequence[str], width: int, lines: int) -> list[str]:
+    """As many notes as so many lines have room for, and how many are left out. One at least."""
+    shown: list[str] = []
+    for place, note in enumerate(notes):
+        lines -= -(-len(note) // width)
+        left = len(notes) - place
+        if shown and (lines < 0 or (lines < 1 and left > 1)):
+            return [*shown, f"... and {left} more: see holdfast status"]
+        shown.append(note)
+    return shown
 
 
 class PlainLines:
@@ -207,9 +224,12 @@ def run_up(path: str) -> int:
         NodeProcess(server, node_command(site, server.name), site.node_data(server.name) / "log.txt")
         for server in node_servers(site)
     ]
-    heading = f"Site {site.name}. Data: {site.data}. Logs: <node>/log.txt there. Ctrl-C ends all."
-    pages = [f"{node.name} http://{node.host}:{node.http_port}" for node in site.nodes.values() if node.http_port]
-    if pages:
-        heading += f"\nMetrics and status: {', '.join(pages)}."
+    heading = f"Site {site.name}. Ctrl-C ends all. Data and logs (<node>/log.txt): {site.data}"
+    hosts: dict[str, list[int]] = {}
+    for node in site.nodes.values():
+        if node.http_port:
+            hosts.setdefault(node.host, []).append(node.http_port)
+    for host, ports in hosts.items():
+        heading += f"\nPages: http://{host}:{min(ports)}, and at the ports {ports_text(ports)}"
     asyncio.run(Supervisor(nodes, heading, lambda name: node_command_shown(site, name)).run())
     return 0
