@@ -174,6 +174,7 @@ class AntiEntropy:
         """Take in what fits here: everything in the basis must be here, and the commits before."""
         replica = self.replica
         log = replica.log
+        self.release_held()  # what comes now may follow from what is ripe: not before it
         beside = {name: writes[-1].number for name, writes in replica.held.items()}
         if (updates.commits and updates.csn > log.csn) or not log.includes(updates.basis, beside):
             self.skipped += 1
