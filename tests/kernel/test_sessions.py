@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.kernel.bell import Bells, Rung, ring
+from tests.kernel.bell import Bell, Bells, Ring, Rung, ring
 
 from holdfast.kernel import sessions
 from holdfast.kernel.contracts import Reply, Request
+from holdfast.kernel.machine import Machine
 from holdfast.kernel.replies import Expired, Forbidden, Forgotten
 from holdfast.kernel.sessions import RETENTION_MS, WINDOW, PlainClients, Session, birth_ms
 
@@ -261,3 +262,41 @@ def test_requests_of_a_pipeline_declare_what_they_know_without_losing_those_unde
     late = sent.pop(50)
     bells.do(*sent)
     assert bells.one(late) == Rung(100)
+
+
+# -- Requests that come out of their order, as a laptop's do
+
+
+def out_of_order() -> Machine:
+    return Machine(Bell(), in_order=False)
+
+
+def write(machine: Machine, at: int, number: int, lowest: int = 0) -> Reply:
+    request = Request(Ring(""), "ann", number, lowest)
+    return machine.execute_write(request, (NOW_MS + at, "", "a"), f"a-{at}", False)
+
+
+def test_a_request_that_its_client_calls_answered_is_executed_when_it_comes_late() -> None:
+    machine = out_of_order()
+    assert isinstance(write(machine, 1, 6, lowest=6), Rung)
+    assert isinstance(write(machine, 2, 5), Rung), "answered elsewhere, and not yet heard of here"
+    assert isinstance(write(machine, 3, 5), Forgotten), "never twice"
+    assert isinstance(write(machine, 4, 6), Rung), "the first answer again"
+    row = machine.store.table(Session).get("ann")
+    assert row is not None
+    assert row.unseen == ((1, 4),)
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 30)), max_size=60))
+def test_out_of_order_every_number_is_executed_when_it_first_comes_and_never_again(sent: list[tuple[int, int]]) -> None:
+    machine = out_of_order()
+    count = 0
+    seen: set[int] = set()
+    for at, (number, lowest) in enumerate(sent):
+        reply = write(machine, at, number, lowest)
+        if number not in seen:
+            count += 1
+            assert reply == Rung(count)
+            seen.add(number)
+        else:
+            assert isinstance(reply, Forgotten) or (isinstance(reply, Rung) and reply.count <= count)

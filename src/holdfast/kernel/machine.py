@@ -67,12 +67,14 @@ class Machine:
 
     Deterministic: equal batches in equal order give equal stores, replies and digests at every
     replica. Not thread-safe; the caller is a core. `retention_ms`: see `kernel.sessions`; a
-    protocol whose commands may travel for days keeps sessions for longer than they may travel.
+    protocol whose commands may travel for days keeps sessions for longer than they may travel, and
+    says that a client's requests need not come `in_order`.
     """
 
-    def __init__(self, app: App, retention_ms: int = RETENTION_MS) -> None:
+    def __init__(self, app: App, retention_ms: int = RETENTION_MS, in_order: bool = True) -> None:
         self.app = app
         self.retention_ms = retention_ms
+        self.in_order = in_order
         self.rows: tuple[type[Row], ...] = (*app.rows, Session, PlainClients, Clock, Notice)
         commands: Any = Union[(*app.commands, Advance)]
         request = msgspec.defstruct("AppRequest", [("command", commands)], bases=(Request,), frozen=True, gc=False)
@@ -90,7 +92,7 @@ class Machine:
         self._bind()
 
     def _bind(self) -> None:
-        self._sessions = Sessions(self.store, self.retention_ms)
+        self._sessions = Sessions(self.store, self.retention_ms, self.in_order)
         self._clock = self.store.table(Clock)
         self._context.now_ms = self._clock_row().now_ms
 

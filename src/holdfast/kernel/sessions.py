@@ -5,6 +5,8 @@ first answer. What keeps it bounded:
 
 - Numbers below the client's declared lowest unanswered one, or below the `WINDOW` newest answers,
   are forgotten: refused with `Forgotten`, never executed again.
+- Where requests may come out of their order (a laptop's, days later), "answered" is no word for
+  "executed": numbers below the lowest that were never executed are remembered as such, and are.
 - A client id that ends in `.` and 13 digits carries its birth in Unix milliseconds. Its row lives
   until `RETENTION_MS` after both its birth and its last use, by the replicated time; an unknown id
   whose birth lies that far back is refused with `Expired`. So a row may be dropped whole: nothing
@@ -24,6 +26,8 @@ from holdfast.kernel.store import Condition, Row, Select, TupleStore
 WINDOW = 128
 RETENTION_MS = 24 * 3600 * 1000
 PLAIN_CLIENTS_MAX = 100_000
+UNSEEN_MAX = 64
+"""Ranges of numbers never executed that are remembered of a client; older ones count as executed."""
 EXPIRED_A_TIME_MAX = 1000
 """Rows one `Advance` may expire: time must not stand still under a heap of old sessions."""
 
@@ -34,7 +38,9 @@ _NEVER = 1 << 62
 
 class Session(Row, frozen=True):
     """What is known of one client: answers (number, encoded reply) from `lowest` on, and the hour
-    (Unix) after which it may expire. An hour, not a millisecond, so that its index seldom moves."""
+    (Unix) after which it may expire. An hour, not a millisecond, so that its index seldom moves.
+    `unseen`: ranges of numbers below `lowest` that were never executed and still may be, where
+    requests can come out of their order."""
 
     table = "holdfast.sessions"
     key = ("client",)
@@ -44,6 +50,7 @@ class Session(Row, frozen=True):
     lowest: int
     answers: tuple[tuple[int, bytes], ...]
     expires_hour: int
+    unseen: tuple[tuple[int, int], ...] = ()
 
 
 class PlainClients(Row, frozen=True):
@@ -67,8 +74,9 @@ def birth_ms(client: str) -> int | None:
 class Sessions:
     """The table of sessions in a store, and the rules above."""
 
-    def __init__(self, store: TupleStore, retention_ms: int = RETENTION_MS) -> None:
+    def __init__(self, store: TupleStore, retention_ms: int = RETENTION_MS, in_order: bool = True) -> None:
         self._store = store
+        self._in_order = in_order
         self._retention_ms = retention_ms
         self._table = store.table(Session)
         self._plain = store.table(PlainClients)
@@ -80,6 +88,8 @@ class Sessions:
             return self._open(request.client, now_ms)
         number = request.number
         if number < session.lowest:
+            if any(low <= number <= high for low, high in session.unseen):
+                return session
             return Forgotten(request.client, number, session.lowest)
         for known, answer in session.answers:
             if known == number:
@@ -107,7 +117,12 @@ class Sessions:
         """Keep the answer; forget what the client no longer needs."""
         number = request.number
         lowest = max(session.lowest, min(request.lowest, number))
-        answers = (*(kept for kept in session.answers if kept[0] >= lowest), (number, answer))
+        unseen = session.unseen
+        if number < session.lowest:  # one of the unseen: its answer is kept no longer than it takes to send it
+            unseen = _without(unseen, number)
+            answers = session.answers
+        else:
+            answers = (*(kept for kept in session.answers if kept[0] >= lowest), (number, answer))
         if len(answers) > WINDOW:
             oldest = min(answers)
             answers = tuple(kept for kept in answers if kept is not oldest)
@@ -115,7 +130,10 @@ class Sessions:
         last_use_ms = max(now_ms, birth_ms(request.client) or 0)
         # Before the first `Advance` nobody knows the time, and that one must not expire everybody at once.
         expires_hour = (last_use_ms + self._retention_ms) // _HOUR_MS + 1 if last_use_ms else _NEVER
-        self._table.put(Session(request.client, lowest, answers, expires_hour))
+        if not self._in_order and lowest > session.lowest:
+            done = [known for known, _ in session.answers if known < lowest]
+            unseen = (*unseen, *_gaps(max(1, session.lowest), lowest, [*done, number]))[-UNSEEN_MAX:]
+        self._table.put(Session(request.client, lowest, answers, expires_hour, unseen))
 
     def expire(self, now_ms: int) -> None:
         """Drop what is past its hour by the replicated time, a bounded number of rows."""
@@ -129,3 +147,24 @@ class Sessions:
             highest = max((number for number, _ in session.answers), default=session.lowest - 1)
             lowest = max(session.lowest, highest + 1)
             self._table.put(Session(session.client, lowest, (), _NEVER))
+
+
+def _gaps(low: int, high: int, done: list[int]) -> list[tuple[int, int]]:
+    """The ranges of numbers from `low` to below `high` that are not `done`."""
+    gaps = []
+    for number in [*sorted(known for known in done if low <= known < high), high]:
+        if low < number:
+            gaps.append((low, number - 1))
+        low = number + 1
+    return gaps
+
+
+def _without(ranges: tuple[tuple[int, int], ...], number: int) -> tuple[tuple[int, int], ...]:
+    """The ranges but for one number."""
+    left: list[tuple[int, int]] = []
+    for low, high in ranges:
+        if low <= number <= high:
+            left += [part for part in ((low, number - 1), (number + 1, high)) if part[0] <= part[1]]
+        else:
+            left.append((low, high))
+    return tuple(left)

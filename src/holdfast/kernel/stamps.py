@@ -11,7 +11,7 @@ All pure: no clock is read here, the time of day is handed in where it is needed
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from enum import Enum
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from holdfast.kernel.errors import MalformedInput
 def utc_text(ms: int) -> str:
     """Unix milliseconds for people, as `2026-12-01 09:00 UTC`; what no calendar has, as the number."""
     try:
-        moment = datetime.fromtimestamp(ms // 1000, tz=timezone.utc)
+        moment = datetime.fromtimestamp(ms // 1000, tz=UTC)
     except (ValueError, OverflowError, OSError):
         return f"{ms} ms"
     return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -164,6 +164,9 @@ class AntiEntropy:
         state = replica.peers[peer]
         if updates.answers:
             state.pulled_us = None
+        if state.vector is not None:  # what it sends, it has: it need not get that back
+            for write in updates.writes:
+                state.vector[write.replica] = max(write.number, state.vector.get(write.replica, 0))
         self.epochs.learn(updates.epoch, updates.primary)
         taken = self.take(updates)
         if not taken.fits or updates.more:

@@ -342,6 +342,7 @@ class Bayou:
 
     def _on_have(self, peer: Peer, message: Have) -> None:
         self.anti_entropy.on_have(peer, message)
+        self.epochs.on_have(peer, message)
         self.members.on_have(message)
         self.members.retired_known(message)
 

@@ -20,9 +20,11 @@ from holdfast.kernel.contracts import Peer, Token
 from holdfast.kernel.errors import BrokenInvariant
 from holdfast.replication.bayou.log import Entry, name_of
 from holdfast.replication.bayou.messages import (
+    Admitted,
     Claim,
     ClaimRefused,
     Enthroned,
+    Have,
     Proposal,
     Proposed,
     Store,
@@ -66,6 +68,7 @@ class Epochs:
         self.asked: list[tuple[Token, int, int]] = []  # (who waits, node to become primary, since)
         self.yielded_us: int | None = None
         self.confirmed: list[Entry] = []
+        self.learnt: dict[Peer, int] = {}
 
     # -- Who is the primary
 
@@ -82,6 +85,9 @@ class Epochs:
         replica = self.replica
         replica.record(Enthroned(epoch, primary))
         replica.epoch, replica.primary = epoch, primary
+        if primary == replica.me and self.claimed == epoch and not replica.votes:
+            replica.record(Admitted())
+            replica.votes = True
         self.voters = {}
         self.own_stored = []
         self.yielded_us = None
@@ -93,6 +99,24 @@ class Epochs:
             done = Done(f"{what} is the primary now, in epoch {epoch}.")
             replica.reply(token, done if node == primary else CannotDo(f"{what} has become the primary instead."))
         self.asked = []
+
+    def on_have(self, peer: Peer, have: Have) -> None:
+        """A voter whose disk is not a first one has forgotten what an earlier disk there vowed and stored. It
+        votes when it has all that a majority of the voters, without itself, have committed, and has made
+        their vows its own: whatever that disk took part in, one of them knows of."""
+        replica = self.replica
+        if replica.votes or replica.me not in replica.voters or peer not in replica.voters:
+            return
+        if replica.state != ACTIVE or have.csn > replica.log.csn:
+            return
+        self.learnt[peer] = have.vowed
+        if 2 * len(self.learnt) > len(replica.voters):
+            vowed = max(*self.learnt.values(), replica.vowed, replica.epoch)
+            replica.record(Vowed(vowed))
+            replica.record(Admitted())
+            replica.vowed, replica.votes = vowed, True
+            self.learnt = {}
+            replica.event("this disk votes now: it has learnt what the other voters know")
 
     # -- Changing it
 
@@ -136,7 +160,7 @@ class Epochs:
                 "since, and this replica has not seen, may come out otherwise; it is reported when they meet"
             )
             replica.record(Vowed(epoch))
-            replica.vowed = epoch
+            replica.vowed = self.claimed = epoch
             self._enthrone(epoch, replica.me)
             replica.reply(token, Done(f"this node is the primary now, in epoch {epoch}."))
         else:
@@ -166,6 +190,8 @@ class Epochs:
         self.claimed_us = replica.now_us
         self.vows = {}
         for voter in replica.voters:
+            if voter == replica.me and not replica.votes:
+                continue
             if voter == replica.me:
                 self._vow(self.claimed)
                 self.vows[voter] = self._own_vow(self.claimed)
@@ -184,6 +210,8 @@ class Epochs:
     def on_claim(self, peer: Peer, claim: Claim) -> None:
         """Vow, unless a later epoch was vowed to already. A repeated claim gets the same vow again."""
         replica = self.replica
+        if not replica.votes:
+            return
         if claim.epoch < replica.vowed or claim.epoch <= replica.epoch or replica.me not in replica.voters:
             replica.send(peer, ClaimRefused(max(replica.vowed, replica.epoch)))
             return
@@ -215,7 +243,7 @@ class Epochs:
             return
         best = max(self.vows.values(), key=lambda vow: (vow.stored_epoch, vow.csn + len(vow.proposals)))
         adopted = best.proposals[replica.log.csn - best.csn :]
-        epoch, self.claimed = self.claimed, 0
+        epoch = self.claimed
         self.vows = {}
         fresh = self._fresh([write for _, write in adopted])
         if fresh is None:
@@ -283,6 +311,8 @@ class Epochs:
     def on_store(self, peer: Peer, store: Store) -> None:
         """A voter stores what the primary proposes."""
         replica = self.replica
+        if not replica.votes:
+            return
         if store.epoch < max(replica.vowed, replica.epoch):
             replica.send(peer, Stored(max(replica.vowed, replica.epoch), 0, False))
             return

@@ -77,8 +77,9 @@ class WriteLog:
 
     `vector`: of each replica that is not gone, the number of its last write in the log (all before it
     are, too); `committed_vector`: the same of committed ones, of every replica ever. `last_ms`: the
-    stamp of its last write here; `committed_ms`: of its last committed one. `latest`: the highest stamp committed. `epochs`: (first csn, epoch)
-    of each stretch of commits. `arrived`: what came in since somebody looked, at a primary (`collects`).
+    stamp of its last write here; `committed_ms`: of its last committed one. `latest`: the highest stamp
+    committed. `epochs`: (first csn, epoch) of each stretch of commits. `arrived`: what came in since
+    somebody looked, at a primary (`collects`).
     """
 
     def __init__(self) -> None:

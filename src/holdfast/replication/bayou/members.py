@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from holdfast.kernel.contracts import Peer, Token
+from holdfast.kernel.replies import Unknown
 from holdfast.replication.bayou.log import id_of
 from holdfast.replication.bayou.messages import (
+    APP,
     CREATION,
     RETIREMENT,
     Create,
@@ -21,6 +23,7 @@ from holdfast.replication.bayou.messages import (
     Creation,
     Forked,
     Have,
+    MadeAnew,
     Named,
     Retirement,
     Write,
@@ -41,7 +44,6 @@ class Members:
         self._write = write
         self._asked: tuple[Peer, int] | None = None
         self.retiring: tuple[Token | None, int] | None = None  # who waits, and the number of the last write
-        self.anew: list[Write] = []
 
     # -- Joining
 
@@ -58,14 +60,19 @@ class Members:
             last = -1 if self._asked is None else self._asked[0]
             peer = next((peer for peer in connected if peer > last), connected[0])
             self._asked = (peer, replica.now_us)
-            replica.send(peer, Create(replica.configuration.name, replica.configuration.disk))
+            replica.send(peer, Create(replica.configuration.name, self._disk_name()))
+
+    def _disk_name(self) -> str:
+        """Of this disk, and of each life that it began as a copy."""
+        forks = self.replica.forks
+        return self.replica.identity.disk[:NAME_CHARACTERS] + (f".{forks}" if forks else "")
 
     def on_create(self, peer: Peer, message: Create) -> None:
         """Create a replica for a peer's disk; asked again, tell again. Its node's earlier ones are gone."""
         replica = self.replica
         if replica.state != ACTIVE or message.node != replica.configuration.nodes[peer]:
             return
-        id = f"{message.node}~{message.disk[:NAME_CHARACTERS]}"
+        id = f"{message.node}~{message.disk}"
         member = replica.log.members.get(id)
         if member is None:
             replaces = tuple(
@@ -104,10 +111,12 @@ class Members:
             replica.state = ACTIVE
             replica.own_at_start = replica.log.vector.get(replica.replica, 0)
             replica.event(f"{replica.replica} takes part")
-            anew, self.anew = self.anew, []
+            anew, replica.anew = replica.anew, []
             for write in anew:
                 fresh = self._write(write.kind, write.body, write.first_name)
                 replica.event(f"{id_of(write)} was made anew as {id_of(fresh)}")
+            if anew:
+                replica.record(MadeAnew())
 
     # -- An old copy of a disk
 
@@ -131,14 +140,15 @@ class Members:
         old, number = replica.replica, replica.own_at_start
         replica.event(f"this disk is an old copy: others know another history of {old}; it takes a new id")
         replica.record(Forked(old, number))
-        self.anew += self.forget_own(old, number)
+        self.forget_own(old, number)
         for token, _ in replica.waiting.values():
-            replica.reply(token, CannotDo("this disk was found to be a copy; the write is made anew under a new id."))
+            replica.reply(token, Unknown("this disk was found to be a copy; the write is being made anew"))
         replica.waiting = {}
         log.last_ms[old] = max((e.write.ms for e in log.tail if e.write.replica == old), default=0)
 
-    def forget_own(self, old: str, number: int) -> list[Write]:
-        """Take the writes of `old` above `number` out of the tail; also from the journal."""
+    def forget_own(self, old: str, number: int) -> None:
+        """Take the writes of `old` above `number` out of the tail, to be made anew; also from the journal.
+        As a voter it has forgotten what it vowed and stored since it was copied."""
         replica = self.replica
         log = replica.log
         mine = [entry.write for entry in log.tail if entry.write.replica == old and entry.write.number > number]
@@ -149,9 +159,11 @@ class Members:
             kept = [write for write in others if write.replica != old or write.number <= number]
             if kept:
                 log.insert(kept, first)
+        replica.anew += [write for write in mine if write.kind == APP]
+        replica.forks += 1
+        replica.votes = False
         replica.replica = ""
         replica.state = JOINING
-        return [write for write in mine if write.kind == 0]
 
     # -- Retiring
 

@@ -57,8 +57,9 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
 
 class Have(Message, frozen=True, tag="have"):
     """What the sender has. `wants`: please send what it lacks. `csn`: how many commits it has, the last of
-    them in epoch `at`; `epoch`, `primary`: the newest it knows of. `yours_ms`: the stamp of the last write
-    of the receiver that it has, 0 for none. `unix_ms`: its time of day."""
+    them in epoch `at`; `epoch`, `primary`: the newest it knows of; `vowed`: see `Vow`.
+    `yours_ms`: the stamp of the last write of the receiver that it has, 0 for none. `unix_ms`: its time
+    of day."""
 
     replica: str
     vector: Vector
@@ -66,6 +67,7 @@ class Have(Message, frozen=True, tag="have"):
     at: int
     epoch: int
     primary: int
+    vowed: int
     yours_ms: int
     unix_ms: int
     wants: bool
@@ -306,6 +308,14 @@ class Forked(Record, frozen=True, tag="forked"):
     number: int
 
 
+class MadeAnew(Record, frozen=True, tag="made_anew"):
+    """They were."""
+
+
+class Admitted(Record, frozen=True, tag="admitted"):
+    """This disk came later than the first ones; it has learnt what a majority of the other voters know, and votes."""
+
+
 class MemberRow(msgspec.Struct, frozen=True, array_like=True):
     """A replica as the log tells of it. `creator`, `number`: the write that created it ("" at genesis).
     `state`: "live", "retired" (by itself), "replaced" (its disk is gone) or "gone" (retired, committed)."""
@@ -331,6 +341,9 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     epoch: int
     primary: int
     vowed: int
+    votes: bool
+    forks: int
+    anew: tuple[Write, ...]
     promised_ms: int
     proposed_epoch: int
     proposed: tuple[Proposal, ...]
@@ -338,7 +351,9 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     tail: tuple[Write, ...]
 
 
-AnyRecord = Identity | Named | Logged | Committed | Promised | Proposed | Vowed | Enthroned | Forked
+AnyRecord = (
+    Identity | Named | Logged | Committed | Promised | Proposed | Vowed | Enthroned | Forked | MadeAnew | Admitted
+)
 
 encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
 decode_record: Callable[[bytes], Any] = decoder(AnyRecord, "record of a Bayou journal")

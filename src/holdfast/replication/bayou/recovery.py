@@ -8,11 +8,13 @@ from holdfast.kernel.store import TupleStore
 from holdfast.replication.bayou.epochs import Epochs
 from holdfast.replication.bayou.members import Members
 from holdfast.replication.bayou.messages import (
+    Admitted,
     Committed,
     Enthroned,
     Forked,
     Identity,
     Logged,
+    MadeAnew,
     MemberRow,
     Named,
     Promised,
@@ -40,6 +42,7 @@ def recover(replica: Replica, epochs: Epochs, members: Members, recovered: Recov
         identity = Identity(replica.configuration.disk, replica.machine.app.name, created, (), 0)
         replica.record(identity)
         replica.identity = identity
+        replica.votes = False
     elif not replica.identity.disk:
         raise MalformedInput("it has no identity record")
     wrong = replica.machine.app.check(replica.machine.store)
@@ -80,6 +83,9 @@ def _restore(replica: Replica, snapshot: bytes) -> None:
         replica.created_by = (row.creator, row.number)
     replica.epoch, replica.primary = checkpoint.epoch, checkpoint.primary
     replica.vowed = checkpoint.vowed
+    replica.votes = checkpoint.votes
+    replica.forks = checkpoint.forks
+    replica.anew = list(checkpoint.anew)
     replica.promised_ms = checkpoint.promised_ms
     replica.proposed_epoch = checkpoint.proposed_epoch
     replica.proposed = list(checkpoint.proposed)
@@ -122,8 +128,11 @@ def _replay(replica: Replica, epochs: Epochs, members: Members, record: object) 
         case Enthroned():
             replica.epoch, replica.primary = record.epoch, record.primary
         case Forked():
-            replica.state = ACTIVE
             members.forget_own(record.replica, record.number)
+        case MadeAnew():
+            replica.anew = []
+        case Admitted():
+            replica.votes = True
 
 
 def _begin_with(replica: Replica, identity: Identity) -> None:
@@ -134,6 +143,7 @@ def _begin_with(replica: Replica, identity: Identity) -> None:
     if identity.created:
         replica.machine.replace_store(TupleStore.restore(replica.machine.rows, identity.created))
     replica.primary = identity.primary
+    replica.votes = bool(identity.members)
     for name in identity.members:
         replica.log.members[name] = MemberRow(name, name, "", 0, "live")
         replica.log.vector[name] = 0

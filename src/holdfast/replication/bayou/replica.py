@@ -88,6 +88,9 @@ class Replica:
         self.epoch = 0
         self.primary = 0
         self.vowed = 0
+        self.votes = True
+        self.forks = 0
+        self.anew: list[Write] = []
         self.proposed_epoch = 0
         self.proposed: list[Proposal] = []
         self.peers = [PeerState() for _ in configuration.nodes]
@@ -136,8 +139,9 @@ class Replica:
 
     @property
     def is_primary(self) -> bool:
-        """Whether this node is the primary of the newest epoch it knows."""
-        return self.primary == self.me and self.state in (ACTIVE, RETIRED)
+        """Whether this node is the primary of the newest epoch it knows. Not so if that was an earlier disk
+        here: nobody else may know what that one has confirmed."""
+        return self.primary == self.me and self.votes and self.state in (ACTIVE, RETIRED)
 
     @property
     def others(self) -> list[int]:
@@ -231,7 +235,16 @@ class Replica:
         yours_ms = held[-1].ms if held else log.last_ms.get(theirs, 0)
         at = log.epoch_at(log.csn)
         return Have(
-            self.replica, as_vector(known), log.csn, at, self.epoch, self.primary, yours_ms, self.wall_ms, wants
+            self.replica,
+            as_vector(known),
+            log.csn,
+            at,
+            self.epoch,
+            self.primary,
+            self.vowed,
+            yours_ms,
+            self.wall_ms,
+            wants,
         )
 
     def check_body(self, write: Write, created: dict[str, int]) -> None:
