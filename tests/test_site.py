@@ -188,6 +188,7 @@ SERVICE = '[services.t]\napp = "tickets"\nnodes = ["a", "b"]\n'
         (NODES + SERVICE.replace('"b"', '"a"'), "services.t.nodes", "names a node twice"),
         (NODES + '[services.t]\napp = "tickets"\nnodes = []', "services.t.nodes", "a service needs a node at least"),
         (NODES + '[services.t]\napp = "tickets"', "services.t.nodes", "is missing"),
+        (NODES + SERVICE.replace("services.t", "services.status"), "services.status", "a service cannot be called"),
         (
             NODES + '[services.t]\napp = "tickets"\nnodes = {b = 7502}',
             "services.t.nodes.b",

@@ -30,6 +30,8 @@ from holdfast.settings import (
 
 E = TypeVar("E")
 SITE_BYTES_MAX = 16 * 1024 * 1024
+RESERVED = ("metrics", "status")
+"""Addresses of a node's own HTTP server, beside those of the services' pages."""
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -214,6 +216,8 @@ class _Loader:
         self, name: str, table: Mapping[str, Any], nodes: Mapping[str, Node], named: frozenset[str]
     ) -> Service | None:
         key = f"services.{name}"
+        if name in RESERVED:
+            self._wrong(key, f"a service cannot be called {name}: /{name} is the node's own address")
         app = _entry(APPS, table.get("app"))
         protocol = _entry(PROTOCOLS, table.get("protocol") or (app and app.protocol))
         options = _own(table, app)

@@ -32,6 +32,7 @@ from holdfast.runtime.journal import Journal
 from holdfast.runtime.journal_process import JournalWriter
 from holdfast.runtime.links import Address, Links
 from holdfast.server.grammar import Grammar
+from holdfast.server.http_door import HttpDoor
 from holdfast.server.line_server import Connection, Face, LineServer
 from holdfast.site import Service, Site
 
@@ -258,9 +259,11 @@ class Node:
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_number, self._ended.set)
-        http = None
+        node, http = self.site.nodes[self.name], None
         try:
-            http = await self._start_http()  # first: what it imports takes a while, and later that would be a pause
+            if node.http_port is not None:
+                http = HttpDoor(self, node.host, node.http_port)
+                await http.start()
             for driver in list(self.drivers.values()):
                 driver.start()  # before anybody can speak to it: an unread disk must not look like an empty one
             await self._listen()
@@ -274,17 +277,7 @@ class Node:
             await self._stop(http)
         return 1 if self._failed else 0
 
-    async def _start_http(self) -> Any:
-        node = self.site.nodes[self.name]
-        if node.http_port is None:
-            return None
-        from holdfast.server.http import HttpFace
-
-        http = HttpFace(self, node.host, node.http_port)
-        await http.start()
-        return http
-
-    async def _stop(self, http: Any) -> None:
+    async def _stop(self, http: HttpDoor | None) -> None:
         for server in self._servers:
             server.close()
         if http is not None:

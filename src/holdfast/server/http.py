@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -114,13 +115,15 @@ def _page_handlers(node: Node, name: str) -> list[HTTPRouteHandler]:
 
 
 class HttpFace:
-    """An HTTP server inside the node's loop."""
+    """An HTTP server inside the node's loop. `listening`: sockets that listen already; without any, it
+    makes its own at `host` and `port`."""
 
-    def __init__(self, node: Node, host: str, port: int) -> None:
+    def __init__(self, node: Node, host: str, port: int, listening: list[socket.socket] | None = None) -> None:
         configuration = uvicorn.Config(
             make_application(node), host=host, port=port, log_level="warning", lifespan="off", access_log=False
         )
         self._where = f"{host} port {port}"
+        self._listening = listening
         configuration.load()
         self._server = uvicorn.Server(configuration)
         self._server.lifespan = configuration.lifespan_class(configuration)
@@ -130,7 +133,7 @@ class HttpFace:
         """Listen; raises `ConfigurationError` when the port is taken. Not `uvicorn.Server.serve`,
         which would take over the node's signals."""
         try:
-            await self._server.startup()
+            await self._server.startup(sockets=self._listening)
         except SystemExit as error:  # uvicorn's way to say that the port is taken
             raise ConfigurationError(f"the HTTP server cannot listen on {self._where}; is the port taken?") from error
         self._task = asyncio.get_running_loop().create_task(self._server.main_loop())
