@@ -215,7 +215,7 @@ def make_core(
 
 def _make_bayou(service: Service, node: str, *, disk: str, is_copy: bool, requests_waiting_max: int) -> Replicated:
     options = msgspec.convert(dict(service.protocol_options), BayouOptions)
-    machine = Machine(make_app(service), retention_ms=bayou.RETENTION_MS)
+    machine = bayou.make_machine(make_app(service))
     configuration = bayou.BayouConfiguration(
         me=service.peer(node),
         nodes=service.nodes,
@@ -239,7 +239,7 @@ def first_records(service: Service, node: str, disks: Mapping[str, str]) -> list
         return []
     if service.protocol == "bayou":
         primary = msgspec.convert(dict(service.protocol_options), BayouOptions).primary or service.nodes[0]
-        created = Machine(make_app(service), retention_ms=bayou.RETENTION_MS).store.snapshot()
+        created = bayou.make_machine(make_app(service)).store.snapshot()
         me = service.peer(node)
         return bayou.genesis_records(service.nodes, me, disks[node], service.app, service.peer(primary), created)
     known = [disks.get(other, "") for other in service.nodes]
