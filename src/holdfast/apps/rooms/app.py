@@ -198,6 +198,7 @@ class Rooms:
         if not isinstance(booking, Entry):
             return booking
         assert type(booking.asked) is Reserve
+        command = msgspec.structs.replace(command, id=booking.id)
         id, duration = context.id, command.duration
         hours = self.house.hours(duration)
         choice = _first_free(store, places, hours, booking.id)

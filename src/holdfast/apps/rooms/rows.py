@@ -57,11 +57,11 @@ class Lost(msgspec.Struct, frozen=True, gc=False):
 class Entry(Row, frozen=True):
     """What became of a request.
 
-    `by`: the write that made it so: the request itself, or a later change or cancellation. `ms`: that
-    write's accept stamp (a cancellation leaves it), `secretary` (a person's id), `first_name` and `department`: whose
-    it is. `asked`: what is wanted now; of a change, what that change wanted. `choice`: which of it is
-    granted, 0 for what was wanted first, 1 for the first alternative and so on, or `NO_CHOICE`. `lost`:
-    why it is not what was wanted first.
+    `by`: the write that made it so: the request itself, or a later change or cancellation. `ms`: the
+    accept stamp under which it has or wants its place, of the request or its latest change. `secretary`
+    (a person's id), `first_name`, `department`: whose it is. `asked`: what is wanted now; for a change
+    the change itself, whose `id` is the reservation's. `choice`: which of it is granted, 0 for what is
+    wanted first, 1 for the first alternative and so on, or `NO_CHOICE`. `lost`: why it is not 0.
     """
 
     table = "entries"

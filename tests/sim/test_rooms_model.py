@@ -1,0 +1,53 @@
+"""The rooms' app against the model that was written from the requirements' words alone."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from hypothesis import given
+from tests.apps.rooms_house import NOW, ROOMS, SMALL, Building, Said, stories
+
+from holdfast.apps.rooms.rows import MeetingHour
+from holdfast.sim import rooms_model
+from holdfast.sim.rooms_model import Asked, Fate, Place, RoomsModel, asked, fate_of
+
+
+def test_the_model_does_not_share_a_line_with_the_app() -> None:
+    tree = ast.parse(Path(rooms_model.__file__).read_text(encoding="utf-8"))
+    imported = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert {node.module for node in imported if isinstance(node, ast.ImportFrom)} == {
+        "__future__",
+        "dataclasses",
+        "datetime",
+        "typing",
+    }
+    assert not [node for node in imported if isinstance(node, ast.Import)]
+
+
+@given(stories(40))
+def test_every_story_goes_as_the_model_has_it(story: list[Said]) -> None:
+    house, model = Building(**SMALL), RoomsModel(ROOMS, 8, 12)
+    for person, command, ms, late in story:
+        reply = house.do(person, command, ms, late=late)
+        id = f"{person.department}-{house.counts[person.department]}"
+        stamp = (NOW + ms, person.first_name, person.department)
+        assert fate_of(reply) == model.do(asked(id, stamp, late, person, command))
+    assert model.grid() == {(row.room, row.day, row.hour): row.id for row in house.store.table(MeetingHour)}
+
+
+def test_the_model_by_itself_follows_the_rule() -> None:
+    model = RoomsModel(("Maple", "Oak"), 8, 17)
+    wanted, other = Place("Maple", "2026-12-01", 9, 11), Place("Oak", "2026-12-01", 9, 11)
+
+    def write(id: str, ms: int, *choices: Place, late: bool = False) -> Asked:
+        return Asked(id, (ms, "Ann", "a"), late, "reserve", "Ann", "law", choices)
+
+    assert model.do(write("a-1", 5, wanted)) == Fate("granted", wanted)
+    assert model.do(write("a-2", 6, wanted, other)) == Fate("moved", other, "a-1", 5, "earlier")
+    assert model.do(write("a-3", 5, wanted, other)) == Fate("not granted", None, "a-1", 5, "tie")
+    assert model.do(write("a-4", 4, wanted, late=True)) == Fate("not granted", None, "a-1", 5, "late")
+    assert model.do(Asked("a-5", (9, "Ann", "a"), False, "cancel", "Ann", "law", (), "a-1")) == Fate("cancelled")
+    assert model.do(write("a-6", 10, wanted)) == Fate("granted", wanted)
+    assert sorted(set(model.grid().values())) == ["a-2", "a-6"]
+    assert model.do(write("a-7", 11, Place("Pine", "2026-12-01", 9, 10))) == Fate("refused")
