@@ -111,6 +111,7 @@ def test_a_message_that_never_arrived_is_told_from_one_whose_target_is_not_asked
     nodes.send("a", "c", "to somebody who is not asked")
     events = merge(nodes.told)
     assert [event.kind for event in events] == ["lost", "arrow"]
+    assert [event.kind for event in merge(nodes.told, "a-1")] == ["arrow", "arrow"], "it is not about a-1 alone"
     assert "✕" in as_text(events)
     assert "p0-xp1: lost (not seen at b)" in as_mermaid(events)
 
@@ -155,12 +156,30 @@ def test_ten_lanes_fit_80_columns() -> None:
     assert lanes_of(events) == names
     drawn = as_text(events, 80).splitlines()
     assert max(map(len, drawn)) <= 80
-    assert sum("►" in line for line in drawn) == 9
+    assert sum(line.count("►") for line in drawn) == 9
     assert [line.split()[-1] for line in drawn[:10]] == names, "every name stands above its lane, whole"
     back = next(line for line in drawn if "◄" in line)
     assert back.index("◄") - 1 == drawn[1].index(names[1]), "the head stands at its lane"
     assert back.index("┤") == drawn[9].index(names[9])
     assert "Oak@09:00" in "\n".join(drawn), "a long label goes on in the next line"
+
+
+def test_what_goes_to_many_or_comes_from_many_is_one_line_of_text() -> None:
+    nodes = Nodes(a=0, b=0, c=0, d=0)
+    nodes.pass_on("d", "a", "hello")
+    for target in "acd":
+        nodes.pass_on("b", target, "Ask")
+    for source in "cad":
+        nodes.pass_on(source, "b", "Promise")
+    for target in "cd":
+        nodes.send("b", target, "Released")
+    assert as_text(merge(nodes.told), 60).splitlines()[4:] == [
+        "+0 ms  ├─────►│      │      │      hello",
+        "+0 ms  │◄─────┼◄─────┼─────►│      Ask",
+        "+0 ms  ├──────├─────►│◄─────┤      Promise",
+        "+0 ms  │✕─────┼──────┼─────✕│      Released (not seen there)",
+    ]
+    assert len(as_mermaid(merge(nodes.told)).splitlines()) == 1 + 4 + 1 + 3 + 3 + 2, "Mermaid has each"
 
 
 def test_rows_come_as_json_and_what_is_none_is_refused() -> None:

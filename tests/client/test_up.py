@@ -244,8 +244,8 @@ def test_the_table_fits_its_terminal_and_what_does_not_fit_stands_below() -> Non
         NodeStatus("d", True, "127.0.0.1:7104"),
     ]
     assert all(word in shown(status_table(nodes, 120)) for word in ("127.0.0.1:7101", "protocol", "none"))
-    narrow = shown(status_table(nodes, 50))
-    assert max(map(len, map(str.rstrip, narrow.splitlines()))) <= 50
+    narrow = shown(status_table(nodes, 40))
+    assert max(map(len, map(str.rstrip, narrow.splitlines()))) <= 40
     assert "127.0.0.1" not in narrow
     assert [line.split() for line in narrow.splitlines()[2:4]] == [["b", "7102", "down"], ["c", "7103", "starting"]]
     assert remarks(nodes) == [

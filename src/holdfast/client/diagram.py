@@ -78,8 +78,12 @@ class _Doing:
         other.before += 1
 
 
-def merge(told: Mapping[str, Iterable[Row]]) -> list[Event]:
-    """The diagram's lines, from what each node told (its name: its rows). Nodes that said nothing are left out."""
+def merge(told: Mapping[str, Iterable[Row]], id: str = "") -> list[Event]:
+    """The diagram's lines, from what each node told (its name: its rows). Nodes that said nothing are left out.
+
+    A message without the `id` in its note is about more than that write, and not everybody tells it: its
+    other end may be missing without being lost.
+    """
     doings = [_Doing(node, row) for node, rows in told.items() for row in sorted(rows, key=lambda row: row.order)]
     last: dict[str, _Doing] = {}
     for doing in doings:
@@ -87,7 +91,7 @@ def merge(told: Mapping[str, Iterable[Row]]) -> list[Event]:
             last[doing.node].precede(doing)
         last[doing.node] = doing
     _pair(doings)
-    return _in_order(doings, frozenset(told))
+    return _in_order(doings, frozenset(told), id)
 
 
 def _pair(doings: Sequence[_Doing]) -> None:
@@ -106,7 +110,7 @@ def _pair(doings: Sequence[_Doing]) -> None:
             doing.partner.precede(doing)
 
 
-def _in_order(doings: Sequence[_Doing], heard: frozenset[str]) -> list[Event]:
+def _in_order(doings: Sequence[_Doing], heard: frozenset[str], id: str) -> list[Event]:
     """A topological order, which draws a message in one piece wherever nothing must stand between its ends."""
     left = dict.fromkeys(doings)
     events: list[Event] = []
@@ -130,17 +134,17 @@ def _in_order(doings: Sequence[_Doing], heard: frozenset[str]) -> list[Event]:
             done(partner)
             events.append(_event(ARROW, doing.row))
         else:
-            events.append(_event(_kind(doing, heard), doing.row))
+            events.append(_event(_kind(doing, heard, id), doing.row))
     return events
 
 
-def _kind(doing: _Doing, heard: frozenset[str]) -> str:
+def _kind(doing: _Doing, heard: frozenset[str], id: str) -> str:
     row = doing.row
     if row.source == row.target:
         return LOCAL
     if doing.partner is not None:
         return LEAVES if doing.is_sending else ARRIVES
-    return LOST if doing.is_sending and row.target in heard else ARROW
+    return LOST if doing.is_sending and row.target in heard and id in row.note else ARROW
 
 
 def _event(kind: str, row: Row) -> Event:
@@ -185,8 +189,9 @@ def as_text(events: Sequence[Event], width: int = 80, *, ascii_only: bool = Fals
     lanes = lanes_of(events)
     if not lanes:
         return ""
+    drawn = _together(events)
     start = min(event.ms for event in events)
-    times = [_since(event.ms - start) for event in events]
+    times = [_since(group[0].ms - start) for group in drawn]
     left = max(map(len, times)) + 2
     room = (width - left - LABEL_COLUMNS_MIN) // len(lanes)
     step = max(2, min(8, room))
@@ -195,10 +200,9 @@ def as_text(events: Sequence[Event], width: int = 80, *, ascii_only: bool = Fals
         lines.append(" " * left + "".join("│".ljust(step) for _ in lanes[:place]) + name)
     bars = "".join("│".ljust(step) for _ in lanes)
     label_columns = max(12, width - left - len(bars))
-    for event, time in zip(events, times, strict=True):
-        drawn = _drawn(event, lanes, step)
-        first, *rest = textwrap.wrap(event.label, label_columns) or [""]
-        lines.append(f"{time.rjust(left - 2)}  {drawn}{first}".rstrip())
+    for group, time in zip(drawn, times, strict=True):
+        first, *rest = textwrap.wrap(_label(group), label_columns) or [""]
+        lines.append(f"{time.rjust(left - 2)}  {_drawn(group, lanes, step)}{first}".rstrip())
         lines += [f"{' ' * left}{bars}{text}".rstrip() for text in rest]
     text = "\n".join(lines)
     return text.translate(_ASCII) if ascii_only else text
@@ -209,22 +213,54 @@ def _since(ms: int) -> str:
     return f"+{ms} ms" if ms < 10_000 else f"+{ms // 1000} s"
 
 
-def _drawn(event: Event, lanes: Sequence[str], step: int) -> str:
-    """The lanes in one line of the diagram, with its arrow."""
+def _together(events: Sequence[Event]) -> list[list[Event]]:
+    """What one sends to many, or many to one, at a stretch and in the same words, is one line of text."""
+    groups: list[list[Event]] = []
+    for event in events:
+        group = groups[-1] if groups else []
+        if group and event.kind in (ARROW, LOST) and _alike(group, event):
+            group.append(event)
+        else:
+            groups.append([event])
+    return groups
+
+
+def _alike(group: Sequence[Event], event: Event) -> bool:
+    first, others = group[0], group[1:]
+    if (first.kind, first.message, first.note) != (event.kind, event.message, event.note):
+        return False
+    to_many = first.source == event.source and all(other.source == event.source for other in others)
+    to_one = first.target == event.target and all(other.target == event.target for other in others)
+    seen = [(other.source, other.target) for other in group]
+    return (to_many or to_one) and (event.source, event.target) not in seen
+
+
+def _label(group: Sequence[Event]) -> str:
+    first = group[0]
+    if len(group) == 1 or first.kind != LOST:
+        return first.label
+    return f"{first.message} {first.note}".strip() + " (not seen there)"
+
+
+def _drawn(group: Sequence[Event], lanes: Sequence[str], step: int) -> str:
+    """The lanes in one line of the diagram, with its arrows."""
     cells = list("".join("│".ljust(step) for _ in lanes))
-    source, target = lanes.index(event.source) * step, lanes.index(event.target) * step
-    if event.kind == LOCAL:
-        cells[source] = "●"
-    elif event.kind == LEAVES:
-        cells[source] = "○"
-    else:
+    for event in group:
+        source, target = lanes.index(event.source) * step, lanes.index(event.target) * step
+        if event.kind in (LOCAL, LEAVES):
+            cells[source] = "●" if event.kind == LOCAL else "○"
+            continue
         low, high = sorted((source, target))
         for place in range(low + 1, high):
-            cells[place] = "┼" if cells[place] == "│" else "─"
+            cells[place] = {"│": "┼", " ": "─"}.get(cells[place], cells[place])
         rightwards = source < target
-        cells[source] = "├" if rightwards else "┤"
-        head = "✕" if event.kind == LOST else "►" if rightwards else "◄"
-        cells[target - 1 if rightwards else target + 1] = head
+        cells[target - 1 if rightwards else target + 1] = "✕" if event.kind == LOST else "►" if rightwards else "◄"
+    for event in group:
+        if event.kind not in (LOCAL, LEAVES):
+            sides = {
+                lanes.index(other.target) > lanes.index(other.source) for other in group if other.source == event.source
+            }
+            cells[lanes.index(event.source) * step] = "┼" if len(sides) == 2 else "├" if True in sides else "┤"
     return "".join(cells)
 
 

@@ -63,10 +63,12 @@ class RoomsSpeaker(Speaker):
 
         return draw(answer.type, answer.reply)
 
-    def own_usages(self) -> list[str]:
+    def usages(self, help_text: str) -> list[str]:
         """Also the repeat, and at the prompt the form."""
-        form = ["<cell>... [<hours>h] [<purpose ...>]", "day <day>", "next", "prev", "today"] if self._at_prompt else []
-        return [*super().own_usages(), "reserve ... --weekly <weeks>", *form]
+        said = super().usages(help_text)
+        repeated = [f"{usage} [--weekly <weeks>]" if usage.startswith("reserve ") else usage for usage in said]
+        form = ["<cell>... [<hours>h] [<purpose ...>]", "day <day>", "next", "prev", "today"]
+        return [*repeated, *(form if self._at_prompt else [])]
 
     # -- the form
 

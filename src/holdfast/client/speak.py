@@ -270,7 +270,7 @@ class Speaker:
         elif self._one_line_each:
             print(answer, flush=True)
         elif answer.type == "helped" and answer.text.endswith(HELP_REMARK):
-            print("\n".join(f"  {usage}" for usage in [*usages(answer.text), *self.own_usages()]), flush=True)
+            print("\n".join(f"  {usage}" for usage in self.usages(answer.text)), flush=True)
         elif not (answer.ok and sys.stdout.isatty() and self.draw(answer)):
             print(answer, flush=True)
 
@@ -278,11 +278,18 @@ class Speaker:
         """Show an answer to a person as something better than its line; False where there is no such thing."""
         return False
 
-    def own_usages(self) -> list[str]:
-        """What can be said here besides the words of the service."""
+    def usages(self, help_text: str) -> list[str]:
+        """What can be said here: the words of the service, as far as they are not this command line's own."""
+        own = self._own_usages()
+        said = [usage for usage in usages(help_text) if usage.split()[0] not in (*HINTS, *own)]
+        return [*said, *own.values()]
+
+    def _own_usages(self) -> dict[str, str]:
+        """What can be said here besides the words of the service, or instead, by its first word."""
         if not self.site.addresses.is_local(self.name):
-            return []
-        return ["export <file> [--split <size>]", "import <file>...", "watch [mine|all]"]
+            return {}
+        told = ("export <file> [--split <size>]", "import <file>...", "watch [mine|all]")
+        return {usage.split()[0]: usage for usage in told}
 
     def _write_failure(self, error: HoldfastError, type: str, hint: str) -> None:
         text = f"Failed: {str(error).removeprefix('Failed: ')}" + (f" ({hint})" if hint else "")

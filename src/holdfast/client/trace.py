@@ -65,7 +65,7 @@ def show_trace(
         print(line, file=sys.stderr)
     if not told:
         return 2
-    events = merge(told)
+    events = merge(told, id)
     if as_json:
         fields: dict[str, Any] = {"id": id, "heard": list(told), "events": events}
         print(msgspec.json.encode(fields).decode())
