@@ -54,16 +54,18 @@ class Tracing:
         self._rows.append((names, row))
 
     def about(self, name: Name) -> tuple[TraceRow, ...]:
-        """Every row about a write. A row without names (a promise, a release) is about all that is under way."""
-        first = next((place for place, (names, _) in enumerate(self._rows) if name in names), None)
-        if first is None:
+        """Every row about a write. A row without names (a promise, a release) is about all that is under way:
+        also the promises asked for just before a member heard of the write, and the release just after."""
+        rows = tuple(self._rows)
+        about = [place for place, (names, _) in enumerate(rows) if name in names]
+        if not about:
             return ()
-        last = max(place for place, (names, _) in enumerate(self._rows) if name in names)
-        rows = []
-        for place, (names, row) in enumerate(self._rows):
-            if name in names or (not names and first <= place <= last):
-                rows.append(row)
-        return tuple(rows)
+        first, last = about[0], about[-1]
+        while first and not rows[first - 1][0] and rows[first - 1][1].message in ("Ask", "Promise"):
+            first -= 1
+        while last + 1 < len(rows) and not rows[last + 1][0] and rows[last + 1][1].message == "Release":
+            last += 1
+        return tuple(row for names, row in rows[first : last + 1] if name in names or not names)
 
 
 def _about(message: Any) -> tuple[tuple[Name, ...], str] | None:

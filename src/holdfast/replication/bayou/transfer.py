@@ -109,8 +109,10 @@ class Transfer:
 
     def wants(self, csn: int, epoch: int) -> bool:
         """Whether a state is ahead of this replica: it has more commits, or those of a later epoch where
-        histories part."""
+        histories part. A new disk, which knows of no replica yet, wants any, also one before the first commit."""
         log = self.replica.log
+        if not log.members:
+            return True
         if csn <= log.csn:
             return epoch > log.epoch_at(csn)
         return True
