@@ -33,6 +33,12 @@ GEORG = Person("georg", "Georg", SECRETARY, "chemistry")
 DEADLINE_S = 0.3
 
 
+def place(room: str, ahead: int, hours: str) -> str:
+    """A room at a time as the page writes it, so many days from today."""
+    when = datetime.fromisoformat(day(ahead))
+    return f"{room}, {when:%a} {when.day} {when:%b} {when.year}, {hours}"
+
+
 def day(ahead: int) -> str:
     """So many days from today."""
     return (datetime.now(UTC) + timedelta(days=ahead)).date().isoformat()
@@ -114,7 +120,7 @@ class Office:
 def said(page: str) -> str:
     """The outcomes at the top of a page, and what is wrong with its form."""
     return unescape(
-        " ".join("".join(found) for found in re.findall(r'<li>([✓✗].*?)</li>|class="why".*?>(.*?)</p>', page))
+        " ".join("".join(found) for found in re.findall(r'<li[^>]*>([✓✗].*?)</li>|class="why".*?>(.*?)</p>', page))
     )
 
 

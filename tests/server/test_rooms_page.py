@@ -18,7 +18,19 @@ from pathlib import Path
 import pytest
 import uvloop
 from tests.e2e.cluster import HOST, free_ports
-from tests.server.rooms_office import FATIMA, GEORG, PATIENCE_S, TOKEN, Office, Replica, day, hidden, open_office, said
+from tests.server.rooms_office import (
+    FATIMA,
+    GEORG,
+    PATIENCE_S,
+    TOKEN,
+    Office,
+    Replica,
+    day,
+    hidden,
+    open_office,
+    place,
+    said,
+)
 
 from holdfast.apps.rooms import Cancel, Change
 from holdfast.runtime.node import Node, initialise
@@ -131,11 +143,15 @@ def test_a_form_is_sent_on_and_its_outcome_asked_of_the_replica() -> None:
     def story(office: Office) -> None:
         answer = office.send(**office.form())
         assert answer.headers["location"] == f"/rooms?day={day(7)}&told=biology-1"
-        assert "tentative, Maple on" in office.outcome(answer)
+        assert f"is tentative: {place('Maple', 7, '09:00–11:00')}. (biology-1)" in office.outcome(answer)
         office.replica.committed = {"biology-1"}
-        assert "confirmed, Maple on" in office.outcome(answer)
-        assert "there is no request &#39;" not in office.look(told="<b>,biology-1")
-        assert "&lt;b&gt;" in office.look(told="<b>")
+        assert "“Budget” is confirmed: Maple, " in office.outcome(answer)
+        assert said(office.look(told="<b>,a\u202eb,biology-1")).count("✓") == 1
+        assert "no request biology-7 here" in said(office.look(told="biology-7"))
+        for field in ("told", "change", "before", "book", "live"):
+            page = office.look(day=day(7), **{field: '"><b>\u202e'})
+            assert "<b>" not in page
+            assert "\u202e" not in page
 
     open_office(story)
 
@@ -147,11 +163,11 @@ def test_a_form_sent_twice_is_one_request_and_with_other_words_another() -> None
         assert first.headers["location"] == again.headers["location"]
         assert len(re.findall('class="cell tentative', office.look(day=day(7)))) == 1
         other = office.send(**form | {"room1": "Oak"})
-        assert "Oak on" in office.outcome(other)
+        assert "is tentative: Oak, " in office.outcome(other)
         georg = office.send(action="who", person="georg", day=day(7))
         assert georg.headers["location"].endswith(day(7))
-        assert "Georg (chemistry)" in office.outcome(office.send(**form | {"room1": "Ash"}))
-        assert "not granted" in office.outcome(office.send(**form))
+        assert "not granted yet" in office.outcome(office.send(**form))
+        assert [request.person for request in office.replica.executed[-1:]] == [GEORG]
 
     open_office(story)
 
@@ -204,7 +220,7 @@ def test_every_week_is_looked_at_before_the_first_is_sent() -> None:
         assert [request.command.alternatives for request in office.replica.executed] == [
             (f"Oak@{day(ahead)}@09:00",) for ahead in (7, 14, 21)
         ]
-        assert office.outcome(answer).count("tentative, Maple") == 3
+        assert office.outcome(answer).count("is tentative: Maple") == 3
 
     open_office(story)
 
@@ -213,8 +229,8 @@ def test_each_week_has_its_own_outcome() -> None:
     def story(office: Office) -> None:
         office.replica.reserve(GEORG, "Maple", day(14), "10:00", "1h", "Exam")
         told = office.outcome(office.send(**office.form(weeks="2")))
-        assert f"tentative, Maple on {day(7)}" in told
-        assert "not granted yet" in told
+        assert f"✓ “Budget” is tentative: {place('Maple', 7, '09:00–11:00')}" in told
+        assert f"✗ “Budget” is not granted yet: {place('Maple', 14, '09:00–11:00')}" in told
         assert "Georg (chemistry) was earlier" in told
 
     open_office(story)
@@ -257,7 +273,7 @@ def test_the_own_bookings_can_be_changed_and_cancelled_and_no_others() -> None:
         assert "<option selected>Oak</option>" in page
         fields = {"action": "change", "change": mine, "request": hidden(page, "request"), "hours": "1"}
         told = office.outcome(office.send(**fields, day1=day(8), room1="Elm", start1="11:00"))
-        assert f"Elm on {day(8)} from 11:00 to 12:00" in told
+        assert f"“Review” is tentative: {place('Elm', 8, '11:00–12:00')}" in told
         assert isinstance(office.replica.executed[-1].command, Change)
         cancel = {"action": "cancel", "request": hidden(office.look(), "request"), "day": day(8)}
         assert "cancelled" in office.outcome(office.send(**cancel, id=mine))
@@ -355,7 +371,7 @@ def test_with_tokens_nothing_is_shown_before_one_is_proved() -> None:
             assert "do not belong together" in office.send(403, action="sign-in", id=id, token=token).text
         assert office.send(303, action="sign-in", id="fatima", token=TOKEN, day=day(7))
         assert "Exam" in office.look(day=day(7))
-        assert "tentative, Maple" in office.outcome(office.send(**office.form()))
+        assert "is tentative: Maple" in office.outcome(office.send(**office.form()))
         proof = office.browser.cookies["holdfast-rooms-biology"]
         office.send(303, action="sign-out")
         id, until, mark = proof.split(".")
@@ -384,7 +400,7 @@ def test_a_replica_that_does_not_answer_is_said_and_the_same_form_can_be_sent_ag
         assert "Send the form again as it is" in page
         office.replica.is_silent = False
         assert hidden(page, "request") == form["request"]
-        assert "tentative, Maple" in office.outcome(office.send(**form))
+        assert "is tentative: Maple" in office.outcome(office.send(**form))
 
     open_office(story)
 
@@ -425,8 +441,8 @@ department = "biology"
     def story() -> None:
         office = Office(Replica(), http)
         told = office.outcome(office.send(**office.form(weeks="2")))
-        assert f"confirmed, Maple on {day(7)} from 09:00 to 11:00" in told
-        assert f"confirmed, Maple on {day(14)} from 09:00 to 11:00" in told
+        assert f"is confirmed: {place('Maple', 7, '09:00–11:00')}" in told
+        assert f"is confirmed: {place('Maple', 14, '09:00–11:00')}" in told
         office.browser.close()
 
     def look_again() -> None:

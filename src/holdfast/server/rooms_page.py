@@ -8,6 +8,7 @@ browser on to the page, which asks the replica what became of what was sent (POS
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -45,7 +46,8 @@ from holdfast.server.rooms_view import Page, Told, told, unwrapped
 HttpRequest = litestar.Request[Any, Any, Any]
 HttpResponse = Response[str] | Response[None]
 
-ID_CHARACTERS_MAX = 96
+_ID = re.compile(r"[A-Za-z0-9~._-]{1,96}")
+"""A request's id, as far as an address may name one; what else it names is not looked for, nor shown."""
 _FIELD_OF_CODE = {"duration": "hours", "purpose": "purpose"}
 _ASK_AGAIN = (Unknown, Unavailable, Overloaded)
 _ON_RECORD = (Granted, Moved, NotGranted, Changed, NotChanged, Cancelled)
@@ -96,14 +98,24 @@ class RoomsPage:
             kept.pop("day", None)
         page.pause_url = f"{self.path}?{urlencode({**kept, 'live': '0'})}"
         page.live_url = f"{self.path}?{urlencode(kept)}"
-        ids = [id for id in fields.get("told", "").split(",") if 0 < len(id) <= ID_CHARACTERS_MAX]
-        replies = await self._ask_all([Show(id) for id in ids[:WEEKS_MAX]], page.person)
-        page.outcomes += [told(reply) for reply in replies]
+        ids = [id for id in fields.get("told", "").split(",") if _ID.fullmatch(id)]
+        page.outcomes += await self._became_of(ids[:WEEKS_MAX], page.person)
         return await self._response(page, fields.get("before", ""))
+
+    async def _became_of(self, ids: Sequence[str], person: Person | None) -> list[Told]:
+        """What has become of these requests by now."""
+        replies = [unwrapped(reply) for reply in await self._ask_all([Show(id) for id in ids], person)]
+        firm_by = await self._firm_by([reply for reply in replies if isinstance(reply, Standing)])
+        return [
+            rooms_view.told_of(reply, firm_by.get(reply.id, "")) if isinstance(reply, Standing) else told(reply)
+            for reply in replies
+        ]
 
     async def _fill_in(self, page: Page, fields: Mapping[str, str]) -> None:
         """The form as it was typed so far, or as the booking stands that is to be changed."""
         page.form = Draft.of(fields, page.day)
+        if page.form.change and not _ID.fullmatch(page.form.change):
+            page.form.change = ""
         if page.form.change and "hours" not in fields:
             standing = unwrapped((await self._ask_all([Show(page.form.change)], page.person))[0])
             if not isinstance(standing, Standing):
@@ -172,7 +184,7 @@ class RoomsPage:
             return self._template.response(page, status)
         questions: list[Query] = [AskCells(page.day)]
         if page.person is not None:
-            questions.append(AskMine(before[:ID_CHARACTERS_MAX]))
+            questions.append(AskMine(before if _ID.fullmatch(before) else ""))
         cells, *others = (unwrapped(reply) for reply in await self._ask_all(questions, page.person))
         if isinstance(cells, Cells):
             page.rooms = rooms_view.rows(cells, self._house, page.now_ms, page.person, page.form)
@@ -281,9 +293,9 @@ class RoomsPage:
                 return
 
     async def _cancel(self, fields: Mapping[str, str], person: Person | None) -> HttpResponse:
-        id = fields.get("id", "")[:ID_CHARACTERS_MAX]
+        id = fields.get("id", "")
         client = client_of(fields.get("request", ""), f"cancel {id}".encode())
-        if not id or client is None:
+        if not _ID.fullmatch(id) or client is None:
             wrong = Told("This form was not made here; press the button again.", failed=True)
             return await self._refused(Draft(""), fields, person, [wrong])
         (reply,) = await self._submit_all([Cancel(id)], client, person)

@@ -69,6 +69,7 @@ class Mine(msgspec.Struct, frozen=True):
     purpose: str
     place: str
     notes: list[str]
+    about: str
     is_open: bool
 
 
@@ -164,6 +165,27 @@ def told(reply: Any) -> Told:
     return Told(f"{text[:1].upper()}{text[1:]}", bool(reply.failed))
 
 
+def told_of(standing: Standing, firm_by: str) -> Told:
+    """What became of a request. `firm_by`: as for `mine`."""
+    what = f"“{standing.purpose}”" if standing.purpose else standing.id
+    said = f"{standing.outcome}: {_place(standing.place or standing.wanted)}"
+    if standing.outcome == "moved" and standing.place is not None:
+        said = f"moved from {_place(standing.wanted)} to {_place(standing.place)}, {standing.firm}"
+    parts = [f"{what} is {said}."]
+    if standing.why:
+        parts.append(_sentence(standing.why))
+    if firm_by:
+        parts.append(f"Firm by {firm_by} at the latest.")
+    parts.append(f"({standing.id})")
+    is_lost = standing.place is None or (standing.outcome == "cancelled" and standing.lost is not None)
+    return Told(" ".join(parts), is_lost)
+
+
+def _sentence(words: str) -> str:
+    """The end of a sentence as one of its own."""
+    return f"{words[:1].upper()}{words[1:]}."
+
+
 def rows(answer: Cells, house: House, now_ms: int, person: Person | None, draft: Draft) -> list[Room]:
     """The day's grid: the cells of one meeting become one block."""
     found = []
@@ -211,14 +233,14 @@ def mine(standing: Standing, firm_by: str) -> Mine:
     if standing.outcome == "not granted yet":
         notes.append("While it is tentative it may still win.")
     if standing.why:
-        notes.append(f"{standing.why[:1].upper()}{standing.why[1:]}.")
+        notes.append(_sentence(standing.why))
     if firm_by:
         notes.append(f"Firm by {firm_by} at the latest.")
     if standing.booking:
         notes.append(f"A change of {standing.booking}.")
-    notes.append(f"{standing.id}, entered at {standing.entered}.")
+    about = f"{standing.id}, entered at {standing.entered}."
     is_open = standing.outcome != "cancelled" and not standing.booking
-    return Mine(standing.id, where.day, state, badge, standing.purpose, _place(where), notes, is_open)
+    return Mine(standing.id, where.day, state, badge, standing.purpose, _place(where), notes, about, is_open)
 
 
 def _place(where: Where) -> str:
