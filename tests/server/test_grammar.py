@@ -48,23 +48,7 @@ class Move(Command, frozen=True, tag="move"):
     carefully: bool = False
 
 
-class Meet(Command, frozen=True, tag="meet"):
-    """Book a room, or another one."""
-
-    room: Name
-    why: Text
-    ors: Annotated[tuple[Name, ...], Meta(max_length=3, extra={"option": "or"})] = ()
-    weeks: Annotated[int, Meta(ge=1, le=52, extra={"option": "weekly"})] = 1
-
-
-class Tell(Command, frozen=True, tag="tell"):
-    """Send text to some people."""
-
-    to: Annotated[tuple[Name, ...], Meta(min_length=1, extra={"option": "to"})]
-    text: Text
-
-
-GRAMMAR = Grammar((*Tickets.commands, Send, Move, Meet, Tell), Tickets.queries)
+GRAMMAR = Grammar((*Tickets.commands, Send, Move), Tickets.queries)
 
 
 def parsed(line: str | bytes) -> Parsed:
@@ -115,59 +99,6 @@ def refusal(line: str | bytes) -> str:
 )
 def test_a_line_makes_its_command(line: str, made: object) -> None:
     assert command(line) == made
-
-
-@pytest.mark.parametrize(
-    ("line", "made"),
-    [
-        ("meet Oak Talk", Meet("Oak", "Talk")),
-        ('meet Oak "A talk" --or Elm --or "Big Ash"', Meet("Oak", "A talk", ("Elm", "Big Ash"))),
-        ("meet --or Elm Oak --or Ash Talk", Meet("Oak", "Talk", ("Elm", "Ash"))),
-        ("meet Oak Talk Elm,Ash", Meet("Oak", "Talk", ("Elm", "Ash"))),
-        ("meet Oak Talk Elm --or Ash,Fir", Meet("Oak", "Talk", ("Elm", "Ash", "Fir"))),
-        ("meet Oak Talk --weekly 6", Meet("Oak", "Talk", (), 6)),
-        ("meet --weekly 6 Oak Talk --or Elm", Meet("Oak", "Talk", ("Elm",), 6)),
-        ("meet Oak Talk Elm 6", Meet("Oak", "Talk", ("Elm",), 6)),
-        (r'meet "--or" \--weekly', Meet("--or", "--weekly")),
-        ("meet Oak -", Meet("Oak", "-")),
-        ("@k:1 meet Oak Talk --or Elm", Meet("Oak", "Talk", ("Elm",))),
-        ("tell ann,bob Hello there --to all", Tell(("ann", "bob"), "Hello there --to all")),
-        ("tell ann --to bob --to eve Hello, you", Tell(("ann", "bob", "eve"), "Hello, you")),
-    ],
-)
-def test_an_option_may_stand_anywhere(line: str, made: object) -> None:
-    assert command(line) == made
-
-
-MEET = "meet <room> <why> [--or <or>]... [--weekly <weeks>]"
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("meet Oak Talk --or", f"no value follows --or; usage: {MEET}."),
-        ("meet --weekly", f"no value follows --weekly; usage: {MEET}."),
-        ('meet Oak Talk --or ""', "<or> must not be empty."),
-        ("meet Oak Talk --or Elm,,Ash", "<or> must not be empty."),
-        ("meet Oak Talk --ro Elm", f"meet has no option '--ro'; usage: {MEET}."),
-        ("meet Oak Talk -- Elm", f"meet has no option '--'; usage: {MEET}."),
-        ("meet Oak Talk --or=Elm", f"meet has no option '--or=Elm'; usage: {MEET}."),
-        ("meet Oak --or Elm", f"too few words; usage: {MEET}."),
-        ("meet Oak Talk Elm 6 7", f"too many words; usage: {MEET}."),
-        ("meet Oak Talk --or a --or b,c --or d", "at most 3 items may stand in --or, not 4."),
-        ("meet Oak Talk --weekly 6 --weekly 7", "<weeks> is given twice."),
-        ("meet Oak Talk Elm 6 --weekly 6", "<weeks> is given twice."),
-        ("meet Oak Talk --weekly six", "<weeks> must be a whole number from 1 to 52, not 'six'."),
-        ('meet Oak Talk --or "Elm', "a double quote is opened and not closed."),
-        ("tell --to ann", "too few words; usage: tell --to <to>... <text ...>."),
-    ],
-)
-def test_a_wrong_option_is_told(line: str, words: str) -> None:
-    assert refusal(line) == f"Failed: {words}"
-
-
-def test_thousands_of_options_are_refused_at_once() -> None:
-    assert refusal("meet Oak Talk" + " --or x" * 9_000) == "Failed: at most 3 items may stand in --or, not 9000."
 
 
 @pytest.mark.parametrize(
@@ -400,11 +331,6 @@ SHREDS = st.sampled_from(
         b"send",
         b"search",
         b"list",
-        b"meet",
-        b"tell",
-        b"--or",
-        b"--weekly",
-        b"--",
         b"session",
         b"mode",
         b"help",

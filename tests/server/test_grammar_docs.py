@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
+from holdfast.apps.rooms import Rooms
 from holdfast.apps.tickets import Reserved, Tickets
-from holdfast.kernel.contracts import Command, Context, Query, Reply, Request
+from holdfast.kernel.contracts import Command, Context, Person, Query, Reply, Request
+from holdfast.kernel.machine import Machine
 from holdfast.kernel.store import TupleStore
 from holdfast.replication.bayou import words
 from holdfast.server.grammar import Grammar
@@ -15,6 +19,7 @@ from holdfast.server.reply_lines import json_line
 
 TEXT = (Path(__file__).parents[2] / "docs" / "line-protocol.md").read_text(encoding="utf-8")
 GRAMMAR = Grammar(Tickets.commands, Tickets.queries)
+ROOMS = Grammar(Rooms.commands, Rooms.queries)
 BAYOU = Grammar(words.COMMANDS, words.QUERIES)
 
 
@@ -39,7 +44,7 @@ class Theatre:
 
 def test_every_word_is_documented_with_its_usage_and_no_other() -> None:
     documented = [usage.replace("\\|", "|") for usage in re.findall(r"^\| `([^`]+)` \|", TEXT, flags=re.MULTILINE)]
-    known = {grammar.usage(word) for grammar in (GRAMMAR, BAYOU) for word in grammar.words}
+    known = {grammar.usage(word) for grammar in (GRAMMAR, ROOMS, BAYOU) for word in grammar.words}
     assert sorted(documented) == sorted(known)
 
 
@@ -62,6 +67,48 @@ def test_the_replies_are_those_of_the_program() -> None:
         anybody = reply.replace("bob:", "<name>:").replace("for bob", "for <name>")
         if reply != "The seats have been reserved for eve: 4." and "ann" not in reply:
             assert f"`{reply}`" in TEXT or f"`{anybody}`" in TEXT, reply
+
+
+SECRETARIES = {
+    "fatima": Person("fatima", "Fatima", ("secretary",), "biology"),
+    "georg": Person("georg", "Georg", ("secretary",), "chemistry"),
+}
+
+
+class Building:
+    """What a replica of the rooms does with a line, a minute after the line before. Its writes are final at once."""
+
+    def __init__(self) -> None:
+        self.machine = Machine(Rooms())
+        self.now_ms = round(datetime(2026, 11, 20, 9, tzinfo=UTC).timestamp() * 1000)
+        self.writes: Counter[str] = Counter()
+
+    def say(self, who: str, line: str) -> str:
+        self.now_ms += 60_000
+        person = SECRETARIES[who]
+        made = ROOMS.parse(line.encode(), person)
+        if isinstance(made, Reply):
+            return made.text()
+        assert isinstance(made, Request)
+        if isinstance(made.command, Query):
+            return self.machine.answer(made).text()
+        refusal = self.machine.admit(made, self.now_ms)
+        if refusal is not None:
+            return refusal.text()
+        self.writes[person.department] += 1
+        stamp = (self.now_ms, person.first_name, person.department)
+        name = f"{person.department}-{self.writes[person.department]}"
+        return self.machine.execute_write(made, stamp, name, late=False).text()
+
+
+def test_the_two_secretaries_are_told_what_the_page_says() -> None:
+    building = Building()
+    told = re.search(r"```rooms\n(.*?)```", TEXT, flags=re.DOTALL)
+    assert told is not None
+    exchanges = re.findall(r"^(\w+)> (.*)\n(.*)$", told[1], flags=re.MULTILINE)
+    assert len(exchanges) == 10
+    for who, line, reply in exchanges:
+        assert building.say(who, line) == reply
 
 
 def test_the_example_of_json_is_what_a_reply_looks_like() -> None:
