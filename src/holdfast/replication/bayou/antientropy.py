@@ -17,11 +17,13 @@ from holdfast.replication.bayou.configuration import UPDATES_BYTES_MAX
 from holdfast.replication.bayou.epochs import Epochs
 from holdfast.replication.bayou.log import as_vector, id_of
 from holdfast.replication.bayou.messages import Have, Name, Request, Updates, Write
-from holdfast.replication.bayou.replica import ACTIVE, JOINING, RETIRED, Replica
+from holdfast.replication.bayou.replica import ACTIVE, JOINING, RETIRED, PeerState, Replica
 from holdfast.replication.bayou.transfer import Transfer
 
 COMMITS_MAX = 5_000
 """Commits in one message."""
+ALL = 1 << 62
+"""More writes than anybody makes."""
 
 
 class Taken:
@@ -44,24 +46,39 @@ class AntiEntropy:
         self.transfer = transfer
         self.sync_at_us = 0
         self._drawn = 0
+        self._later: dict[Peer, None] = {}
         self.skipped = 0
 
     # -- Asking
 
     def pull(self, peer: Peer) -> None:
-        """Ask a peer for what is lacking here, unless it has been asked and may still answer."""
+        """Ask a peer for what is lacking here: now, or when those have answered who were asked before. One
+        at a time, because two who are asked at once send the same writes."""
+        self._later.setdefault(peer)
+        self._pull_next()
+
+    def _pull_next(self) -> None:
+        """Ask the next peer, unless one has been asked that may still answer."""
         replica = self.replica
-        state = replica.peers[peer]
-        if not state.connected or replica.state not in (ACTIVE, JOINING, RETIRED):
+        if not self._later or replica.state not in (ACTIVE, JOINING, RETIRED):
             return
-        asked_us = state.pulled_us
-        if asked_us is None or replica.now_us - asked_us >= replica.configuration.patience_us:
-            state.pulled_us = replica.now_us
-            replica.send(peer, replica.have(peer, wants=True))
+        patience_us = replica.configuration.patience_us
+        for state in replica.peers:
+            if state.connected and state.pulled_us is not None and replica.now_us - state.pulled_us < patience_us:
+                return
+        while self._later:
+            peer = next(iter(self._later))
+            del self._later[peer]
+            state = replica.peers[peer]
+            if state.connected:
+                state.pulled_us = replica.now_us
+                replica.send(peer, replica.have(peer, wants=True))
+                return
 
     def tick(self) -> None:
         """Meet some peer, when it is time."""
         replica = self.replica
+        self._pull_next()
         if replica.now_us < self.sync_at_us:
             return
         self.sync_at_us = replica.now_us + replica.configuration.sync_us
@@ -97,7 +114,9 @@ class AntiEntropy:
             if have.csn < log.omitted or not have.vector:  # a new disk knows no replicas yet
                 self.transfer.offer(peer)
             else:
-                replica.send(peer, self.updates_for(dict(have.vector), have.csn, answers=True))
+                updates = self.updates_for(dict(have.vector), have.csn, answers=True)
+                _note(state, updates)
+                replica.send(peer, updates)
         lacks = log.missing(have.vector, {name: writes[-1].number for name, writes in replica.held.items()})
         if lacks or have.csn > log.csn:
             self.pull(peer)
@@ -120,20 +139,21 @@ class AntiEntropy:
         commits: list[Name] = []
         room = bytes_max
         more = False
+        known = log.lacking(vector)
         for write in log.after(csn) if csn < log.csn else ():
             if room <= 0 or len(commits) >= COMMITS_MAX:
                 more = True
                 break
             commits.append((write.replica, write.number))
-            if not log.known_to(vector, write.replica, write.number):
+            if write.number > known.get(write.replica, ALL):
                 writes.append(write)
                 room -= len(write.body) + 40
             else:
                 room -= 12
-        if not more:
+        if known and not more:
             for entry in log.tail:
                 write = entry.write
-                if log.known_to(vector, write.replica, write.number):
+                if write.number <= known.get(write.replica, ALL):
                     continue
                 if room <= 0:
                     more = True
@@ -314,6 +334,17 @@ class AntiEntropy:
                 ]  # others came another way: as proposals, in a state
                 if fresh:
                     replica.log_writes(fresh)
+
+
+def _note(state: PeerState, updates: Updates) -> None:
+    """The peer has sent these, or will have them: as far as is known, for an answer may be lost. Its next
+    `Have` tells how it is; until then, at worst, it is sent something that does not fit, and asks."""
+    if state.vector is None:
+        return
+    for write in updates.writes:
+        if write.number > state.vector.get(write.replica, 0):
+            state.vector[write.replica] = write.number
+    state.csn = max(state.csn, updates.csn + len(updates.commits))
 
 
 def replica_seed(replica: Replica) -> str:

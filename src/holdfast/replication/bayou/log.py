@@ -145,6 +145,17 @@ class WriteLog:
                 return bool(vector)  # a first replica is in every vector until it is gone
             replica, number = member.creator, member.number
 
+    def lacking(self, vector: dict[str, int]) -> dict[str, int]:
+        """Of whom a peer with this vector lacks writes that are here, each with the last one it has."""
+        lacks: dict[str, int] = {}
+        for replica, number in (*self.committed_vector.items(), *self.vector.items()):
+            known = vector.get(replica)
+            if known is None:
+                known = number if self.known_to(vector, replica, number) else 0
+            if known < number:
+                lacks[replica] = known
+        return lacks
+
     # -- Insertion
 
     def check(self, write: Write) -> str | None:
