@@ -69,6 +69,9 @@ class Epochs:
         self.yielded_us: int | None = None
         self.confirmed: list[Entry] = []
         self.learnt: dict[Peer, int] = {}
+        self.overtaken = 0  # the latest epoch that a voter has refused our proposals for
+        self._overtaken_us: int | None = None
+        self._reminded_us = 0
 
     # -- Who is the primary
 
@@ -91,6 +94,7 @@ class Epochs:
         self.voters = {}
         self.own_stored = []
         self.yielded_us = None
+        self._overtaken_us = None
         if self.claimed <= epoch:
             self.claimed = 0
         replica.event(f"{replica.configuration.nodes[primary]} is the primary of epoch {epoch}")
@@ -165,7 +169,7 @@ class Epochs:
             replica.reply(token, Done(f"this node is the primary now, in epoch {epoch}."))
         else:
             self.asked.append((token, replica.me, replica.now_us))
-            self._claim()
+            self._claim(self._next_epoch())
 
     def _may_lead(self, peer: Peer) -> bool:
         """Whoever proposes must be able to confirm: one of the voters, where there are several."""
@@ -177,16 +181,16 @@ class Epochs:
     def on_yield(self, peer: Peer, message: Yield) -> None:
         """The primary hands over to this node."""
         if message.epoch == self.replica.epoch and peer == self.replica.primary and self.replica.state == ACTIVE:
-            self._claim()
+            self._claim(self._next_epoch())
 
     def _next_epoch(self) -> int:
         replica = self.replica
-        highest = max(replica.epoch, replica.vowed)
+        highest = max(replica.epoch, replica.vowed, self.overtaken)
         return (highest // EPOCH_NODES + 1) * EPOCH_NODES + replica.me
 
-    def _claim(self) -> None:
+    def _claim(self, epoch: int) -> None:
         replica = self.replica
-        self.claimed = self._next_epoch()
+        self.claimed = epoch
         self.claimed_us = replica.now_us
         self.vows = {}
         for voter in replica.voters:
@@ -228,8 +232,12 @@ class Epochs:
             self.asked = []
 
     def on_vow(self, peer: Peer, vow: Vow) -> None:
-        """A voter is with us."""
-        if vow.epoch == self.claimed and peer in self.replica.voters:
+        """A voter is with us. A claim that a restart made this node forget is taken up again: its epoch is ours."""
+        replica = self.replica
+        forgotten = not self.claimed and vow.epoch > replica.epoch and vow.epoch % EPOCH_NODES == replica.me
+        if forgotten and replica.state == ACTIVE and vow.epoch >= replica.vowed:
+            self._claim(vow.epoch)
+        if vow.epoch == self.claimed and peer in replica.voters:
             self.vows[peer] = vow
             self._consider_vows()
 
@@ -369,6 +377,8 @@ class Epochs:
     def on_stored(self, peer: Peer, stored: Stored) -> None:
         """A voter answers."""
         replica = self.replica
+        if not stored.accepted:
+            self.overtaken = max(self.overtaken, stored.epoch)
         if not replica.is_primary or stored.epoch != replica.epoch:
             return
         voter = self.voters.setdefault(peer, Voter(replica.log.csn))
@@ -428,6 +438,9 @@ class Epochs:
             for voter in replica.voters:
                 if voter != replica.me and voter not in self.vows:
                     replica.send(voter, Claim(self.claimed, replica.log.csn))
+        is_overtaken = max(replica.vowed, self.overtaken) > replica.epoch
+        if replica.primary == replica.me and replica.votes and is_overtaken and not self.claimed:
+            self._remind()
         if self.yielded_us is not None and replica.now_us - self.yielded_us >= 2 * patience_us:
             self.yielded_us = None
         for token, _, since_us in self.asked:
@@ -435,3 +448,23 @@ class Epochs:
                 why = "no majority of the voters has answered" if self.claimed else "the new primary has not claimed"
                 replica.reply(token, CannotDo(f"{why} in time; it may still happen: ask `replicas`."))
         self.asked = [row for row in self.asked if replica.now_us - row[2] < 4 * patience_us]
+
+    def _remind(self) -> None:
+        """A voter, perhaps this very primary, has vowed to a later epoch, so nothing can be confirmed until
+        that begins. Its claimant may have forgotten, and is reminded; if it is away for long, a primary
+        among several voters claims a later one yet. (Alone, its vow was its last word.)"""
+        replica = self.replica
+        patience_us = replica.configuration.patience_us
+        target = max(replica.vowed, self.overtaken)
+        claimant = target % EPOCH_NODES
+        if self._overtaken_us is None:
+            self._overtaken_us = replica.now_us
+        if replica.now_us - self._reminded_us < patience_us:
+            return
+        if claimant < len(replica.peers) and replica.peers[claimant].connected:
+            self._reminded_us = replica.now_us
+            if replica.vowed < target:
+                self._vow(target)
+            replica.send(claimant, self._own_vow(replica.vowed))
+        elif len(replica.voters) > 1 and replica.now_us - self._overtaken_us >= 4 * patience_us:
+            self._claim(self._next_epoch())
