@@ -221,6 +221,8 @@ class Primary:
         self.released_csn = upto
         for peer in replica.connected:
             state = replica.peers[peer]
+            if state.vector == {}:  # a new disk, which knows no replicas yet: it gets the state
+                continue
             if state.vector is None or state.csn < upto:
                 news = self._news_for(peer)
                 if news.commits or news.writes:
