@@ -301,11 +301,10 @@ class Replica:
 
     @property
     def warning(self) -> str:
-        """What this device's people should know of its clock: how far it is from most of its peers'."""
-        skews = sorted(peer.skew_ms for peer in self.peers if peer.skew_ms is not None)
-        if not skews:
-            return ""
-        middle = skews[len(skews) // 2]
+        """What this device's people should know of its clock: how far it is from most of its peers'. Where as
+        many clocks are right as are wrong, its own among them, nobody can tell which."""
+        skews = sorted((0, *(peer.skew_ms for peer in self.peers if peer.skew_ms is not None)))
+        middle = max(skews[(len(skews) - 1) // 2], skews[len(skews) // 2], key=abs)
         if abs(middle) <= self.configuration.forward_bound_ms:
             return ""
         way = "behind" if middle > 0 else "ahead of"
