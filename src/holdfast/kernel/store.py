@@ -17,7 +17,7 @@ from holdfast.kernel.errors import BrokenInvariant, MalformedInput
 from holdfast.kernel.index import check_row_type
 from holdfast.kernel.query import Condition, Select
 from holdfast.kernel.snapshot import Restorer, SlicedSnapshot
-from holdfast.kernel.table import DIGEST_BYTES, DIGEST_MODULUS, IndexedTable, R, Row, Table
+from holdfast.kernel.table import DIGEST_BYTES, DIGEST_MODULUS, R, Row, Table
 
 __all__ = ["Condition", "Restorer", "Row", "Select", "SlicedSnapshot", "Table", "TupleStore"]
 
@@ -60,8 +60,7 @@ class TupleStore:
             check_row_type(row_type)
             if row_type.table in self._by_name:
                 raise BrokenInvariant(f"two row types share the table name {row_type.table!r}")
-            kind = IndexedTable if row_type.indexes or row_type.ordered else Table
-            table: Table[Any] = kind(row_type, self._undo)
+            table: Table[Any] = Table(row_type, self._undo)
             self._by_type[row_type] = self._by_name[row_type.table] = table
         self.tables: tuple[Table[Any], ...] = tuple(self._by_type.values())
         self._sliced: SlicedSnapshot | None = None

@@ -57,7 +57,7 @@ class Table(Generic[R]):
     """
 
     __slots__ = ("get", "row_type", "name", "key_of", "indexes", "order", "_types",
-                 "_rows", "_frozen", "_count", "_pending", "_sum", "_hash", "_undo", "_watched")  # fmt: skip
+                 "_rows", "_frozen", "_count", "_pending", "_sum", "_hash", "_sorts", "_undo", "_watched")  # fmt: skip
 
     def __init__(self, row_type: type[R], undo: UndoLog) -> None:
         self.row_type = row_type
@@ -76,7 +76,8 @@ class Table(Generic[R]):
         self._sum = 0
         self._hash = blake2b(encode(self.name), digest_size=DIGEST_BYTES)
         self._undo = undo
-        self._watched = False
+        self._sorts = bool(self.indexes) or self.order is not None
+        self._watched = self._sorts
 
     def put(self, row: R) -> None:
         """Insert the row, or replace the one with the same key."""
@@ -84,20 +85,22 @@ class Table(Generic[R]):
             raise BrokenInvariant(f"table {self.name} holds {self.row_type.__name__}, not {type(row).__name__}")
         key = self.key_of(row)
         old = self.get(key)
+        if self._watched:
+            self._watch(key, old, row)
         self._rows[key] = row
         pending = self._pending
         if key not in pending:
             pending[key] = old
             if len(pending) >= FOLD_ROWS_MAX:
                 self._fold()
-        if self._watched:
-            self._watch(key, old, row)
 
     def delete(self, key: Any) -> bool:
         """Remove the row with this key; False if there is none."""
         old = self.get(key)
         if old is None:
             return False
+        if self._watched:
+            self._watch(key, old, None)
         if self._frozen is None:
             del self._rows[key]
         else:
@@ -107,8 +110,6 @@ class Table(Generic[R]):
             pending[key] = old
             if len(pending) >= FOLD_ROWS_MAX:
                 self._fold()
-        if self._watched:
-            self._watch(key, old, None)
         return True
 
     def __len__(self) -> int:
@@ -155,22 +156,43 @@ class Table(Generic[R]):
         return self.order
 
     def _watch(self, key: Any, old: R | None, row: R | None) -> None:
-        """A change while a mark or a frozen copy is outstanding."""
-        if self._undo.active:
-            self._undo.entries.append((self, key, old))
+        """A change that is not of the plain kind: of a table with an order, under a mark or a frozen copy."""
+        if self._sorts:
+            self._sort(key, old, row)
+        undo = self._undo
+        if undo.active:
+            undo.entries.append((self, key, old))
         if self._frozen is not None:
             self._count += (row is not None) - (old is not None)
 
+    def _sort(self, key: Any, old: R | None, row: R | None) -> None:
+        """Keep the orders up to date. Raises `BrokenInvariant`, nothing being changed, for what has none."""
+        try:
+            if self.order is not None and (old is None) is not (row is None):
+                self.order.note(key, row is None)
+            for index in self.indexes:
+                index.replace(key, old, row)
+        except TypeError as error:
+            raise BrokenInvariant(f"table {self.name} cannot order {row!r}: {error}") from error
+
     def watch(self) -> None:
         """Bring `_watched` up to date after marks or a frozen copy came or went."""
-        self._watched = self._undo.active or self._frozen is not None
+        self._watched = self._sorts or self._undo.active or self._frozen is not None
 
-    def undo(self, key: Any, old: R | None) -> None:
+    def undo(self, key: Any, row: R | None) -> None:
         """Make the row at `key` again what it was."""
-        if old is None:
-            self.delete(key)
+        old = self.get(key)
+        if self._sorts or self._frozen is not None:
+            self._watch(key, old, row)
+        if row is not None or self._frozen is not None:
+            self._rows[key] = row
         else:
-            self.put(old)
+            del self._rows[key]
+        pending = self._pending
+        if key not in pending:
+            pending[key] = old
+            if len(pending) >= FOLD_ROWS_MAX:
+                self._fold()
 
     # -- digest ---------------------------------------------------------------------------------
 
@@ -257,33 +279,3 @@ class Table(Generic[R]):
 def _bare(kind: Any) -> Any:
     """The type without its constraints, which hold for commands but are not checked on rows."""
     return kind.__origin__ if get_origin(kind) is Annotated else kind
-
-
-class IndexedTable(Table[R]):
-    """A table that also keeps its rows in the order of its key or of other fields."""
-
-    __slots__ = ()
-
-    def put(self, row: R) -> None:
-        if type(row) is not self.row_type:
-            raise BrokenInvariant(f"table {self.name} holds {self.row_type.__name__}, not {type(row).__name__}")
-        key = self.key_of(row)
-        old = self.get(key)
-        try:
-            if old is None and self.order is not None:
-                self.order.note(key, False)
-            for index in self.indexes:
-                index.replace(key, old, row)
-        except TypeError as error:
-            raise BrokenInvariant(f"table {self.name} cannot order {row!r}: {error}") from error
-        super().put(row)
-
-    def delete(self, key: Any) -> bool:
-        old = self.get(key)
-        if old is None:
-            return False
-        if self.order is not None:
-            self.order.note(key, True)
-        for index in self.indexes:
-            index.replace(key, old, None)
-        return super().delete(key)
