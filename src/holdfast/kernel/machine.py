@@ -209,11 +209,16 @@ class Machine:
         self.store.table(Notice).put(Notice(clock.notice_next, to, text))
         self._clock.put(Clock(0, clock.now_ms, clock.notice_next + 1))
 
-    def answer(self, request: Request, is_committed: Callable[[str], bool] | None = None) -> Reply:
-        """Answer a query from the state as it stands; changes nothing. `is_committed`: see `Context`."""
+    def answer(
+        self, request: Request, is_committed: Callable[[str], bool] | None = None, now_ms: int | None = None
+    ) -> Reply:
+        """Answer a query from the state as it stands; changes nothing. `is_committed`: see `Context`.
+        `now_ms`: the time of day, where a command's time is its own and says nothing about now."""
         query: Any = request.command
         if is_committed is not None:
             self._context.is_committed = is_committed
+        if now_ms is not None:
+            self._context.now_ms = now_ms
         if type(query) is NoticesAfter:
             where = (Condition("number", ">", query.after),)
             rows = self.store.select(Select(Notice.table, where=where, order=("number",), limit=NOTICES_MAX))

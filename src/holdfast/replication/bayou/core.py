@@ -305,7 +305,7 @@ class Bayou:
                     continue
             log = replica.log
             vector = log.vector if view == "full" else log.committed_vector
-            answer = replica.views.answer(request, view)
+            answer = replica.views.answer(request, view, replica.wall_ms)
             rests_on = tuple(sorted(vector.items())) if reading is not None else ()
             replica.reply(token, Outcome(answer, view, vector=rests_on, warning=""))
         self._reads = later

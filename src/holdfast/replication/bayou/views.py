@@ -168,12 +168,12 @@ class Views:
         replica, _, digits = id.rpartition("-")
         return self.log.committed_vector.get(replica, 0) >= int(digits) if digits.isdigit() else False
 
-    def answer(self, request: Request, view: str) -> Reply:
-        """Answer a query from one of the two views."""
+    def answer(self, request: Request, view: str, now_ms: int) -> Reply:
+        """Answer a query from one of the two views, at the time of day `now_ms`."""
         if view == "committed":
             with self.committed():
-                return self.machine.answer(request, self.is_committed)
-        return self.machine.answer(request, self.is_committed)
+                return self.machine.answer(request, self.is_committed, now_ms)
+        return self.machine.answer(request, self.is_committed, now_ms)
 
     def digest(self) -> bytes:
         """Of the committed store."""

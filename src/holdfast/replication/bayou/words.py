@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
 from holdfast.kernel.contracts import Command, Query, Refusal, Reply, Vector
@@ -113,7 +114,7 @@ class Imported(Reply, frozen=True, tag="imported"):
         return f"{self.writes} new writes, {self.commits} new commits."
 
 
-class TraceRow(Reply, frozen=True, tag="trace_row"):
+class TraceRow(msgspec.Struct, frozen=True):
     """One message about a write: `unix_ms` by this replica's clock, `order` its place among this
     replica's; `source` and `target` are nodes ("user" for a person); `is_sent`: told by the sender."""
 
@@ -126,6 +127,7 @@ class TraceRow(Reply, frozen=True, tag="trace_row"):
     is_sent: bool
 
     def text(self) -> str:
+        """For a line of text."""
         return f"{self.unix_ms} {self.source} -> {self.target}: {self.message} {self.note}".rstrip()
 
 
