@@ -30,7 +30,8 @@ class Theatre:
 
     def _execute(self, words: list[str]) -> dict[str, object]:
         if words[0] == "help":
-            return reply(True, "reserve <name> <count>; search <name>; help [<word>]", "helped")
+            words = "reserve <name> <count>; search <name>; mode json|text; help [<word>]"
+            return reply(True, f"{words}. A line may begin with @client:number to make a retry exact.", "helped")
         if words[0] == "echo":
             return reply(True, "; ".join(words[1:]), "echoed", words=words[1:])
         taken = [seat for seats in self.booked.values() for seat in seats]
@@ -60,7 +61,7 @@ class LineServer:
         self.faults = deque(faults)
         self.always = always
         self.login = login
-        self.token = ""
+        self.more: dict[str, object] = {}
         self.refuses: list[str] = []
         self.lines: list[str] = []
         self.connections = 0
@@ -121,9 +122,7 @@ class LineServer:
             return b"HTTP/1.1 400 Bad Request\r\n"
         if kind:
             answer = reply(False, f"Failed: {kind}.", kind, why="scripted")
-        if self.token:
-            answer = {**answer, "session": self.token}
-        return json.dumps(answer).encode() + b"\n"
+        return json.dumps({**answer, **self.more}).encode() + b"\n"
 
     def requests(self) -> list[str]:
         """The request lines it heard."""

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from prompt_toolkit.output import DummyOutput
 from typer.main import get_group
 
 from holdfast.client import Site
-from holdfast.client.cli import COMMANDS, is_plain, main
+from holdfast.client.cli import COMMANDS, OPTIONS, is_plain, main
 from holdfast.client.commands import MOUNTED, app
 from holdfast.client.speak import Speaker, request_name
 
@@ -201,14 +202,77 @@ def test_a_word_that_looks_like_an_option_reaches_the_service(house: Any, listed
     assert server.requests()[0].endswith(" echo -3 --odd --json")
 
 
+def test_options_of_the_service_reach_it_beside_those_of_the_command_line(
+    house: Any, listed: Any, tmp_path: Path
+) -> None:
+    server = house.server(login="login mary")
+    words = ("tickets", "--servers", listed())
+    holdfast(tmp_path, *words, "--as", "mary", "echo", "Maple", "--or", "Oak@09:00", "--or", "Elm@10:00")
+    assert server.requests()[0].endswith(" echo Maple --or Oak@09:00 --or Elm@10:00")
+
+
+def test_help_is_one_usage_a_line_and_leaves_out_what_is_said_otherwise(
+    house: Any, listed: Any, tmp_path: Path
+) -> None:
+    house.server()
+    words = ("tickets", "--servers", listed(), "help")
+    assert holdfast(tmp_path, *words).stdout == "  reserve <name> <count>\n  search <name>\n  help [<word>]\n"
+    assert holdfast(tmp_path, *words[:-1], typed="help\n").stdout.count("\n") == 1, "a script gets one line an answer"
+    assert json.loads(holdfast(tmp_path, *words[:-1], "--json", "help").stdout)["type"] == "helped"
+
+
+def test_questions_may_see_the_committed_view_and_sessions_have_guarantees(
+    house: Any, listed: Any, tmp_path: Path
+) -> None:
+    server = house.server()
+    words = ("tickets", "--servers", listed(), "--view", "committed")
+    holdfast(tmp_path, *words, "--guarantee", "read-your-writes", "--guarantee", "monotonic-reads", "search", "bob")
+    assert server.lines[1:3] == ["session read-your-writes,monotonic-reads", "view committed"]
+
+
+def test_how_firm_an_outcome_is_stands_behind_it(house: Any, listed: Any, tmp_path: Path) -> None:
+    server = house.server()
+    server.more = {"firm": "tentative", "write": "biology-1", "firm_by": "2026-12-01 08:00", "warning": "clock!"}
+    words = ("tickets", "--servers", listed(), "reserve", "bob", "1")
+    told = holdfast(tmp_path, *words).stdout
+    assert told == "1 [tentative, biology-1, firm by 2026-12-01 08:00 at the latest, clock!]\n"
+
+
+def test_changes_are_told_until_ctrl_c(house: Any, listed: Any, tmp_path: Path) -> None:
+    server = house.server()
+    command = [sys.executable, "-m", "holdfast.client.cli", "tickets", "--servers", listed(), "watch"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as watching:
+        server.hear_line("watch all")
+        server.push({"change": {"id": "a-1", "person": "bob", "firm": "committed", "text": "Granted."}})
+        assert watching.stdout is not None
+        assert watching.stdout.readline() == "a-1 committed: Granted.\n"
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(timeout=10) == 130
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["tickest", "seats"], "no command and no service 'tickest' in the demo site; its services: tickets"),
+        (["tickest", "seats"], "no command and no service 'tickest' in the demo site; its services: tickets, rooms"),
         (["tickets", "--site", "none.toml", "seats"], "none.toml: cannot be read: No such file or directory"),
         (["tickets", "--servers", "none.txt", "seats"], "none.txt: cannot be read: No such file or directory"),
         (["tickets", "--timeout", "0", "seats"], "timeout_s and deadline_s must be above 0"),
         (["tickets", "--retry", "bob", "seats"], "--retry bob: give it as it was printed, CLIENT:NUMBER"),
+        (["tickets", "login", "bob"], "'login' is no command of its own: say who asks with --as ID"),
+        (["tickets", "mode", "json"], "answers in JSON come with --json"),
+        (["tickets", "use", "rooms"], "the service is the first word"),
+        (["tickets", "session", "all"], "--guarantee WORD"),
+        (["tickets", "watch", "yours"], "usage: watch [mine|all]"),
+        (["tickets", "--at", "z", "seats"], "no line port at a node 'z'; its nodes: a, b, c"),
+        (["tickets", "--guarantee", "always", "seats"], "there is no guarantee 'always'; there are read-your-writes"),
+        (["rooms", "take-over"], "'take-over' is about the node that hears it; choose which with --at NODE"),
+        (["rooms", "retire"], "choose which with --at NODE"),
+        (["rooms", "reserve", "Oak", "2026-12-01", "09:00", "1h", "x", "--weekly", "0"], "how many weeks, 1 to 104"),
+        (["rooms", "export"], "usage: export <file>"),
+        (["rooms", "import"], "usage: import <file>"),
+        (["rooms", "import", "none.txt"], "none.txt: cannot be read"),
+        (["rooms", "export", "a.txt", "--split", "0"], "--split takes the size of each file"),
+        (["trace", "hall", "a-1"], "no service 'hall'"),
         (["up", "--blah"], "No such option: --blah"),
         (["node"], "Missing argument 'NAME'"),
         (["node", "z"], "no node 'z' in demo.toml; its nodes: a, b, c"),
@@ -264,7 +328,16 @@ def test_reset_empties_what_init_made_and_asks_first(tmp_path: Path) -> None:
 def test_the_quick_way_is_taken_for_services_only() -> None:
     assert {*COMMANDS, "SERVICE"} == set(get_group(app).list_commands(None))  # type: ignore[arg-type]
     assert is_plain(["tickets", "search", "bob"])
-    assert not any(map(is_plain, ([], ["--help"], ["status"], ["tickets", "--json", "seats"])))
+    assert is_plain(["rooms", "reserve", "Maple", "--or", "Oak@09:00", "--weekly", "6"]), "the service's own options"
+    others = ([], ["--help"], ["status"], ["tickets", "--json", "seats"], ["tickets", "--as=bob", "seats"])
+    assert not any(map(is_plain, (*others, ["tickets", "--", "--json"])))
+
+
+def test_the_quick_way_knows_every_option_of_the_slow_one() -> None:
+    command = get_group(app).get_command(None, "SERVICE")  # type: ignore[arg-type]
+    assert command is not None
+    declared = {name for parameter in command.params for name in parameter.opts if name.startswith("-")}
+    assert declared | {"--help"} == OPTIONS
 
 
 def test_the_name_of_a_request_is_read_as_it_is_printed() -> None:

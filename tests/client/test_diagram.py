@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.client.diagram import Event, Row, as_mermaid, as_text, lanes_of, merge, row_of
+from holdfast.replication.bayou.words import Traced, TraceRow
+from holdfast.server.reply_lines import reply_object
 
 
 class Nodes:
@@ -183,9 +186,11 @@ def test_what_goes_to_many_or_comes_from_many_is_one_line_of_text() -> None:
 
 
 def test_rows_come_as_json_and_what_is_none_is_refused() -> None:
-    assert row_of(["trace_row", 7, 1, "a", "b", "Write", "", True]) == Row(7, 1, "a", "b", "Write", "", True)
+    row = Row(7, 1, "a", "b", "Write", "", True)
+    (told,) = reply_object(Traced("a-1", (TraceRow(*msgspec.structs.astuple(row)),)))["reply"]["rows"]
+    assert row_of(told) == row
     with pytest.raises(ValueError, match="str"):
-        row_of(["trace_row", 7, 1, 3, "b", "Write", "", True])
+        row_of({**told, "source": 3})
 
 
 def test_nothing_remembered_draws_nothing() -> None:

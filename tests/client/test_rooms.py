@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import msgspec
 import pytest
 from rich.console import Console
 
@@ -16,6 +15,7 @@ from holdfast.client.rooms import request_for_cells, split, weekly
 from holdfast.client.tables import PICTURES
 from holdfast.kernel.contracts import Context, Person
 from holdfast.kernel.store import TupleStore
+from holdfast.server.reply_lines import reply_object
 
 WORDS = ["reserve", "Maple", "2026-12-22", "09:00", "2h", "Budget talk"]
 DAY = "2026-12-01"
@@ -85,8 +85,8 @@ class Building:
         return self.app.apply(self.store, command, self.context(person, name))
 
     def ask(self, query: Any, person: Person | None = None) -> dict[str, Any]:
-        reply = self.app.answer(self.store, query, self.context(person, ""))
-        return {name: msgspec.to_builtins(getattr(reply, name)) for name in reply.__struct_fields__}
+        fields: dict[str, Any] = reply_object(self.app.answer(self.store, query, self.context(person, "")))["reply"]
+        return fields
 
     def context(self, person: Person | None, name: str) -> Context:
         context = Context()

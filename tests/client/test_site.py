@@ -292,7 +292,7 @@ def test_questions_may_see_the_committed_view_over_the_same_connection(house: An
 
 def test_the_guarantees_of_a_session_survive_its_server(house: Any) -> None:
     first, second = house.server(), house.server()
-    first.token = second.token = "t0ken"
+    first.more = second.more = {"session": "t0ken"}
     with tickets_of(house, guarantees=["read-your-writes"]) as tickets:
         assert tickets.reserve("bob", 1).session == "t0ken"
         asked = next(server for server in house.servers if server.requests())
@@ -306,14 +306,15 @@ def test_the_guarantees_of_a_session_survive_its_server(house: Any) -> None:
 def test_changes_are_watched_as_they_come_and_across_servers(house: Any) -> None:
     server = house.server(login="login bob")
     with tickets_of(house, as_="bob") as tickets, tickets.watch() as changes:
+        assert server.lines[-1] == "watch mine", "it watches before it returns"
         assert changes.arrived() == []
-        server.hear_line("watch mine")
         server.push(CHANGE)
         assert [change.text for change in changes.arrived(5)] == ["Granted."]
         server.drop_connections()
         told = iter(changes)
         assert "what changed until another server is found is not told" in next(told).text
-        changes.arrived(0.3)
+        while server.lines.count("watch mine") < 2:
+            assert changes.arrived(0.05) == []
         server.push(CHANGE)
         assert next(told).id == "a-1"
 
@@ -322,8 +323,16 @@ def test_watching_what_is_mine_needs_a_name_and_a_login_that_is_believed(house: 
     house.server(login="login mary")
     with tickets_of(house) as tickets, pytest.raises(Misuse, match="Say who asks"):
         tickets.watch("mine")
-    with tickets_of(house, as_="bob") as tickets, tickets.watch("all") as changes, pytest.raises(LoginRefused):
-        changes.arrived(5)
+    with tickets_of(house, as_="bob") as tickets, pytest.raises(LoginRefused):
+        tickets.watch("all")
+
+
+def test_a_watch_that_no_server_takes_is_told_at_the_deadline(dead_address: tuple[str, int]) -> None:
+    with (
+        Site.from_servers([dead_address], deadline_s=0.3) as site,
+        pytest.raises(NotExecuted, match="none was reached in time"),
+    ):
+        site.service("tickets").watch()
 
 
 def test_the_asynchronous_client_watches_too(house: Any) -> None:

@@ -34,6 +34,11 @@ class BlockingChannel:
         self._buffer = LineBuffer()
         self._turn = threading.Lock()
 
+    @property
+    def server(self) -> Server | None:
+        """Who gave the last answer."""
+        return self._session.answered_by
+
     def settle(self, begin: Callable[[Session], Sequence[Call]]) -> Sequence[Call]:
         """Begin some calls and return them when each has its outcome, by its deadline at the latest."""
         with self._turn:
@@ -48,24 +53,33 @@ class BlockingChannel:
                 self._tell()
         return calls
 
+    def begin_watch(self, wait_s: float) -> bool:
+        """For a session that watches: wait until a server tells its changes; False if none does so soon."""
+        with self._turn:
+            self._act_until(lambda: self._session.is_watching, wait_s)
+            return self._session.is_watching
+
     def changes(self, wait_s: float = WAIT_S_MAX) -> list[Change]:
         """What has been pushed to a session that watches: waits for the first so long. Raises `LoginRefused`."""
-        until_us = monotonic_us() + int(wait_s * 1e6)
         with self._turn:
             self._notice_lost()
-            while not self._session.changes and not self._session.denied:
-                now_us = monotonic_us()
-                action = self._session.act(now_us)
-                self._tell()
-                if isinstance(action, Wait):
-                    if now_us >= until_us:
-                        break
-                    action = Wait(min(action.until_us, until_us))
-                self._do(action)
-            if self._session.denied:
-                raise LoginRefused(self._session.denied)
+            self._act_until(lambda: bool(self._session.changes), wait_s)
             arrived, self._session.changes = self._session.changes, []
             return arrived
+
+    def _act_until(self, condition: Callable[[], bool], wait_s: float) -> None:
+        until_us = monotonic_us() + int(wait_s * 1e6)
+        while not condition():
+            if self._session.denied:
+                raise LoginRefused(self._session.denied)
+            now_us = monotonic_us()
+            action = self._session.act(now_us)
+            self._tell()
+            if isinstance(action, Wait):
+                if now_us >= until_us:
+                    return
+                action = Wait(min(action.until_us, until_us))
+            self._do(action)
 
     def close(self) -> None:
         """Close the connection. The next call opens one again."""

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 
-class Row(msgspec.Struct, frozen=True, array_like=True, tag="trace_row"):
+class Row(msgspec.Struct, frozen=True):
     """One doing as one node remembers it: a message sent or received, a step of its own (source = target),
     or what a person said to it. `unix_ms`: by its clock. `order`: the place among its doings."""
 

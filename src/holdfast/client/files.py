@@ -7,7 +7,8 @@
 
 The first line names the format and the service, then each line is one part as the replica wrote it,
 and the last tells how many parts the file has and a checksum of all before it. With `--split` the
-parts lie in FILE.1, FILE.2, ... Parts can be taken in in any order, and any number of times.
+parts lie in FILE.1, FILE.2, ... A part may have to wait for another one; so those that a replica
+does not take yet are given to it again after the others. Nothing is harmed by taking a part twice.
 """
 
 from __future__ import annotations
@@ -52,12 +53,14 @@ def carry(site: Site, name: str, words: list[str], *, as_json: bool) -> int:
 
     Raises `Misuse`, for a damaged file too, and what `Service.call` raises.
     """
+    done: Carried | Answer
     if words[0] == "export":
         file, size = _export_words(words[1:])
-        done: Carried | Answer = export_to(site, name, file, size)
+        done = export_to(_one_replica(site, name), file, size)
         text = "Wrote {parts} parts to {files}."
     else:
-        done = import_from(site.service(name), words[1:])
+        read = read_files(words[1:], name)
+        done = import_from(_one_replica(site, name), read)
         text = "Took in {parts} parts of {files}: {writes} new writes, {commits} new commits."
     if not isinstance(done, Carried):
         print(done.as_json() if as_json else done, flush=True)
@@ -67,6 +70,15 @@ def carry(site: Site, name: str, words: list[str], *, as_json: bool) -> int:
     answer = {"ok": True, "text": told, "type": f"{words[0]}ed", "reply": fields, "firm": "committed"}
     print(msgspec.json.encode(answer).decode() if as_json else told, flush=True)
     return 0
+
+
+def _one_replica(site: Site, name: str) -> Service:
+    """The service at one node only: an export is what one replica has, and its parts follow each other."""
+    service = site.service(name)
+    service.call("help")
+    if site.node or service.server is None or not service.server.name:
+        return service
+    return site.but(at=service.server.name).service(name)
 
 
 def _export_words(words: list[str]) -> tuple[str, int]:
@@ -88,20 +100,20 @@ def _export_words(words: list[str]) -> tuple[str, int]:
 # -- out
 
 
-def export_to(site: Site, name: str, file: str, size: int = 0) -> Carried | Answer:
+def export_to(service: Service, file: str, size: int = 0) -> Carried | Answer:
     """Write everything one replica has to a file, or to several of about `size` bytes each.
 
     Returns the refusal where the service refuses. A file appears under its name when it is complete.
     """
     parts: list[str] = []
-    for part in _parts_of(site.service(name)):
+    for part in _parts_of(service):
         if not isinstance(part, str):
             return part
         parts.append(part)
     batches = list(_batches(parts, size)) if size else [parts]
     names = [f"{file}.{number}" for number in range(1, len(batches) + 1)] if size else [file]
     for path, batch in zip(names, batches, strict=True):
-        _write(Path(path), name, batch)
+        _write(Path(path), service.name, batch)
     return Carried(names, len(parts))
 
 
@@ -151,20 +163,37 @@ def _checksum(text: str) -> str:
 # -- in
 
 
-def import_from(service: Service, files: list[str]) -> Carried | Answer:
-    """Take in files, each read and checked before the first of their parts is sent. Returns the refusal
-    where the service refuses a part; what came before it is taken in. Raises `Misuse` for a damaged file."""
-    read = [(file, read_parts(Path(file), service.name)) for file in files]
-    writes = commits = count = 0
-    for _, parts in read:
-        for part in parts:
+def read_files(files: list[str], service: str) -> list[tuple[str, list[str]]]:
+    """Each file with its parts; FILE.2 before FILE.10. Raises `Misuse` for a damaged one."""
+    if not files:
+        raise Misuse("usage: import <file>...")
+    return [(file, read_parts(Path(file), service)) for file in sorted(files, key=_place_of)]
+
+
+def _place_of(file: str) -> tuple[str, int]:
+    stem, _, number = file.rpartition(".")
+    return (stem, int(number)) if stem and number.isdecimal() else (file, 0)
+
+
+def import_from(service: Service, read: list[tuple[str, list[str]]]) -> Carried | Answer:
+    """Have a replica take in what was read. Returns its refusal where parts are left that it does not take;
+    the others are taken in."""
+    waiting = [part for _, parts in read for part in parts]
+    count = len(waiting)
+    writes = commits = 0
+    while waiting:
+        refused: list[tuple[str, Answer]] = []
+        for part in waiting:
             answer = service.call("import", part)
             if not answer.ok:
-                return answer
-            count += 1
+                refused.append((part, answer))
+                continue
             writes += answer.reply.get("writes", 0)
             commits += answer.reply.get("commits", 0)
-    return Carried(files, count, writes, commits)
+        if len(refused) == len(waiting):
+            return refused[0][1]
+        waiting = [part for part, _ in refused]
+    return Carried([file for file, _ in read], count, writes, commits)
 
 
 def read_parts(path: Path, service: str) -> list[str]:

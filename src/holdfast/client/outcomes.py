@@ -62,14 +62,17 @@ class Answer(msgspec.Struct, frozen=True):
 class Change(msgspec.Struct, frozen=True):
     """What became of an earlier command: its outcome is another one, or final now.
 
-    `id`: the write; `person`: whose; `firm`: `tentative` or `committed`; `text`: the outcome. Without
-    an id, `text` says why changes may have been missed.
+    `id`: the write; `person`: whose; `firm`: `tentative` or `committed`; `text`: the outcome, with `ok`,
+    `type` and `reply` as in an `Answer`. Without an id, `text` says why changes may have been missed.
     """
 
     id: str
     person: str
     firm: str
     text: str
+    ok: bool = True
+    type: str = ""
+    reply: dict[str, Any] = {}
 
     def __str__(self) -> str:
         return f"{self.id} {self.firm}: {self.text}" if self.id else self.text

@@ -9,7 +9,7 @@ from typing import Any
 from holdfast.client.blocking import BlockingChannel, monotonic_us
 from holdfast.client.errors import DeadlineExceeded, LoginRefused, Misuse, NotExecuted, OutcomeUnknown
 from holdfast.client.lines import Word, checked_line, request_line
-from holdfast.client.outcomes import Answer, Change, Denied, Unknown
+from holdfast.client.outcomes import Answer, Change, Denied, Server, Unknown
 from holdfast.client.session import Call, Session
 
 TYPE_CHECKING = False
@@ -148,15 +148,24 @@ class Service:
 
         return answered(self._settled(begin)[0])
 
+    @property
+    def server(self) -> Server | None:
+        """The server that gave the last answer; None before the first."""
+        return self._channel.server
+
     def view(self, view: str) -> Service:
         """The same service over the same connection, whose questions see this view: "full" or "committed"."""
         return Service(self.name, self._channel, self._deadline_s, checked_view(view), self._watching)
 
     def watch(self, whose: str = "") -> Watch:
         """The changes of outcomes from now on, over a connection of its own: `whose` is "mine" or "all",
-        or as it is: one's own where it is known who asks, otherwise all."""
+        or as it is: one's own where it is known who asks, otherwise all. Raises `LoginRefused`, `NotExecuted`."""
         assert self._watching is not None
-        return Watch(self._watching(whose))
+        channel = self._watching(whose)
+        if not channel.begin_watch(self._deadline_s):
+            channel.close()
+            raise NotExecuted(f"no server of {self.name} tells its changes: none was reached in time")
+        return Watch(channel)
 
     def close(self) -> None:
         """Close the connection; the next call opens a new one."""
@@ -211,7 +220,8 @@ class AsyncService:
         return AsyncService(self.name, self._channel, self._deadline_s, checked_view(view), self._watching)
 
     async def watch(self, whose: str = "") -> AsyncIterator[Change]:
-        """See `Service.watch`: `async for change in rooms.watch()`. Ends with its task, or with `aclose`."""
+        """See `Service.watch`: `async for change in rooms.watch()`. Begins with its first step, and ends
+        with its task, or with `aclose`."""
         assert self._watching is not None
         channel = self._watching(whose)
         try:

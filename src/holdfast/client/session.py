@@ -199,10 +199,17 @@ class Session:
         self._link: Link | None = None
         self._tried: list[Server] = []
         self._failed_us: dict[Server, int] = {}
-        self._answered_by: Server | None = None
+        self.answered_by: Server | None = None
+        """Who gave the last answer."""
         self._deadline_us = NEVER_US
         self._why = "no server was asked yet"
         self._told: dict[Server | None, str] = {}
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether the server tells what changes from now on."""
+        link = self._link
+        return self._watches and link is not None and link.greeted and not link.greeting and not link.leaving
 
     # what the caller wants
 
@@ -343,7 +350,7 @@ class Session:
             text = line.decode(errors="replace")
             reply = Answer(not text.startswith("Failed"), text, "")
         if reply.ok:
-            if self._watches and not link.greeting and not link.leaving:
+            if self.is_watching:
                 self._served(link)
             return
         if asked.startswith("login ") and reply.type not in ELSEWHERE:
@@ -391,9 +398,9 @@ class Session:
         self._told.clear()
         self._pause_us = self._pause_us_min
         self._failed_us.pop(link.server, None)
-        if self._answered_by not in (None, link.server):
+        if self.answered_by not in (None, link.server):
             self.notes.append(f"{link.server} answers now.")
-        self._answered_by = link.server
+        self.answered_by = link.server
 
     # how a connection and a call end
 
@@ -401,6 +408,7 @@ class Session:
         """Leave the connection; what was asked on it and not answered waits for another server."""
         link = self._link
         assert link is not None
+        was_watching = self.is_watching
         self._link = None
         unanswered = [call for call in link.sent if call is not None and call.outcome is None]
         for call in unanswered:
@@ -412,7 +420,7 @@ class Session:
         self._failed_us[link.server] = now_us
         if link.server not in self._tried:
             self._tried.append(link.server)
-        if self._watches and link.greeted and not link.greeting and not link.leaving:
+        if was_watching:
             gap = f"{self._why}; what changed until another server is found is not told"
             self.changes.append(Change("", "", "", gap))
         if self._waiting:

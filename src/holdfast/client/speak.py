@@ -23,6 +23,7 @@ from holdfast.client.site import Options, Site
 from holdfast.kernel.errors import HoldfastError
 
 if TYPE_CHECKING:
+    from holdfast.client.outcomes import Change
     from holdfast.client.service import Service, Watch
 
 DONE, REFUSED, UNKNOWN, INTERRUPTED = 0, 1, 2, 130
@@ -58,6 +59,7 @@ class Speaker:
         self._unknown: OutcomeUnknown | None = None
         self._words: list[str] = []
         self._watch: Watch | None = None
+        self._awaits_news = False
 
     @property
     def service(self) -> Service:
@@ -166,14 +168,20 @@ class Speaker:
         if not self.site.addresses.is_local(self.name):
             return False
         try:
-            self._watch = self._watch or self.service.watch()
-            changes = self._watch.arrived(NEWS_WAIT_S)
+            changes = self._news()
         except HoldfastError as error:
             say(f"Changes are not shown: {error}")
             return False
         for change in changes:
             print(f"* {change}", flush=True)
         return bool(changes)
+
+    def _news(self) -> list[Change]:
+        if self._watch is None:
+            with self.site.but(deadline_s=HELP_DEADLINE_S) as site:
+                self._watch = site.service(self.name).watch()
+        wait_s, self._awaits_news = (NEWS_WAIT_S if self._awaits_news else 0.0), False
+        return self._watch.arrived(wait_s)
 
     def _watch_no_more(self) -> None:
         if self._watch is not None:
@@ -259,6 +267,7 @@ class Speaker:
             self._write_failure(error, "malformed" if isinstance(error, Misuse) else "forbidden", "")
         else:
             self.status = max(self.status, DONE if answer.ok else REFUSED)
+            self._awaits_news = self._awaits_news or (bool(answer.write) and answer.firm == "tentative")
             if not silent or not answer.ok:
                 self._write(answer)
             return answer.ok
@@ -318,7 +327,7 @@ def speak(
     given.update(options or {})
     speaker = speaker_of(addresses.app(name))(Site.at(addresses, **given), name, as_json=as_json)
     try:
-        if words[:1] in (["export"], ["import"]) and len(words) > 1:
+        if words[:1] in (["export"], ["import"]) and (len(words) > 1 or addresses.is_local(name)):
             from holdfast.client.files import carry
 
             return carry(speaker.site, name, words, as_json=as_json)

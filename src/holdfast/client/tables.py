@@ -94,7 +94,7 @@ def mine_table(reply: dict[str, Any], width: int) -> RenderableType:
         return Text(f"No requests of {reply['department']}.")
     table = _table(f"Requests of {reply['department']}", "id", "place", "purpose", "state", "why")
     lines = [Text(f"Requests of {reply['department']}", "bold")]
-    for request in map(_named, reply["requests"]):
+    for request in reply["requests"]:
         wanted, place = request["wanted"], request["place"]
         moved = place is not None and place != wanted
         where = Text(_where(place or wanted) + (f" instead of {_where(wanted)}" if moved else ""))
@@ -110,13 +110,6 @@ def mine_table(reply: dict[str, Any], width: int) -> RenderableType:
         ]
     more = [Text(f"More: mine {reply['more_before']}")] if reply["more_before"] else []
     return Group(table, *more) if width >= WIDE_COLUMNS else Group(*lines, *more)
-
-
-def _named(request: Any) -> dict[str, Any]:
-    """A request's fields by name; inside another reply a reply may stand as a plain list."""
-    from holdfast.apps.rooms.replies import Standing
-
-    return request if isinstance(request, dict) else dict(zip(Standing.__struct_fields__, request[1:], strict=True))
 
 
 def _where(where: dict[str, Any]) -> str:
