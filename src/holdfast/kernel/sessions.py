@@ -17,6 +17,7 @@ first answer. What keeps it bounded:
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import cast
 
 from holdfast.kernel.contracts import Refusal, Request
@@ -63,6 +64,7 @@ class PlainClients(Row, frozen=True):
     count: int
 
 
+@lru_cache(maxsize=4096)
 def birth_ms(client: str) -> int | None:
     """The birth that a client id carries, Unix milliseconds, or None."""
     digits = client[-_BIRTH_DIGITS:]
@@ -115,24 +117,24 @@ class Sessions:
 
     def record(self, session: Session, request: Request, answer: bytes, now_ms: int) -> None:
         """Keep the answer; forget what the client no longer needs."""
-        number = request.number
-        lowest = max(session.lowest, min(request.lowest, number))
-        unseen = session.unseen
-        if number < session.lowest:  # one of the unseen: its answer is kept no longer than it takes to send it
+        number, before = request.number, session.lowest
+        answers, unseen = session.answers, session.unseen
+        lowest = max(before, min(request.lowest, number))
+        if number < before:  # one of the unseen: its answer is kept no longer than it takes to send it
             unseen = _without(unseen, number)
-            answers = session.answers
         else:
-            answers = (*(kept for kept in session.answers if kept[0] >= lowest), (number, answer))
-        if len(answers) > WINDOW:
-            oldest = min(answers)
-            answers = tuple(kept for kept in answers if kept is not oldest)
-            lowest = max(lowest, oldest[0] + 1)
+            answers = (*answers, (number, answer))
+            if len(answers) > WINDOW:
+                lowest = max(lowest, min(answers)[0] + 1)
+        if lowest > before:
+            kept = tuple([row for row in answers if row[0] >= lowest])
+            if not self._in_order and len(answers) - len(kept) < lowest - max(1, before):
+                done = [known for known, _ in answers if known < lowest]
+                unseen = (*unseen, *_gaps(max(1, before), lowest, done))[-UNSEEN_MAX:]
+            answers = kept
         last_use_ms = max(now_ms, birth_ms(request.client) or 0)
         # Before the first `Advance` nobody knows the time, and that one must not expire everybody at once.
         expires_hour = (last_use_ms + self._retention_ms) // _HOUR_MS + 1 if last_use_ms else _NEVER
-        if not self._in_order and lowest > session.lowest:
-            done = [known for known, _ in session.answers if known < lowest]
-            unseen = (*unseen, *_gaps(max(1, session.lowest), lowest, [*done, number]))[-UNSEEN_MAX:]
         self._table.put(Session(request.client, lowest, answers, expires_hour, unseen))
 
     def expire(self, now_ms: int) -> None:
