@@ -15,6 +15,7 @@ from holdfast.apps.tickets import Choose, Delete, ListReservations, ListSeats, R
 from holdfast.apps.values import Name, Text
 from holdfast.kernel.contracts import Command, Person, Request
 from holdfast.kernel.replies import Forbidden, Malformed, Outcome, Unavailable
+from holdfast.replication.bayou.words import Traced, TraceRow
 from holdfast.server.controls import (
     CONTROLS,
     Control,
@@ -406,6 +407,8 @@ def test_a_reply_for_programs() -> None:
         "firm": "committed",
     }
     assert reply_object(reply)["firm"] == "committed"
+    nested = reply_object(Traced("a-1", (TraceRow(7, 1, "a", "b", "Ask", "", True),)))
+    assert nested["reply"]["rows"][0]["message"] == "Ask", "fields have names inside a reply too"
     outcome = Outcome(reply, "tentative", "x-7", "2026-12-01 08:00", (("x", 7),), "your clock is 2 h ahead")
     assert reply_object(outcome) == {
         **reply_object(reply),

@@ -16,9 +16,9 @@ encode_json = msgspec.json.Encoder().encode
 def reply_object(reply: Reply) -> dict[str, Any]:
     """A reply for programs: `{"ok", "text", "type", "reply", "firm"}`.
 
-    `type` is the reply's tag, `reply` its fields by name. An `Outcome` shows the reply inside it and
-    says beside it what `Outcome` knows, as far as there is something to say: `firm`, `write`,
-    `firm_by`, `warning`. Any other reply is "committed".
+    `type` is the reply's tag, `reply` its fields by name, those of replies inside it too. An `Outcome`
+    shows the reply that it holds and says beside it what it knows itself, as far as there is something
+    to say: `firm`, `write`, `firm_by`, `warning`. Any other reply is "committed".
     """
     if type(reply) is not Outcome:
         return _object(reply, "committed")
@@ -30,9 +30,21 @@ def reply_object(reply: Reply) -> dict[str, Any]:
 
 
 def _object(reply: Reply, firm: str) -> dict[str, Any]:
-    fields = {name: msgspec.to_builtins(getattr(reply, name)) for name in reply.__struct_fields__}
     tag = reply.__struct_config__.tag
-    return {"ok": not reply.failed, "text": reply.text(), "type": tag, "reply": fields, "firm": firm}
+    return {"ok": not reply.failed, "text": reply.text(), "type": tag, "reply": _fields(reply), "firm": firm}
+
+
+def _fields(reply: Reply) -> dict[str, Any]:
+    return {name: _value(getattr(reply, name)) for name in reply.__struct_fields__}
+
+
+def _value(value: Any) -> Any:
+    """A field's value; replies are lists on the wire between nodes, but for programs they have names."""
+    if isinstance(value, Reply):
+        return _fields(value)
+    if isinstance(value, tuple):
+        return [_value(item) for item in value]
+    return msgspec.to_builtins(value)
 
 
 def json_line(reply: Reply) -> bytes:
