@@ -191,6 +191,8 @@ class AntiEntropy:
         taken = self.take(updates)
         if not taken.fits or updates.more:
             self.pull(peer)
+        elif updates.answers:
+            self._pull_next()
         return taken
 
     def take(self, updates: Updates) -> Taken:
