@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from hypothesis import strategies as st
@@ -58,7 +59,6 @@ class Building:
 ROOMS = ("Maple", "Oak")
 DAYS = ("2026-12-01", "2026-12-02")
 PEOPLE = (ANN, BOB, CID, secretary("Ann", "law"), secretary("Dan", "physics"))
-IDS = st.builds("{}-{}".format, st.sampled_from(["physics", "biology", "music", "law"]), st.integers(1, 12))
 
 
 def places(hours: int) -> st.SearchStrategy[tuple[str, str, str]]:
@@ -78,17 +78,55 @@ def wishes(draw: st.DrawFn) -> tuple[tuple[str, str, str, str], tuple[str, ...]]
     return (*wanted, f"{hours}h"), alternatives
 
 
-def commands() -> st.SearchStrategy[Command]:
+def commands(department: str) -> st.SearchStrategy[Command]:
+    """What a secretary of the department may write; changes and cancels its first requests, seldom another's."""
+    departments = st.sampled_from([department] * 9 + ["biology"])
+    ids = st.builds("{}-{}".format, departments, st.integers(1, 3))
     reserve = wishes().map(lambda wish: Reserve(*wish[0], "Budget", wish[1]))
-    change = st.tuples(IDS, wishes()).map(lambda drawn: Change(drawn[0], *drawn[1][0], drawn[1][1]))
-    return st.one_of(reserve, reserve, reserve, change, st.builds(Cancel, IDS))
+    change = st.tuples(ids, wishes()).map(lambda drawn: Change(drawn[0], *drawn[1][0], drawn[1][1]))
+    return st.one_of(reserve, reserve, change, st.builds(Cancel, ids))
 
 
 Said = tuple[Person, Command, int, bool]
 SMALL = {"rooms": ROOMS, "opens": 8, "closes": 12}
 
 
+@st.composite
+def writes(draw: st.DrawFn) -> Said:
+    """What one secretary writes: (who, what, stamp after `NOW`, late)."""
+    person = draw(st.sampled_from(PEOPLE))
+    return person, draw(commands(person.department)), draw(st.integers(0, 40)), draw(st.booleans())
+
+
 def stories(most: int = 30) -> st.SearchStrategy[list[Said]]:
-    """What several secretaries write, in order: (who, what, stamp after `NOW`, late)."""
-    said = st.tuples(st.sampled_from(PEOPLE), commands(), st.integers(0, 40), st.booleans())
-    return st.lists(said, max_size=most)
+    """What several secretaries write, in order."""
+    return st.lists(writes(), max_size=most)
+
+
+def random_story(seed: int, length: int = 60) -> list[Said]:
+    """A long story, where hypothesis likes short ones: most changes and cancellations mean something."""
+    source = random.Random(seed)
+    counts = dict.fromkeys((person.department for person in PEOPLE), 0)
+    story: list[Said] = []
+    stamps: set[tuple[str, int]] = set()  # a replica gives each only once
+    for ms in range(0, 10 * length, 10):
+        person = source.choice(PEOPLE)
+        department = person.department if source.random() < 0.95 else source.choice(PEOPLE).department
+        target = f"{department}-{source.randint(1, max(1, counts[department]))}"
+        counts[person.department] += 1
+        hours = source.choice((1, 1, 1, 2, 3))
+        choices = [
+            (source.choice(ROOMS), source.choice(DAYS), f"{source.randint(8, 12 - hours):02}:00") for _ in range(4)
+        ]
+        others = tuple("@".join(place) for place in choices[1 : source.randint(1, 4)])
+        wanted = (*choices[0], f"{hours}h")
+        command: Command = source.choice(
+            (Reserve(*wanted, "Budget", others), Change(target, *wanted, others), Cancel(target))
+        )
+        is_late = source.random() < 0.3
+        stamped = source.randrange(0, ms + 1, 10) if is_late else ms - source.choice((0, 0, 10, 20))
+        while (person.department, stamped) in stamps:
+            stamped += 1
+        stamps.add((person.department, stamped))
+        story.append((person, command, stamped, is_late))
+    return story

@@ -92,6 +92,15 @@ def test_the_reason_names_the_earliest_of_those_in_the_way() -> None:
     assert (lost.lost.id, lost.lost.first_name, lost.lost.ms) == ("physics-1", "Ann", NOW + 2)
 
 
+def test_a_changed_booking_has_its_new_place_since_the_change() -> None:
+    house = Building()
+    house.do(ANN, reserve("Maple", "09:00"), 1)
+    house.do(secretary("Zoe", "physics"), Change("physics-1", "Oak", DAY, "09:00", "1h"), 4)
+    lost = house.do(BOB, reserve("Oak", "09:00"), 5)
+    assert isinstance(lost, NotGranted)
+    assert (lost.lost.id, lost.lost.first_name, lost.lost.ms) == ("physics-1", "Zoe", NOW + 4)
+
+
 # -- changes and cancellations ------------------------------------------------------------------------
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from pathlib import Path
 
-from hypothesis import given
-from tests.apps.rooms_house import NOW, ROOMS, SMALL, Building, Said, stories
+from hypothesis import given, settings
+from tests.apps.rooms_house import NOW, ROOMS, SMALL, Building, Said, random_story, stories
 
 from holdfast.apps.rooms.rows import MeetingHour
 from holdfast.sim import rooms_model
 from holdfast.sim.rooms_model import Asked, Fate, Place, RoomsModel, asked, fate_of
+
+LONG_STORIES = 100
 
 
 def test_the_model_does_not_share_a_line_with_the_app() -> None:
@@ -25,15 +28,37 @@ def test_the_model_does_not_share_a_line_with_the_app() -> None:
     assert not [node for node in imported if isinstance(node, ast.Import)]
 
 
-@given(stories(40))
-def test_every_story_goes_as_the_model_has_it(story: list[Said]) -> None:
+def compare(story: list[Said]) -> Counter[str]:
+    """Demand that app and model agree, write by write and at last on who has which hour; what came of the writes."""
     house, model = Building(**SMALL), RoomsModel(ROOMS, 8, 12)
+    fates: Counter[str] = Counter()
     for person, command, ms, late in story:
         reply = house.do(person, command, ms, late=late)
         id = f"{person.department}-{house.counts[person.department]}"
         stamp = (NOW + ms, person.first_name, person.department)
-        assert fate_of(reply) == model.do(asked(id, stamp, late, person, command))
+        fate = model.do(asked(id, stamp, late, person, command))
+        assert fate_of(reply) == fate
+        fates.update((f"{type(command).__name__} {fate.state}", fate.why))
     assert model.grid() == {(row.room, row.day, row.hour): row.id for row in house.store.table(MeetingHour)}
+    return fates
+
+
+@settings(max_examples=40)
+@given(stories())
+def test_every_story_goes_as_the_model_has_it(story: list[Said]) -> None:
+    compare(story)
+
+
+def test_so_do_long_stories_in_which_everything_happens() -> None:
+    fates: Counter[str] = Counter()
+    for seed in range(LONG_STORIES):
+        fates += compare(random_story(seed))
+    for word in ("Reserve", "Change"):
+        for state in ("granted", "moved", "not granted"):
+            assert fates[f"{word} {state}"] > LONG_STORIES
+    assert fates["Cancel cancelled"] > LONG_STORIES
+    assert min(fates["earlier"], fates["late"]) > LONG_STORIES
+    assert fates["tie"] > 0
 
 
 def test_the_model_by_itself_follows_the_rule() -> None:

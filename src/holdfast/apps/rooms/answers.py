@@ -121,7 +121,7 @@ class Answers:
         if first is None:
             if query.day or not context.now_ms:
                 return _day_needed(query.day, f"schedule {about} 2026-12-01")
-            today = house.today(context.now_ms)
+            today = house.day_at(context.now_ms)
             first = today - timedelta(days=today.weekday())
         days = [(first + timedelta(days=number)).isoformat() for number in range(WEEK_DAYS)]
         week = [meeting for day in days for meeting in self._meetings(store, about, day, context)]
@@ -152,7 +152,7 @@ class Answers:
         if parse_day(day) is None:
             if day or not context.now_ms:
                 return _day_needed(day, "cells 2026-12-01")
-            day = house.today(context.now_ms).isoformat()
+            day = house.day_at(context.now_ms).isoformat()
         get = store.table(MeetingHour).get
         cells: list[Cell] = []
         for room in house.rooms:

@@ -146,8 +146,8 @@ class House:
             return Impossible("skipped", day, f"{why}; choose another hour")
         return None
 
-    def today(self, now_ms: int) -> date:
-        """The day that it is here."""
+    def day_at(self, now_ms: int) -> date:
+        """Which day it is here at that moment."""
         return self._there(now_ms).date()
 
     def when(self, now_ms: int) -> str:
