@@ -129,7 +129,7 @@ def _wanted(bare: inspect.Type) -> str:
         low = "" if least is None else f" from {least}"
         return f"a whole number{low}" + ("" if most is None else f" to {most}" if low else f" of at most {most}")
     if isinstance(bare, inspect.LiteralType):
-        return " or ".join(str(value) for value in bare.values)
+        return " or ".join(str(value) for value in bare.values if value != "")
     if isinstance(bare, inspect.StrType):
         return f"a word of {bare.min_length or 0} to {bare.max_length or 'any number of'} characters"
     if isinstance(bare, inspect.FloatType):

@@ -369,7 +369,7 @@ class Bayou:
                 if replica.state != ACTIVE:
                     replica.reply(token, self._unavailable())
                 else:
-                    self.epochs.take_over(token, command.loss == "accept-loss")
+                    self.epochs.take_over(token, command.loss == "--accept-loss")
             case words.Truncate():
                 dropped = len(replica.log.committed)
                 replica.log.truncate(0)

@@ -155,7 +155,7 @@ class Epochs:
         elif alone and not accept_loss and (replica.is_primary or not replica.peers[replica.primary].connected):
             name = replica.configuration.nodes[replica.primary]
             why = "has been given away to a node that has not claimed it" if replica.is_primary else "cannot be reached"
-            text = f"{name} is the one voter, and its word {why}; if it is gone for good: take-over accept-loss"
+            text = f"{name} is the one voter, and its word {why}; if it is gone for good: take-over --accept-loss"
             replica.reply(token, CannotDo(text))
         elif alone and accept_loss and (replica.is_primary or not replica.peers[replica.primary].connected):
             epoch = self._next_epoch()

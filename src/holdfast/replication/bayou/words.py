@@ -37,9 +37,9 @@ class HandOver(Command, frozen=True, tag="hand-over"):
 
 
 class TakeOver(Command, frozen=True, tag="take-over"):
-    """Make this node the primary when the old one is gone. Needs a majority of the voters, or accept-loss."""
+    """Make this node the primary when the old one is gone. Needs a majority of the voters, or --accept-loss."""
 
-    loss: Literal["", "accept-loss"] = ""
+    loss: Literal["", "--accept-loss"] = ""
 
 
 class Truncate(Command, frozen=True, tag="truncate"):
