@@ -143,7 +143,7 @@ class RoomsPage:
         """A page of the wanted day, with nothing asked yet."""
         now_ms = time.time_ns() // 1_000_000
         house = self._house
-        today = house.today(now_ms).isoformat()
+        today = house.day_at(now_ms).isoformat()
         day = wanted if parse_day(wanted) else today
         page = Page(
             path=self.path,
