@@ -35,13 +35,16 @@ class Theatre:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        ports = free_ports(6)
-        peers, lines = zip("abc", ports[:3], strict=True), zip("abc", ports[3:], strict=True)
+        ports = free_ports(9)
+        peers, lines = zip("abc", ports[:3], strict=True), zip("abc", ports[3:6], strict=True)
+        rooms = ", ".join(f"{name} = {port}" for name, port in zip("abc", ports[6:], strict=True))
         nodes = "".join(f'[nodes.{name}]\nhost = "127.0.0.1"\npeer_port = {port}\n' for name, port in peers)
         places = ", ".join(f"{name} = {port}" for name, port in lines)
         (folder / "site.toml").write_text(
             f'[site]\nname = "theatre"\n{nodes}[services.tickets]\napp = "tickets"\nprotocol = "lamport"\n'
             f'failure_model = "perfect"\nidentity = "trusted"\nseats = 500\nnodes = {{ {places} }}\n'
+            f'[services.rooms]\napp = "rooms"\nidentity = "trusted"\nnodes = {{ {rooms} }}\n'
+            '[people.fatima]\nfirst_name = "Fatima"\nroles = ["secretary"]\ndepartment = "biology"\n'
         )
         self.output = folder / "up.txt"
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
@@ -51,7 +54,8 @@ class Theatre:
     def await_active(self) -> None:
         """Wait until every replica serves, or fail when `up` ends or 30 s have passed."""
         deadline = time.monotonic() + 30
-        while not all(self.told(f"tickets at {name}: active, view a,b,c") for name in "abc"):
+        services = [f"{service} at {name}: active, view a,b,c" for service in ("tickets", "rooms") for name in "abc"]
+        while not all(map(self.told, services)):
             assert time.monotonic() < deadline, self.output.read_text()
             with pytest.raises(subprocess.TimeoutExpired):
                 self.up.wait(timeout=0.05)
