@@ -16,7 +16,7 @@ from holdfast.kernel.contracts import App, Command, Context, Query, Refusal, Rep
 from holdfast.kernel.errors import BrokenInvariant, MalformedInput
 from holdfast.kernel.replies import Advanced, Expired, Forbidden, Forgotten, Malformed, Notices
 from holdfast.kernel.sessions import RETENTION_MS, PlainClients, Session, Sessions
-from holdfast.kernel.store import Condition, Row, Select, TupleStore
+from holdfast.kernel.store import Row, TupleStore
 
 Stamp = tuple[int, int]
 """The fencing token of a batch: (time, server); a later batch has a larger one, in every view."""
@@ -51,11 +51,10 @@ class Clock(Row, frozen=True):
 
 
 class Notice(Row, frozen=True):
-    """A row of the outbox: what must reach somebody."""
+    """A row of the outbox: what must reach somebody. The numbers begin with 1 and have no gaps."""
 
     table = "holdfast.outbox"
     key = ("number",)
-    ordered = True
 
     number: int
     to: str
@@ -94,6 +93,7 @@ class Machine:
     def _bind(self) -> None:
         self._sessions = Sessions(self.store, self.retention_ms, self.in_order)
         self._clock = self.store.table(Clock)
+        self._notices = self.store.table(Notice)
         self._context.now_ms = self._clock_row().now_ms
 
     def _clock_row(self) -> Clock:
@@ -206,7 +206,7 @@ class Machine:
 
     def _notify(self, to: str, text: str) -> None:
         clock = self._clock_row()
-        self.store.table(Notice).put(Notice(clock.notice_next, to, text))
+        self._notices.put(Notice(clock.notice_next, to, text))
         self._clock.put(Clock(0, clock.now_ms, clock.notice_next + 1))
 
     def answer(
@@ -220,9 +220,10 @@ class Machine:
         if now_ms is not None:
             self._context.now_ms = now_ms
         if type(query) is NoticesAfter:
-            where = (Condition("number", ">", query.after),)
-            rows = self.store.select(Select(Notice.table, where=where, order=("number",), limit=NOTICES_MAX))
-            return Notices(tuple((row.number, row.to, row.text) for row in cast("list[Notice]", rows)))
+            first = max(0, query.after) + 1
+            numbers = range(first, min(first + NOTICES_MAX, self._clock_row().notice_next))
+            rows = filter(None, map(self._notices.get, numbers))
+            return Notices(tuple((row.number, row.to, row.text) for row in rows))
         self._context.person = request.person
         self._context.client = request.client
         return self.app.answer(self.store, query, self._context)

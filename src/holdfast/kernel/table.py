@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DIGEST_BYTES = 16
 DIGEST_MODULUS = 1 << 8 * DIGEST_BYTES
 FOLD_ROWS_MAX = 4096
-"""Changed rows whose hashing may wait; folding so many takes some 3 ms."""
+"""Changed rows whose hashing may wait while no mark is outstanding; folding so many takes some 3 ms."""
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -91,8 +91,8 @@ class Table(Generic[R]):
         pending = self._pending
         if key not in pending:
             pending[key] = old
-            if len(pending) >= FOLD_ROWS_MAX:
-                self._fold()
+            if len(pending) >= FOLD_ROWS_MAX and not self._undo.active:
+                self._fold(FOLD_ROWS_MAX)
 
     def delete(self, key: Any) -> bool:
         """Remove the row with this key; False if there is none."""
@@ -108,8 +108,8 @@ class Table(Generic[R]):
         pending = self._pending
         if key not in pending:
             pending[key] = old
-            if len(pending) >= FOLD_ROWS_MAX:
-                self._fold()
+            if len(pending) >= FOLD_ROWS_MAX and not self._undo.active:
+                self._fold(FOLD_ROWS_MAX)
         return True
 
     def __len__(self) -> int:
@@ -191,26 +191,27 @@ class Table(Generic[R]):
         pending = self._pending
         if key not in pending:
             pending[key] = old
-            if len(pending) >= FOLD_ROWS_MAX:
-                self._fold()
+            if len(pending) >= FOLD_ROWS_MAX and not self._undo.active:
+                self._fold(FOLD_ROWS_MAX)
 
     # -- digest ---------------------------------------------------------------------------------
 
     def digest_sum(self) -> int:
         """The sum of the hashes of all rows, below `DIGEST_MODULUS`."""
-        if self._pending:
-            self._fold()
+        self._fold(len(self._pending))
         return self._sum
 
-    def _fold(self) -> None:
-        """Bring the sum up to date with the rows that changed since the last time.
+    def _fold(self, rows_max: int) -> None:
+        """Bring the sum up to date with so many of the rows that changed since the last time.
 
-        A row put and deleted (or changed and changed back) in between costs no hashing.
+        A row put and deleted (or changed and changed back) in between costs no hashing. So it waits
+        while a mark is outstanding: what has changed since may be undone.
         """
         total = self._sum
-        get = self.get
+        get, pending = self.get, self._pending
         try:
-            for key, old in self._pending.items():
+            for _ in range(min(rows_max, len(pending))):
+                key, old = pending.popitem()
                 row = get(key)
                 if row is old:
                     continue
@@ -221,7 +222,6 @@ class Table(Generic[R]):
         except (msgspec.MsgspecError, TypeError, OverflowError, UnicodeEncodeError) as error:
             raise BrokenInvariant(f"table {self.name}, key {key!r}: the row does not encode: {error}") from error
         self._sum = total % DIGEST_MODULUS
-        self._pending.clear()
 
     def _row_hash(self, row: Row) -> int:
         digest = self._hash.copy()
