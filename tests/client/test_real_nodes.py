@@ -3,106 +3,48 @@
 from __future__ import annotations
 
 import doctest
-import json
 import os
 import signal
-import socket
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.client.real_site import HOLDFAST, RealSite, free_ports
 
 from holdfast.client import Site
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "python.md"
-HOLDFAST = [sys.executable, "-m", "holdfast.client.cli"]
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now, all different."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [probe.getsockname()[1] for probe in sockets]
-
-
-class Theatre:
-    """A site of three nodes run by `holdfast up` in a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        ports = free_ports(9)
-        peers, lines = zip("abc", ports[:3], strict=True), zip("abc", ports[3:6], strict=True)
-        rooms = ", ".join(f"{name} = {port}" for name, port in zip("abc", ports[6:], strict=True))
-        nodes = "".join(f'[nodes.{name}]\nhost = "127.0.0.1"\npeer_port = {port}\n' for name, port in peers)
-        places = ", ".join(f"{name} = {port}" for name, port in lines)
-        (folder / "site.toml").write_text(
-            f'[site]\nname = "theatre"\n{nodes}[services.tickets]\napp = "tickets"\nprotocol = "lamport"\n'
-            f'failure_model = "perfect"\nidentity = "trusted"\nseats = 500\nnodes = {{ {places} }}\n'
-            f'[services.rooms]\napp = "rooms"\nidentity = "trusted"\nnodes = {{ {rooms} }}\n'
-            '[people.fatima]\nfirst_name = "Fatima"\nroles = ["secretary"]\ndepartment = "biology"\n'
-        )
-        self.output = folder / "up.txt"
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
-        with self.output.open("w") as output:
-            self.up = subprocess.Popen([*HOLDFAST, "up"], cwd=folder, env=self.environment, stdout=output)
-
-    def await_active(self) -> None:
-        """Wait until every replica serves, or fail when `up` ends or 30 s have passed."""
-        deadline = time.monotonic() + 30
-        services = [f"{service} at {name}: active, view a,b,c" for service in ("tickets", "rooms") for name in "abc"]
-        while not all(map(self.told, services)):
-            assert time.monotonic() < deadline, self.output.read_text()
-            with pytest.raises(subprocess.TimeoutExpired):
-                self.up.wait(timeout=0.05)
-
-    def holdfast(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*HOLDFAST, *words], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=30
-        )
-
-    def nodes(self) -> dict[str, dict[str, Any]]:
-        return {node["node"]: node for node in json.loads(self.holdfast("status", "--json").stdout)}
-
-    def active(self, name: str) -> bool:
-        return any(service["state"] == "active" for service in self.nodes()[name]["services"])
-
-    def told(self, text: str) -> bool:
-        return text in self.output.read_text()
-
-    def pid(self, name: str) -> int:
-        """The process of a node, found by its command among the children of `up`."""
-        for process in Path("/proc").iterdir():
-            if process.name.isdecimal() and f"(ppid {self.up.pid})" in parentage(process):
-                words = (process / "cmdline").read_bytes().split(b"\0")
-                if words[3:5] == [b"node", name.encode()]:
-                    return int(process.name)
-        raise AssertionError(f"no process runs node {name}")
-
-
-def parentage(process: Path) -> str:
-    try:
-        return f"(ppid {(process / 'stat').read_text().rpartition(')')[2].split()[1]})"
-    except OSError:
-        return ""  # it ended meanwhile
+def theatre_site(folder: Path) -> RealSite:
+    """Three nodes with a theatre, and rooms besides."""
+    ports = free_ports(9)
+    peers, lines = zip("abc", ports[:3], strict=True), zip("abc", ports[3:6], strict=True)
+    rooms = ", ".join(f"{name} = {port}" for name, port in zip("abc", ports[6:], strict=True))
+    nodes = "".join(f'[nodes.{name}]\nhost = "127.0.0.1"\npeer_port = {port}\n' for name, port in peers)
+    places = ", ".join(f"{name} = {port}" for name, port in lines)
+    toml = (
+        f'[site]\nname = "theatre"\n{nodes}[services.tickets]\napp = "tickets"\nprotocol = "lamport"\n'
+        f'failure_model = "perfect"\nidentity = "trusted"\nseats = 500\nnodes = {{ {places} }}\n'
+        f'[services.rooms]\napp = "rooms"\nidentity = "trusted"\nnodes = {{ {rooms} }}\n'
+        '[people.fatima]\nfirst_name = "Fatima"\nroles = ["secretary"]\ndepartment = "biology"\n'
+    )
+    active = [f"{service} at {name}: active, view a,b,c" for service in ("tickets", "rooms") for name in "abc"]
+    return RealSite(folder, toml, active)
 
 
 @pytest.fixture(scope="module")
-def theatre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
-    theatre = Theatre(tmp_path_factory.mktemp("theatre"))
+def theatre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSite]:
+    theatre = theatre_site(tmp_path_factory.mktemp("theatre"))
     try:
         theatre.await_active()
         yield theatre
     finally:
-        theatre.up.send_signal(signal.SIGTERM)
-        assert theatre.up.wait(timeout=20) == 0
+        theatre.end()
 
 
-def test_the_documented_examples_are_true(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_documented_examples_are_true(theatre: RealSite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(theatre.folder)
     for name in ("HOLDFAST_SITE", "HOLDFAST_AS", "HOLDFAST_TOKEN"):
         monkeypatch.delenv(name, raising=False)
@@ -112,7 +54,7 @@ def test_the_documented_examples_are_true(theatre: Theatre, monkeypatch: pytest.
 
 
 def test_a_node_is_killed_and_nobody_notices_then_it_is_started_by_hand(
-    theatre: Theatre, until: Callable[..., None]
+    theatre: RealSite, until: Callable[..., None]
 ) -> None:
     with Site(theatre.folder / "site.toml") as site:
         tickets = site.service("tickets")
@@ -137,7 +79,7 @@ def test_a_node_is_killed_and_nobody_notices_then_it_is_started_by_hand(
         assert by_hand.wait(timeout=20) == 0
 
 
-def test_the_data_of_a_running_site_is_not_deleted(theatre: Theatre) -> None:
+def test_the_data_of_a_running_site_is_not_deleted(theatre: RealSite) -> None:
     refused = theatre.holdfast("reset", "--yes")
     assert refused.returncode == 64
     assert "still runs; end the nodes of theatre first" in refused.stderr
