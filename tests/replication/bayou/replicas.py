@@ -18,7 +18,7 @@ from tests.replication.bayou.words import DAY_MS, Words
 
 from holdfast.apps.rooms import DEPARTMENTS, Rooms
 from holdfast.apps.tickets import Tickets
-from holdfast.kernel.contracts import PeerConnected, PeerDisconnected, Person, Query, Reading, Reply, Request, Step
+from holdfast.kernel.contracts import PeerConnected, PeerDisconnected, Person, Reading, Reply, Request, Step
 from holdfast.kernel.gate import Gate, Group
 from holdfast.kernel.machine import Machine, NoticesAfter
 from holdfast.replication.bayou import RETENTION_MS, Bayou, BayouConfiguration, genesis_records
@@ -311,11 +311,16 @@ class Replicas:
         return self.replies[-1][2].text()
 
     def book(self, name: str, line: str) -> str:
-        """A command, when everything it caused has arrived; its first reply."""
+        """A command, carried on until it is answered; its first reply."""
         before = len(self.replies)
-        (self.ask if issubclass(type(self.request(name, line).command), Query) else self.submit)(name, line)
+        self.submit(name, line)
         self.deliver_all()
-        return next(reply.text() for node, asked, reply in self.replies[before:] if (node, asked) == (name, line))
+        for _ in range(60):
+            for node, asked, reply in self.replies[before:]:
+                if (node, asked) == (name, line):
+                    return reply.text()
+            self.wait(SECOND_US // 4)
+        raise AssertionError(f"{name} does not answer {line}")
 
     def told(self, line: str) -> list[str]:
         """What users who wrote this line were told, in order."""

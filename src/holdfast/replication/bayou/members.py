@@ -136,7 +136,6 @@ class Members:
     def fork(self) -> None:
         """Give up the id: what was written since this start is made anew under another."""
         replica = self.replica
-        log = replica.log
         old, number = replica.replica, replica.own_at_start
         replica.event(f"this disk is an old copy: others know another history of {old}; it takes a new id")
         replica.record(Forked(old, number))
@@ -144,7 +143,6 @@ class Members:
         for token, _ in replica.waiting.values():
             replica.reply(token, Unknown("this disk was found to be a copy; the write is being made anew"))
         replica.waiting = {}
-        log.last_ms[old] = max((e.write.ms for e in log.tail if e.write.replica == old), default=0)
 
     def forget_own(self, old: str, number: int) -> None:
         """Take the writes of `old` above `number` out of the tail, to be made anew; also from the journal.
@@ -159,6 +157,8 @@ class Members:
             kept = [write for write in others if write.replica != old or write.number <= number]
             if kept:
                 log.insert(kept, first)
+            before = log.committed_ms.get(old, 0)  # the other history's next write may bear an earlier stamp
+            log.last_ms[old] = max((entry.write.ms for entry in log.tail if entry.write.replica == old), default=before)
         replica.anew += [write for write in mine if write.kind == APP]
         replica.forks += 1
         replica.votes = False
