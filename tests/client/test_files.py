@@ -57,7 +57,8 @@ def test_what_is_written_is_read_again_also_twice_and_split(tmp_path: Path) -> N
 
 
 def test_files_are_taken_by_their_numbers(tmp_path: Path) -> None:
-    done = export_to(Replica([f"part{number:02}" for number in range(12)]), str(tmp_path / "all"), 1)  # type: ignore[arg-type]
+    replica: Any = Replica([f"part{number:02}" for number in range(12)])
+    done = export_to(replica, str(tmp_path / "all"), 1)
     assert isinstance(done, Carried)
     assert len(done.files) == 12
     read = read_files(sorted(done.files), "rooms")

@@ -163,7 +163,7 @@ class Supervisor:
             return False
         return True
 
-    def picture(self, width: int, height: int) -> Group:
+    def picture(self, width: int, height: int = 40) -> Group:
         """What a terminal of `width` columns and `height` lines shows."""
         from rich.console import Group
         from rich.text import Text
