@@ -84,8 +84,7 @@ class TupleStore:
     def mark(self) -> int:
         """A point to roll back to, outstanding until it is rolled back over or forgotten."""
         undo = self._undo
-        if not undo.active:
-            self._record(True)
+        undo.active = True
         undo.newest += 1
         undo.marks.append(undo.newest)
         undo.positions.append(undo.dropped + len(undo.entries))
@@ -131,17 +130,12 @@ class TupleStore:
             undo.entries.clear()
             undo.marks.clear()
             undo.positions.clear()
-            self._record(False)
+            undo.active = False
             return
         place = undo.place(mark)
         del undo.entries[: undo.positions[place] - undo.dropped]
         undo.dropped = undo.positions[place]
         del undo.marks[:place], undo.positions[:place]
-
-    def _record(self, active: bool) -> None:
-        self._undo.active = active
-        for table in self.tables:
-            table.watch()
 
     # -- comparing and copying ------------------------------------------------------------------
 

@@ -3,7 +3,7 @@ undoable and copyable while they change.
 
 The plain path (get, put, delete of a table without indexes) is what every command runs through, so
 it is kept to a few dictionary operations; whatever is needed only sometimes stands behind one
-flag, `_watched`.
+flag, `_watched`, but for the undo log.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Table(Generic[R]):
     """
 
     __slots__ = ("get", "row_type", "name", "key_of", "indexes", "order", "_types",
-                 "_rows", "_frozen", "_count", "_pending", "_sum", "_hash", "_sorts", "_undo", "_watched")  # fmt: skip
+                 "_rows", "_frozen", "_count", "_pending", "_sum", "_hash", "_undo", "_watched")  # fmt: skip
 
     def __init__(self, row_type: type[R], undo: UndoLog) -> None:
         self.row_type = row_type
@@ -76,8 +76,8 @@ class Table(Generic[R]):
         self._sum = 0
         self._hash = blake2b(encode(self.name), digest_size=DIGEST_BYTES)
         self._undo = undo
-        self._sorts = bool(self.indexes) or self.order is not None
-        self._watched = self._sorts
+        self._watched = False
+        self._freeze(self._rows, None)
 
     def put(self, row: R) -> None:
         """Insert the row, or replace the one with the same key."""
@@ -87,6 +87,8 @@ class Table(Generic[R]):
         old = self.get(key)
         if self._watched:
             self._watch(key, old, row)
+        if self._undo.active:
+            self._undo.entries.append((self, key, old))
         self._rows[key] = row
         pending = self._pending
         if key not in pending:
@@ -101,6 +103,8 @@ class Table(Generic[R]):
             return False
         if self._watched:
             self._watch(key, old, None)
+        if self._undo.active:
+            self._undo.entries.append((self, key, old))
         if self._frozen is None:
             del self._rows[key]
         else:
@@ -156,17 +160,8 @@ class Table(Generic[R]):
         return self.order
 
     def _watch(self, key: Any, old: R | None, row: R | None) -> None:
-        """A change that is not of the plain kind: of a table with an order, under a mark or a frozen copy."""
-        if self._sorts:
-            self._sort(key, old, row)
-        undo = self._undo
-        if undo.active:
-            undo.entries.append((self, key, old))
-        if self._frozen is not None:
-            self._count += (row is not None) - (old is not None)
-
-    def _sort(self, key: Any, old: R | None, row: R | None) -> None:
-        """Keep the orders up to date. Raises `BrokenInvariant`, nothing being changed, for what has none."""
+        """A change of a table with an order, or while a frozen copy is outstanding. Raises
+        `BrokenInvariant`, nothing being changed, for what has no order."""
         try:
             if self.order is not None and (old is None) is not (row is None):
                 self.order.note(key, row is None)
@@ -174,15 +169,17 @@ class Table(Generic[R]):
                 index.replace(key, old, row)
         except TypeError as error:
             raise BrokenInvariant(f"table {self.name} cannot order {row!r}: {error}") from error
+        if self._frozen is not None:
+            self._count += (row is not None) - (old is not None)
 
-    def watch(self) -> None:
-        """Bring `_watched` up to date after marks or a frozen copy came or went."""
-        self._watched = self._sorts or self._undo.active or self._frozen is not None
+    def _freeze(self, rows: dict[Any, Any], frozen: dict[Any, R] | None) -> None:
+        self._rows, self._frozen = rows, frozen
+        self._watched = frozen is not None or self.order is not None or bool(self.indexes)
 
     def undo(self, key: Any, row: R | None) -> None:
         """Make the row at `key` again what it was."""
         old = self.get(key)
-        if self._sorts or self._frozen is not None:
+        if self._watched:
             self._watch(key, old, row)
         if row is not None or self._frozen is not None:
             self._rows[key] = row
@@ -237,7 +234,7 @@ class Table(Generic[R]):
         frozen = self._rows
         changed: dict[Any, R | None] = {}
         self._count = len(frozen)
-        self._frozen, self._rows = frozen, changed
+        self._freeze(changed, frozen)
         get_changed, get_frozen = changed.get, frozen.get
         absent: Any = frozen  # no row, and not None
 
@@ -246,7 +243,6 @@ class Table(Generic[R]):
             return get_frozen(key) if row is absent else row
 
         self.get = get
-        self.watch()
         return iter(frozen.values())
 
     @property
@@ -270,9 +266,8 @@ class Table(Generic[R]):
             else:
                 frozen.pop(key, None)
         if not changed:
-            self._rows, self._frozen = frozen, None
+            self._freeze(frozen, None)
             self.get = frozen.get
-            self.watch()
         return merged
 
 
