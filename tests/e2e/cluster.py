@@ -116,11 +116,13 @@ class Process:
 class Cluster:
     """The processes of one theatre."""
 
+    service = "tickets"
+
     def __init__(
         self,
         directory: Path,
         *,
-        names: str = "abc",
+        names: Sequence[str] = "abc",
         model: str = "perfect",
         timeout_s: float = 2.0,
         seats: int = 500,
@@ -149,19 +151,20 @@ class Cluster:
             if name in self.http_ports:
                 lines.append(f"http_port = {self.http_ports[name]}")
         ports = ", ".join(f"{name} = {self.line_ports[name]}" for name in self.names)
-        lines += [
-            "[services.tickets]",
+        lines += [f"[services.{self.service}]", 'identity = "trusted"', f"nodes = {{ {ports} }}"]
+        path = self.directory / file
+        path.write_text("\n".join([*lines, *self.service_lines()]) + "\n")
+        return path
+
+    def service_lines(self) -> list[str]:
+        """The service's other settings, and what follows them in the file."""
+        return [
             'app = "tickets"',
             'protocol = "lamport"',
             f'failure_model = "{self.model}"',
             f"timeout_seconds = {self.timeout_s}",
-            'identity = "trusted"',
-            f"nodes = {{ {ports} }}",
             f"seats = {self.seats}",
         ]
-        path = self.directory / file
-        path.write_text("\n".join(lines) + "\n")
-        return path
 
     # -- Processes
 
@@ -191,7 +194,7 @@ class Cluster:
         return self.processes[name].said()
 
     def journal(self, name: str) -> Path:
-        return journal_path(load_site(self.site), name, "tickets")
+        return journal_path(load_site(self.site), name, self.service)
 
     # -- Questions
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import selectors
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tests.e2e.cluster import HOST, Cluster
 
@@ -45,10 +45,10 @@ class Wires:
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
-    def split(self, *sides: str) -> None:
+    def split(self, *sides: Sequence[str]) -> None:
         """From now on only nodes of the same side reach each other; `split("abc")` mends everything."""
         with self._turn:
-            names = "".join(sides)
+            names = [name for side in sides for name in side]
             self._cut = {
                 frozenset((one, other))
                 for one in names
