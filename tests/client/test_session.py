@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from tests.client.session_shell import DEADLINE_US, DONE, GREETED, SERVERS, Shell, reply
 
