@@ -129,7 +129,8 @@ class Members:
         mine = replica.log.vector.get(replica.replica)
         if mine is None:
             return
-        differs = theirs == mine and have.yours_ms and have.yours_ms != replica.log.last_ms.get(replica.replica, 0)
+        last_ms = replica.log.last_ms.get(replica.replica, 0)
+        differs = theirs == mine and have.yours == replica.replica and have.yours_ms not in (0, last_ms)
         if theirs > mine or differs:
             self.fork()
 

@@ -58,8 +58,8 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
 class Have(Message, frozen=True, tag="have"):
     """What the sender has. `wants`: please send what it lacks. `csn`: how many commits it has, the last of
     them in epoch `at`; `epoch`, `primary`: the newest it knows of; `vowed`: see `Vow`.
-    `yours_ms`: the stamp of the last write of the receiver that it has, 0 for none. `unix_ms`: its time
-    of day."""
+    `yours_ms`: the stamp of the last write of `yours` that it has, 0 for none; `yours` is the receiver, as
+    far as the sender knows who that is. `unix_ms`: its time of day."""
 
     replica: str
     vector: Vector
@@ -68,6 +68,7 @@ class Have(Message, frozen=True, tag="have"):
     epoch: int
     primary: int
     vowed: int
+    yours: str
     yours_ms: int
     unix_ms: int
     wants: bool

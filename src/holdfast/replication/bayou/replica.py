@@ -242,6 +242,7 @@ class Replica:
             self.epoch,
             self.primary,
             self.vowed,
+            theirs,
             yours_ms,
             self.wall_ms,
             wants,

@@ -52,8 +52,9 @@ class Transfer:
     # -- Giving
 
     def offer(self, peer: Peer) -> None:
-        """The first piece; the peer asks for the others."""
-        self.replica.send(peer, self.given().part(0))
+        """The first piece; the peer asks for the others. Who has yet to learn who takes part has nothing to give."""
+        if self.replica.log.members:
+            self.replica.send(peer, self.given().part(0))
 
     def given(self) -> Given:
         """The state to give: the one that is being fetched, or that of now."""
