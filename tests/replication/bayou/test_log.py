@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.kernel.errors import BrokenInvariant, MalformedInput
-from holdfast.replication.bayou.configuration import WRITE_BYTES_MAX
 from holdfast.replication.bayou.log import Entry, WriteLog, as_vector, id_of, parse_id
 from holdfast.replication.bayou.messages import CREATION, RETIREMENT, Creation, MemberRow, Retirement, Write, encode
 
@@ -104,22 +103,6 @@ def test_the_epoch_of_each_commit_is_kept() -> None:
     assert log.epochs_from(1) == ((2, 0), (3, 65))
     assert log.epochs_from(3) == ((4, 65),)
     assert log.epochs_from(5) == ()
-
-
-@pytest.mark.parametrize(
-    ("write", "why"),
-    [
-        (of("a", 3, 30), "is number 3"),
-        (of("a", 2, 10), "not after the one before it"),
-        (of("x", 1, 30), "never created"),
-        (Write(30, "", "a", 2, b" " * (WRITE_BYTES_MAX + 1)), "bytes"),
-    ],
-)
-def test_what_cannot_follow_is_told(write: Write, why: str) -> None:
-    log = founded("a")
-    insert(log, of("a", 1, 10))
-    assert why in (log.check(write) or "")
-    assert log.check(of("a", 2, 11)) is None
 
 
 # -- Never heard of, or retired (Petersen et al. 1997, section 5)

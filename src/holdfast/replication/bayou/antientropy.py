@@ -13,7 +13,7 @@ from hashlib import blake2b
 
 from holdfast.kernel.contracts import Peer
 from holdfast.kernel.errors import MalformedInput
-from holdfast.replication.bayou.configuration import UPDATES_BYTES_MAX
+from holdfast.replication.bayou.configuration import UPDATES_BYTES_MAX, WRITE_BYTES_MAX
 from holdfast.replication.bayou.epochs import Epochs
 from holdfast.replication.bayou.log import as_vector, id_of
 from holdfast.replication.bayou.messages import Have, Name, Request, Updates, Write
@@ -263,6 +263,8 @@ class AntiEntropy:
             raise MalformedInput(f"{id_of(write)} comes after number {number} of its author: one is missing")
         if write.ms <= last_ms:
             raise MalformedInput(f"{id_of(write)} is stamped {write.ms}, but its author had stamped {last_ms} before")
+        if len(write.body) > WRITE_BYTES_MAX:
+            raise MalformedInput(f"{id_of(write)} has {len(write.body)} bytes, more than {WRITE_BYTES_MAX}")
         if write.kind:
             self.replica.check_body(write, created)
         elif write.replica not in self.replica.log.members and write.replica not in created:

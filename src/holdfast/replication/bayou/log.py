@@ -15,7 +15,6 @@ import msgspec
 
 from holdfast.kernel.contracts import Vector
 from holdfast.kernel.errors import BrokenInvariant, MalformedInput
-from holdfast.replication.bayou.configuration import WRITE_BYTES_MAX
 from holdfast.replication.bayou.messages import (
     CREATION,
     RETIREMENT,
@@ -157,18 +156,6 @@ class WriteLog:
         return lacks
 
     # -- Insertion
-
-    def check(self, write: Write) -> str | None:
-        """What is wrong with a write that comes from a peer, in the place where its author stands here."""
-        if write.number != self.vector.get(write.replica, 0) + 1:
-            return f"is number {write.number}, but {self.vector.get(write.replica, 0)} were known"
-        if write.ms <= self.last_ms.get(write.replica, 0):
-            return f"is stamped {write.ms}, not after the one before it"
-        if len(write.body) > WRITE_BYTES_MAX:
-            return f"has {len(write.body)} bytes, more than {WRITE_BYTES_MAX}"
-        if write.replica not in self.members:
-            return "is of a replica that was never created"
-        return None
 
     def place(self, writes: Sequence[Write]) -> int:
         """Where in the tail the first of these belongs."""

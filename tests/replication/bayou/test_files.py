@@ -1,0 +1,178 @@
+"""Anti-entropy through files."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.replication.bayou.replicas import SECOND_US, Replicas
+
+from holdfast.kernel.errors import MalformedInput
+from holdfast.replication.bayou import files
+from holdfast.replication.bayou.files import read, written
+
+HOUR_US = 3600 * SECOND_US
+NOTHING = "0 new writes, 0 new commits."
+
+
+def book(hour: int, room: str = "Maple") -> str:
+    return f"reserve {room} 2026-12-01 {hour:02}:00 1h Meeting"
+
+
+@pytest.fixture
+def laptop(monkeypatch: pytest.MonkeyPatch) -> Replicas:
+    """music never sees the network; law has eighteen bookings, nine of them committed."""
+    monkeypatch.setattr(files, "EXPORT_BYTES_MAX", 500)
+    replicas = Replicas("biology law music")
+    replicas.isolate("music")
+    for hour in range(8, 17):
+        replicas.submit("law", book(hour))
+    replicas.deliver_all()
+    replicas.jump(24 * HOUR_US)
+    replicas.wait(SECOND_US)
+    for hour in range(8, 17):
+        replicas.submit("law", f"reserve Oak 2026-12-05 {hour:02}:00 1h Meeting")
+    replicas.deliver_all()
+    assert (replicas.log("law").csn, len(replicas.log("law").tail)) == (9, 9)
+    return replicas
+
+
+def same(replicas: Replicas, one: str, other: str) -> bool:
+    log, its = replicas.log(one), replicas.log(other)
+    return (log.csn, log.vector) == (its.csn, its.vector)
+
+
+def test_all_parts_in_their_order_bring_everything(laptop: Replicas) -> None:
+    parts = laptop.export("law")
+    assert len(parts) > 3
+    told = [laptop.take("music", part) for part in parts]
+    assert not any(text.startswith("Failed") for text in told)
+    assert same(laptop, "law", "music")
+    laptop.agree()
+
+
+def test_parts_may_be_repeated_also_all_of_them(laptop: Replicas) -> None:
+    parts = laptop.export("law")
+    for part in parts:
+        laptop.take("music", part)
+        assert laptop.take("music", part) == NOTHING
+    assert [laptop.take("music", part) for part in parts] == [NOTHING] * len(parts)
+    assert [laptop.take("law", part) for part in parts] == [NOTHING] * len(parts)
+
+
+def test_a_part_that_follows_one_that_is_missing_says_which_and_changes_nothing(laptop: Replicas) -> None:
+    parts = laptop.export("law")
+    before = laptop.core("music").replica.records_written
+    for part in reversed(parts[1:]):
+        assert "follows one that is not here yet" in laptop.take("music", part)
+    assert laptop.core("music").replica.records_written == before
+    for _ in range(len(parts)):  # in any order, again and again, they all come in
+        for part in reversed(parts):
+            laptop.take("music", part)
+    assert same(laptop, "law", "music")
+
+
+def test_there_and_back_makes_it_firm(laptop: Replicas) -> None:
+    laptop.now_us += SECOND_US
+    laptop.submit("music", "reserve Oak 2026-12-05 09:00 1h Choir --or Elm@2026-12-05@09:00")
+    for part in laptop.export("music"):
+        laptop.take("law", part)
+    laptop.wait(2 * SECOND_US)
+    laptop.jump(25 * HOUR_US)
+    laptop.wait(2 * SECOND_US)
+    for part in laptop.export("law"):
+        laptop.take("music", part)
+    assert 'Elm 09:00-10:00 Oscar (music) "Choir" confirmed' in laptop.ask("music", "schedule 2026-12-05")
+    assert laptop.log("music").tail == []
+
+
+def test_what_changed_between_two_exports_is_no_harm(laptop: Replicas) -> None:
+    old = laptop.export("law")
+    laptop.submit("law", "reserve Ash 2026-12-06 09:00 1h New")
+    new = laptop.export("law")
+    for part in new:
+        laptop.take("music", part)
+    assert [laptop.take("music", part) for part in old] == [NOTHING] * len(old)
+
+
+def test_the_log_may_grow_while_it_is_exported(laptop: Replicas) -> None:
+    parts, cursor = [], ""
+    while not parts or cursor:
+        laptop.ask("law", f"export {cursor}".rstrip())
+        reply = laptop.replies.pop()[2]
+        parts.append(reply.part)  # type: ignore[attr-defined]
+        cursor = reply.cursor  # type: ignore[attr-defined]
+        if len(parts) < 4:
+            laptop.submit("law", f"reserve Ash 2026-12-06 {8 + len(parts):02}:00 1h New")
+    for part in parts:
+        assert not laptop.take("music", part).startswith("Failed")
+    assert same(laptop, "law", "music")
+
+
+def test_below_the_log_the_state_is_exported_and_own_tentative_writes_stay(laptop: Replicas) -> None:
+    laptop.book("law", "truncate")
+    laptop.submit("music", "reserve Elm 2026-12-06 09:00 1h Choir")
+    parts = laptop.export("law")
+    for part in parts:
+        assert not laptop.take("music", part).startswith("Failed")
+    assert laptop.log("music").csn == 9
+    assert "Elm 09:00" in laptop.ask("music", "schedule 2026-12-06")
+    assert [laptop.take("music", part) for part in parts] == [NOTHING] * len(parts)
+    out_of_order = laptop.export("law")[1:2]
+    laptop.empty_disk("music") if not laptop["music"].runs else laptop.crash("music")
+    laptop.empty_disk("music")
+    laptop.restart("music")
+    assert "import the pieces in order" in laptop.take("music", out_of_order[0])
+
+
+def test_a_laptop_with_an_empty_disk_learns_from_a_file() -> None:
+    replicas = Replicas("biology law +music")
+    replicas.book("law", book(9))
+    replicas.isolate("music")
+    replicas.restart("music")
+    replicas.book("biology", "truncate")
+    for part in replicas.export("biology"):
+        assert not replicas.take("music", part).startswith("Failed")
+    assert "Maple 09:00" in replicas.ask("music", "schedule 2026-12-01", "committed")
+
+
+def test_a_damaged_part_is_refused_whatever_byte_is_wrong(laptop: Replicas) -> None:
+    part = laptop.export("law")[0]
+    data = bytearray(base64.urlsafe_b64decode(part))
+    before = laptop.core("music").status()
+    for place in range(0, len(data), 7):
+        damaged = bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        assert "checksum" in laptop.take("music", base64.urlsafe_b64encode(damaged).decode())
+    for cut in (1, 10, len(part) // 2, len(part) - 1):
+        assert laptop.take("music", part[:cut]).startswith("Failed")
+    assert laptop.core("music").status() == before
+
+
+def test_a_part_of_another_site_or_app_is_refused(laptop: Replicas) -> None:
+    other = Replicas("biology chemistry")
+    other.book("chemistry", book(9))
+    tickets = Replicas("biology law music", app="tickets")
+    tickets.book("law", "reserve bob 2")
+    assert "of another site" in laptop.take("music", other.export("chemistry")[0])
+    assert "of the app 'tickets'" in laptop.take("music", tickets.export("law")[0])
+
+
+def test_a_cursor_that_is_none_or_too_old_says_to_begin_again(laptop: Replicas) -> None:
+    assert "begin without a cursor" in laptop.ask("law", "export nonsense")
+    laptop.ask("law", "export")
+    cursor = laptop.replies[-1][2].cursor  # type: ignore[attr-defined]
+    laptop.book("law", "truncate")
+    assert "begin again without a cursor" in laptop.ask("law", f"export {cursor}")
+
+
+@given(st.binary(max_size=200))
+def test_what_is_written_is_read(data: bytes) -> None:
+    assert read(written(data)) == data
+
+
+@given(st.text(max_size=60))
+def test_no_text_is_read_by_mistake(text: str) -> None:
+    with pytest.raises(MalformedInput):
+        read(text)
