@@ -39,7 +39,9 @@ from holdfast.replication.bayou.snapshots import Snapshots
 from holdfast.replication.bayou.transfer import Transfer
 
 IDLE_US = 20_000
-"""So long after a peer's writes the tail is rolled forward, if nobody has asked for it before."""
+"""So long after a peer's last writes the tail is rolled forward, if nobody has asked for it before."""
+BEHIND_US_MAX = 500_000
+"""So long after the first of them at the latest, however many more may come."""
 TICK_US = 250_000
 
 
@@ -71,6 +73,8 @@ class Bayou:
         self._basis: dict[str, int] = {}
         self._served_epoch = -1
         self._behind_since_us: int | None = None
+        self._insertions = 0
+        self._inserted_us = 0
         self._tick_us = 0
         self._tick_step_us = max(TICK_US, min(configuration.sync_us, configuration.patience_us) // 4)
         handlers: dict[type, Callable[[Peer, Any], Any]] = {
@@ -205,7 +209,8 @@ class Bayou:
         self.transfer.tick()
 
     def _roll_forward(self) -> None:
-        """At once where somebody waits for it, a little at a time; later where nobody does."""
+        """At once where somebody waits for it, a little at a time; where nobody does, when it seems that for
+        now no more writes come, which might belong in between."""
         replica = self.replica
         views = replica.views
         if views.caught_up:
@@ -213,17 +218,28 @@ class Bayou:
             return
         if self._behind_since_us is None:
             self._behind_since_us = replica.now_us
-        wanted = bool(self._reads) or bool(replica.waiting)
-        if wanted or replica.now_us - self._behind_since_us >= IDLE_US:
+        if self._insertions != views.insertions:
+            self._insertions = views.insertions
+            self._inserted_us = replica.now_us
+        if self._wanted or replica.now_us >= self._forward_us:
             views.roll_forward(ROLL_FORWARD_MAX)
+
+    @property
+    def _wanted(self) -> bool:
+        """Whether somebody waits for the full view."""
+        return bool(self._reads) or bool(self.replica.waiting)
+
+    @property
+    def _forward_us(self) -> int:
+        """When to roll forward though nobody waits."""
+        since_us = self._behind_since_us if self._behind_since_us is not None else self.replica.now_us
+        return min(self._inserted_us + IDLE_US, since_us + BEHIND_US_MAX)
 
     def _next_wake_us(self) -> int:
         replica = self.replica
         times = [self._tick_us]
         if not replica.views.caught_up:
-            wanted = bool(self._reads) or bool(replica.waiting)
-            since_us = self._behind_since_us or replica.now_us
-            times.append(replica.now_us if wanted else max(replica.now_us, since_us + IDLE_US))
+            times.append(replica.now_us if self._wanted else max(replica.now_us, self._forward_us))
         if self.snapshots.due_us is not None:
             times.append(self.snapshots.due_us)
         if self.primary.due_ms is not None:

@@ -31,8 +31,9 @@ MEMBERSHIP = Done("The replicas have changed.")
 class Views:
     """Executes the log. The first `executed` entries of the tail are in the store.
 
-    `executions`: how many times a write was executed since the start. `on_outcome(entry, reply,
-    before)`: a write was executed in the tail, `before` is its last outcome or None.
+    `executions`: how many times a write was executed since the start; `insertions`: how many times
+    some came into the log. `on_outcome(entry, reply, before)`: a write was executed in the tail,
+    `before` is its last outcome or None.
     """
 
     def __init__(self, machine: Machine, log: WriteLog, on_outcome: Callable[[Entry, Reply, Reply | None], None]):
@@ -40,6 +41,7 @@ class Views:
         self.log = log
         self.executed = 0
         self.executions = 0
+        self.insertions = 0
         self._on_outcome = on_outcome
         self._decode = machine.decode_request
 
@@ -92,6 +94,7 @@ class Views:
 
     def insert(self, writes: Sequence[Write]) -> None:
         """Put writes into the log at their places."""
+        self.insertions += 1
         place = self.log.place(writes)
         self.roll_back(place)
         self.log.insert(writes, place)
