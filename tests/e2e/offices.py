@@ -1,4 +1,4 @@
-"""Departments with a node each, as real processes: their secretaries book rooms (or sell seats) at their own replicas."""
+"""Departments with a node each, as real processes: their secretaries book at their own replicas."""
 
 from __future__ import annotations
 

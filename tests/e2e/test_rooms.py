@@ -1,4 +1,4 @@
-"""Ten secretaries book eight rooms at ten replicas, some of them cut off, some killed: in the end all have one schedule."""
+"""Ten secretaries at ten replicas, some cut off, some killed: in the end all have one schedule."""
 
 from __future__ import annotations
 
