@@ -191,11 +191,11 @@ class Bayou:
             self._tick_us = replica.now_us + self._tick_step_us
             self._tick()
         self.members.consider()
+        self._push()
         self.primary.pump()
         if self.epochs.confirmed:
             self.primary.on_confirmed()
         self._roll_forward()
-        self._push()
         self._serve_reads()
         self.snapshots.consider()
         replica.step.wake_us = self._next_wake_us()
@@ -217,7 +217,7 @@ class Bayou:
             self._behind_since_us = None
             return
         if self._behind_since_us is None:
-            self._behind_since_us = replica.now_us
+            self._behind_since_us = self._inserted_us = replica.now_us
         if self._insertions != views.insertions:
             self._insertions = views.insertions
             self._inserted_us = replica.now_us
