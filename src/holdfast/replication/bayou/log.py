@@ -235,6 +235,10 @@ class WriteLog:
             committed.append(write)
             if entry.stamp > self.latest:
                 self.latest = entry.stamp
+            if (
+                write.kind
+            ):  # again, in the order that is everybody's: a replica may have been replaced before it was known
+                self._about_members(write)
             if write.kind == RETIREMENT and decode_retirement(write.body).replica == write.replica:
                 self._forget(write.replica)
 
