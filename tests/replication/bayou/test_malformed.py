@@ -45,7 +45,16 @@ pairs = st.lists(st.tuples(numbers, numbers), max_size=2).map(tuple)
 peers = st.sampled_from([0, 1, 2, 99, -1])
 updates = st.builds(Updates, vectors, several, numbers, commits, pairs, numbers, peers, st.booleans(), st.booleans())
 haves = st.builds(
-    Have, replica=names, vector=vectors, csn=numbers, at=numbers, epoch=numbers, primary=peers, yours_ms=times
+    Have,
+    replica=names,
+    vector=vectors,
+    csn=numbers,
+    at=numbers,
+    epoch=numbers,
+    primary=peers,
+    yours_ms=times,
+    unix_ms=times,
+    vowed=numbers,
 )
 proposals = st.lists(st.tuples(numbers, writes), max_size=3).map(tuple)
 received = st.one_of(
@@ -55,7 +64,7 @@ received = st.one_of(
     st.builds(messages.Reply, updates),
     st.builds(messages.Released, updates),
     st.builds(Ask, times, haves),
-    st.builds(messages.Promise, names, times, numbers, updates),
+    st.builds(messages.Promise, times, numbers, haves, updates),
     st.builds(messages.Release, numbers),
     st.builds(StatePart, numbers, numbers, numbers, st.booleans(), st.binary(max_size=20)),
     st.builds(messages.StateNext, numbers, numbers, numbers),

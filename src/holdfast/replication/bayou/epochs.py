@@ -72,6 +72,7 @@ class Epochs:
         self.overtaken = 0  # the latest epoch that a voter has refused our proposals for
         self._overtaken_us: int | None = None
         self._reminded_us = 0
+        self._accepts_loss = False
 
     # -- Who is the primary
 
@@ -103,6 +104,9 @@ class Epochs:
             done = Done(f"{what} is the primary now, in epoch {epoch}.")
             replica.reply(token, done if node == primary else CannotDo(f"{what} has become the primary instead."))
         self.asked = []
+        if primary == replica.me:
+            for peer in replica.connected:
+                replica.send(peer, replica.have(peer, wants=False))
 
     def on_have(self, peer: Peer, have: Have) -> None:
         """A voter whose disk is not a first one has forgotten what an earlier disk there vowed and stored. It
@@ -157,19 +161,26 @@ class Epochs:
             why = "has been given away to a node that has not claimed it" if replica.is_primary else "cannot be reached"
             text = f"{name} is the one voter, and its word {why}; if it is gone for good: take-over --accept-loss"
             replica.reply(token, CannotDo(text))
-        elif alone and accept_loss and (replica.is_primary or not replica.peers[replica.primary].connected):
-            epoch = self._next_epoch()
-            replica.event(
-                f"take-over with accepted loss after commit {replica.log.csn}: what the old primary has confirmed "
-                "since, and this replica has not seen, may come out otherwise; it is reported when they meet"
-            )
-            replica.record(Vowed(epoch))
-            replica.vowed = self.claimed = epoch
-            self._enthrone(epoch, replica.me)
-            replica.reply(token, Done(f"this node is the primary now, in epoch {epoch}."))
         else:
             self.asked.append((token, replica.me, replica.now_us))
-            self._claim(self._next_epoch())
+            self._accepts_loss = alone and accept_loss
+            if self._accepts_loss and (replica.is_primary or not replica.peers[replica.primary].connected):
+                self._take_with_loss()
+            else:
+                self._claim(self._next_epoch())
+
+    def _take_with_loss(self) -> None:
+        """The one voter cannot vow, and the operator accepts what that means."""
+        replica = self.replica
+        epoch = self._next_epoch()
+        replica.event(
+            f"take-over with accepted loss after commit {replica.log.csn}: what the old primary has confirmed "
+            "since, and this replica has not seen, may come out otherwise; it is reported when they meet"
+        )
+        replica.record(Vowed(epoch))
+        replica.vowed = self.claimed = epoch
+        self._accepts_loss = False
+        self._enthrone(epoch, replica.me)
 
     def _may_lead(self, peer: Peer) -> bool:
         """Whoever proposes must be able to confirm: one of the voters, where there are several."""
@@ -215,6 +226,7 @@ class Epochs:
         """Vow, unless a later epoch was vowed to already. A repeated claim gets the same vow again."""
         replica = self.replica
         if not replica.votes:
+            replica.send(peer, ClaimRefused(0))
             return
         if claim.epoch < replica.vowed or claim.epoch <= replica.epoch or replica.me not in replica.voters:
             replica.send(peer, ClaimRefused(max(replica.vowed, replica.epoch)))
@@ -224,12 +236,21 @@ class Epochs:
         replica.send(peer, self._own_vow(claim.epoch))
 
     def on_claim_refused(self, message: ClaimRefused) -> None:
-        """A later claim is under way, or was."""
-        if self.claimed and message.epoch > self.claimed:
-            self.claimed = 0
-            for token, _, _ in self.asked:
-                self.replica.reply(token, CannotDo(f"a later epoch, {message.epoch}, is known; try again."))
-            self.asked = []
+        """A later claim is under way, or was; or (epoch 0) that disk has forgotten what an earlier one vowed."""
+        if not self.claimed or 0 < message.epoch <= self.claimed:
+            return
+        why = f"a later epoch, {message.epoch}, is known; try again."
+        if not message.epoch:
+            if len(self.replica.voters) > 1:
+                return  # it will have learnt from the others, and the claim is made again
+            if self._accepts_loss:
+                self._take_with_loss()
+                return
+            why = "the one voter's disk is a new one, which cannot know what the old one has confirmed: --accept-loss"
+        self.claimed = 0
+        for token, _, _ in self.asked:
+            self.replica.reply(token, CannotDo(why))
+        self.asked = []
 
     def on_vow(self, peer: Peer, vow: Vow) -> None:
         """A voter is with us. A claim that a restart made this node forget is taken up again: its epoch is ours."""

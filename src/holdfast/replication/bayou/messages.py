@@ -129,11 +129,12 @@ class Ask(Message, frozen=True, tag="ask"):
 
 
 class Promise(Message, frozen=True, tag="promise"):
-    """Given, and synced: the replica's writes up to `ms` are those up to `number`."""
+    """Given, and synced: the replica's writes up to `ms` are those up to `number`. `have`: what it has, so
+    that it is told of its commits only what it lacks."""
 
-    replica: str
     ms: int
     number: int
+    have: Have
     updates: Updates
 
 
@@ -200,7 +201,7 @@ class Vow(Message, frozen=True, tag="vow"):
 
 
 class ClaimRefused(Message, frozen=True, tag="claim_refused"):
-    """A voter has made a vow to a later epoch already."""
+    """A voter has made a vow to this later epoch already, or (0) cannot vow: its disk is not a first one."""
 
     epoch: int
 

@@ -146,14 +146,16 @@ class Primary:
         replica.promise(ask.ms)
         number = replica.log.vector.get(replica.replica, 0)
         updates = self.anti_entropy.updates_for(dict(ask.have.vector), ask.have.csn)
-        replica.send(peer, Promise(replica.replica, ask.ms, number, updates))
+        replica.send(peer, Promise(ask.ms, number, replica.have(peer, wants=False), updates))
 
     def on_promise(self, peer: Peer, promise: Promise) -> None:
         """A member has promised."""
-        self.asked_us.pop(promise.replica, None)
-        ms, _ = self.promises.get(promise.replica, (0, 0))
+        name = promise.have.replica
+        self.replica.peers[peer].learn(promise.have)
+        self.asked_us.pop(name, None)
+        ms, _ = self.promises.get(name, (0, 0))
         if promise.ms >= ms:
-            self.promises[promise.replica] = (promise.ms, promise.number)
+            self.promises[name] = (promise.ms, promise.number)
         self.anti_entropy.on_updates(peer, promise.updates)
 
     # -- Steps 3 to 6
