@@ -1,0 +1,110 @@
+"""Who confirms bookings: handed over under load, killed and taken over by a voter, and taken over with accepted loss."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.e2e.offices import DAY, Offices, Secretary, overlapping, wanted_by, wired, working
+
+ALL = ("biology", "chemistry", "law")
+ROOMS = ("Ash", "Elm", "Maple", "Oak")
+
+
+def primaries(offices: Offices, *names: str) -> set[str]:
+    """Whom these take for the primary."""
+    return {offices.status(name).get("primary", "") for name in names or offices.names}
+
+
+def test_a_planned_hand_over_under_load_loses_nothing(tmp_path: Path) -> None:
+    offices = Offices(tmp_path, ALL)
+    with working(offices):
+        secretaries = [Secretary(offices, name, wanted_by(name, 150, ROOMS, (DAY,), 1)) for name in ALL]
+        for secretary in secretaries:
+            secretary.start()
+        for place, (old, new) in enumerate((("biology", "law"), ("law", "chemistry"), ("chemistry", "biology")), 1):
+            offices.wait(lambda place=place: len(secretaries[0].answers) >= 30 * place, "some are booked")
+            (answer,) = offices.tell(old, f"hand-over {new}")
+            assert answer["ok"], answer["text"]
+            assert answer["text"].startswith(f"{new} is the primary now")
+            offices.wait(lambda new=new: primaries(offices) == {new}, f"all take {new} for the primary")
+        booked = [line.split('"')[1] for secretary in secretaries for line, _ in secretary.finished()]
+        offices.wait_firm()
+        requests = [request for name in ALL for request in offices.requests("law", name)]
+        assert sorted(request["purpose"] for request in requests) == sorted(booked)
+        assert overlapping(offices.schedule("chemistry", DAY)) == []
+
+
+def test_a_killed_primary_is_taken_over_by_a_voter_and_follows_when_it_returns(tmp_path: Path) -> None:
+    offices = Offices(tmp_path, ALL, 'voters = ["biology", "chemistry", "law"]')
+    with working(offices):
+        for name in ALL:
+            offices.tell_one(name, f"reserve Oak {DAY} 09:00 1h {name} --or Oak@10:00 --or Oak@11:00")
+        offices.wait_firm()
+        offices.kill("biology")
+        waiting = offices.tell_one("chemistry", f"reserve Elm {DAY} 09:00 1h meanwhile")
+        assert waiting["firm"] == "tentative"
+        (answer,) = offices.tell("law", "take-over")
+        assert answer["ok"], answer["text"]
+        offices.wait(lambda: primaries(offices, "chemistry", "law") == {"law"}, "law is the primary")
+        retired = offices.tell_one("law", "retire biology")
+        assert retired["ok"], "so that nobody waits for its promises until the horizon"
+        offices.wait_firm("chemistry", "law")
+        assert offices.tell_one("law", f"stable {waiting['write']}")["reply"]["number"] > 0
+        before = offices.schedule("law", DAY)
+        offices.start("biology")
+        offices.wait(lambda: primaries(offices) == {"law"}, "the old primary follows")
+        offices.wait_firm()
+        assert offices.schedule("biology", DAY) == before
+        assert len(before) == 4
+
+
+def test_an_isolated_primary_confirms_nothing_that_its_successor_does_not_know(tmp_path: Path) -> None:
+    """With three voters, `immediate`: alone it goes on taking bookings, and none of them is firm."""
+    offices = Offices(tmp_path, ALL, 'voters = ["biology", "chemistry", "law"]', 'commit = "immediate"')
+    with wired(offices) as wires, working(offices):
+        wires.split(("biology",), ("chemistry", "law"))
+        alone = offices.tell_one("biology", f"reserve Oak {DAY} 09:00 1h alone --or Oak@10:00")
+        (answer,) = offices.tell("law", "take-over")
+        assert answer["ok"], answer["text"]
+        other = offices.tell_one("law", f"reserve Oak {DAY} 09:00 1h other --or Oak@11:00")
+        offices.wait(lambda: offices.tell_one("law", f"stable {other['write']}")["reply"]["number"], "it is firm")
+        assert offices.status("biology")["position"] == 0
+        assert offices.tell_one("biology", f"stable {alone['write']}")["reply"]["number"] == 0
+        wires.split(ALL)
+        offices.wait_firm()
+        places = {one["purpose"]: one["start"] for one in offices.schedule("biology", DAY)}
+        assert places == {"other": "09:00", "alone": "10:00"}, "what was confirmed stands, though stamped later"
+        (moved,) = offices.requests("chemistry", "biology")
+        assert (moved["outcome"], moved["lost"]["late"]) == ("moved", True)
+        assert "late: Liam (law)" in moved["why"]
+
+
+def test_with_one_voter_a_take_over_is_refused_unless_its_loss_is_accepted(tmp_path: Path) -> None:
+    """What only the old primary had confirmed is kept, though it may come out otherwise."""
+    offices = Offices(tmp_path, ALL, 'commit = "immediate"')
+    with working(offices):
+        offices.tell_one("law", f"reserve Elm {DAY} 09:00 1h shared")
+        offices.wait_firm()
+        offices.kill("chemistry", "law")
+        only = offices.tell_one("biology", f"reserve Oak {DAY} 09:00 1h only --or Oak@10:00")
+        offices.wait(lambda: offices.tell_one("biology", f"stable {only['write']}")["reply"]["number"], "firm there")
+        offices.kill("biology")
+        offices.start("chemistry", "law")
+        offices.wait_serving("chemistry", "law")
+        refused = offices.tell_one("law", "take-over")
+        assert not refused["ok"]
+        assert "take-over --accept-loss" in refused["text"]
+        done = offices.command("rooms", "--as", "liam", "--at", "law", "take-over", "--accept-loss")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "law is the primary now" in done.stdout
+        assert "accepted loss after commit 1" in offices.log("law")
+        other = offices.tell_one("law", f"reserve Oak {DAY} 09:00 1h other --or Oak@11:00")
+        offices.wait(lambda: offices.tell_one("law", f"stable {other['write']}")["reply"]["number"], "firm again")
+        offices.start("biology")
+        offices.wait_serving()
+        offices.wait_firm()
+        places = {one["purpose"]: one["start"] for one in offices.schedule("biology", DAY)}
+        assert places == {"shared": "09:00", "other": "09:00", "only": "10:00"}
+        assert primaries(offices) == {"law"}
+        told = "confirmed under a primary whose loss was accepted, and may come out otherwise now: biology-1"
+        assert told in offices.log("biology")
