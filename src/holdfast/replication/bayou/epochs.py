@@ -96,8 +96,8 @@ class Epochs:
         self.own_stored = []
         self.yielded_us = None
         self._overtaken_us = None
-        if self.claimed <= epoch:
-            self.claimed = 0
+        self.claimed = 0
+        self.vows = {}
         replica.event(f"{replica.configuration.nodes[primary]} is the primary of epoch {epoch}")
         for token, node, _ in self.asked:
             what = replica.configuration.nodes[primary]
@@ -114,6 +114,10 @@ class Epochs:
         their vows its own: whatever that disk took part in, one of them knows of."""
         replica = self.replica
         if replica.votes or replica.me not in replica.voters or peer not in replica.voters:
+            return
+        if (
+            replica.primary == replica.me
+        ):  # what an earlier disk here proposed in this epoch is not known: claim a new one
             return
         if replica.state != ACTIVE or have.csn > replica.log.csn:
             return
@@ -227,6 +231,10 @@ class Epochs:
         replica = self.replica
         if not replica.votes:
             replica.send(peer, ClaimRefused(0))
+            return
+        given_away = len(replica.voters) == 1 and replica.vowed > replica.epoch and claim.epoch != replica.vowed
+        if given_away:  # the vow of a lone voter makes a primary at once: there can be only one
+            replica.send(peer, ClaimRefused(replica.vowed))
             return
         if claim.epoch < replica.vowed or claim.epoch <= replica.epoch or replica.me not in replica.voters:
             replica.send(peer, ClaimRefused(max(replica.vowed, replica.epoch)))
@@ -380,12 +388,14 @@ class Epochs:
         return fresh
 
     def store_proposals(self, epoch: int, first: int, proposals: Sequence[Proposal]) -> None:
-        """Also from the journal: what is held from `first` on is replaced."""
+        """Also from the journal: put these in their places; those of an earlier epoch are replaced."""
         replica = self.replica
-        keep = first - 1 - replica.log.csn if replica.proposed_epoch == epoch else 0
+        held = replica.proposed if replica.proposed_epoch == epoch else []
+        keep = first - 1 - replica.log.csn
         if keep < 0:  # committed since
             proposals, keep = proposals[-keep:], 0
-        replica.proposed = [*replica.proposed[:keep], *proposals]
+        # Of one epoch never fewer: what was answered for stays, though it be sent again or late.
+        replica.proposed = [*held[:keep], *proposals, *held[keep + len(proposals) :]]
         replica.proposed_epoch = epoch
 
     def _confirm_stored(self, confirmed: int) -> None:

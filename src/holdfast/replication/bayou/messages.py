@@ -283,7 +283,8 @@ class Promised(Record, frozen=True, tag="promised"):
 
 
 class Proposed(Record, frozen=True, tag="proposed"):
-    """What a voter holds from csn `first` on, as the primary of `epoch` had it: it replaces all from there."""
+    """What a voter holds from csn `first` on, as the primary of `epoch` had it: it replaces all of an
+    earlier epoch."""
 
     epoch: int
     first: int
