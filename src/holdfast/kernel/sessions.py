@@ -119,7 +119,8 @@ class Sessions:
         """Keep the answer; forget what the client no longer needs."""
         number, before = request.number, session.lowest
         answers, unseen = session.answers, session.unseen
-        lowest = max(before, min(request.lowest, number))
+        declared = request.lowest if request.lowest < number else number
+        lowest = declared if declared > before else before
         if number < before:  # one of the unseen: its answer is kept no longer than it takes to send it
             unseen = _without(unseen, number)
         else:

@@ -50,6 +50,8 @@ class House:
         self.zone = zone
         self._rooms = dict.fromkeys(rooms)
         self._starts = {clock(hour): hour for hour in range(opens, closes)}
+        # A place of the day that is asked for, as it is written: most alternatives are.
+        self._places = {f"{room}@{start}": (room, hour) for room in rooms for start, hour in self._starts.items()}
         self._durations = {f"{hours}h": hours for hours in range(1, closes - opens + 1)}
 
     def has(self, room: str) -> bool:
@@ -70,6 +72,10 @@ class House:
             return self._complaint(asked.room, day, asked.start, asked.duration)
         places = [(asked.room, day, hour)]
         for text in asked.alternatives:
+            here = self._places.get(text)
+            if here is not None and here[1] <= latest:
+                places.append((here[0], day, here[1]))
+                continue
             place = parse_place(text)
             if place is not None:
                 hour = starts.get(place[2], -1)

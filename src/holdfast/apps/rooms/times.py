@@ -10,9 +10,12 @@ WRITABLE_MS = 250_000_000_000_000
 """Unix milliseconds below which every moment can be written as a date."""
 
 
+_CLOCK = tuple(f"{hour:02}:00" for hour in range(25))
+
+
 def clock(hour: int) -> str:
-    """`09:00` for 9."""
-    return f"{hour:02}:00"
+    """`09:00` for 9, up to `24:00`."""
+    return _CLOCK[hour]
 
 
 def span(room: str, day: str, start: str, duration: str) -> str:
