@@ -59,7 +59,7 @@ class ProcessAudit:
         """A core returned `step`: note what each promise and reply in it rests on."""
         self.asked += durables(step)
         if self.kept < self.asked:
-            for item in (*step.promises, *step.replies):
+            for item in (*step.promises, *step.replies, *step.changes):
                 self._needs[id(item)] = (item, self.asked, 0)
             for item in (*step.settled_promises, *step.settled_replies):
                 self._needs[id(item)] = (item, 0, step.settled_records)
@@ -70,13 +70,13 @@ class ProcessAudit:
         self.records_kept += len(group.records)
 
     def leaves(self, item: Any) -> None:
-        """A promise or reply is let go."""
+        """A promise, reply or change is let go."""
         _, things, records = self._needs.pop(id(item), (None, 0, 0))
         missing = max(things - self.kept, records - self.records_kept)
         if missing > 0:
             raise Violation(
                 "promise before sync",
-                f"{self.name} at {self.world.now_us} us lets go {render(item[1])} "
+                f"{self.name} at {self.world.now_us} us lets go {render(item[1] if isinstance(item, tuple) else item)} "
                 f"while {missing} of the things it rests on are not synced",
             )
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.kernel.contracts import Halt, Peer, Reply, Request, Step
+from holdfast.kernel.contracts import Change, Halt, Peer, Reply, Request, Step
 from holdfast.kernel.gate import Gate, Group
 from holdfast.sim.audit import Audit, Probe, ProcessAudit
 from holdfast.sim.disk import Disk
@@ -191,9 +191,13 @@ class Host:
         elif self.state == "up":
             try:
                 self._mortal()
+                self._prepare()
                 handler(*arguments)
             except Died:
                 self.crash()
+
+    def _prepare(self) -> None:
+        """What a core has to be told before any input. Here nothing."""
 
     def _mortal(self) -> None:
         """A moment at which the process may be killed."""
@@ -264,13 +268,20 @@ class Host:
         self._mortal()
         self._flush()
         self._schedule_wake()
-        self.audit.state(self.process, self.setup.probe(self.core))
+        self._look()
         if self.gate.halt is not None:
             self.halted = self.gate.halt
             if self.world.tracing:
                 self.world.note(f"{self.name} halts: {self.halted.text}")
             self._end("halted", silent=False)
             self.on_halt(self)
+
+    def _look(self) -> None:
+        """The core may be looked at: it has just returned a step."""
+        self.audit.state(self.process, self.setup.probe(self.core))
+
+    def _changed(self, change: Change) -> None:
+        """An outcome that whoever watches is told. Here nobody watches."""
 
     def _flush(self) -> None:
         gate = self.gate
@@ -293,6 +304,11 @@ class Host:
                 self._attempts.pop(attempt, None)
                 attempt.answered(reply)
                 self._mortal()
+        if gate.changes:
+            changes, gate.changes = gate.changes, []
+            for change in changes:
+                self.process.leaves(change)
+                self._changed(change)
         self._write()
 
     def _write(self) -> None:

@@ -11,20 +11,20 @@ import random
 import traceback
 from collections.abc import Callable
 
-import msgspec
-
 from holdfast.kernel.contracts import Reply, Request
 from holdfast.kernel.machine import Advance
 from holdfast.kernel.replies import Advanced
 from holdfast.sim import bugs
 from holdfast.sim.audit import Audit, Violation
+from holdfast.sim.bayou.site import BayouSite
 from holdfast.sim.clients import Client, ClientOptions
 from holdfast.sim.disk import Disk
 from holdfast.sim.history import Action, History
 from holdfast.sim.host import Attempt, Host
 from holdfast.sim.linearizability import check
-from holdfast.sim.nemesis import FAULTS, Model, Nemesis, NemesisOptions
+from holdfast.sim.nemesis import Model, Nemesis, NemesisOptions
 from holdfast.sim.network import Network, NetworkOptions
+from holdfast.sim.options import Options, Result, models_of
 from holdfast.sim.protocols import PROTOCOLS, Ground
 from holdfast.sim.workloads import WORKLOADS
 from holdfast.sim.world import Endless, World
@@ -37,67 +37,12 @@ WALL_MS = 1_795_218_000_000
 """The wall clock at the beginning of every run."""
 SEARCH_STEPS_MAX = 300_000
 
-
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What to simulate. `servers` 0 and an empty `model` mean the protocol's own choice; no `faults`
-    means all that the model tolerates; `bug` plants one of `sim.bugs`, to prove that it is found."""
-
-    app: str = "tickets"
-    protocol: str = "lamport"
-    model: str = ""
-    servers: int = 0
-    faults: tuple[str, ...] = ()
-    transport: str = "stream"
-    bug: str = ""
-
-    def __post_init__(self) -> None:
-        for given, known, what in (
-            (self.app, WORKLOADS, "app"),
-            (self.protocol, PROTOCOLS, "protocol"),
-            (self.transport, ("stream", "lossy", "datagram"), "transport"),
-            (self.bug or "none", (*bugs.BUGS, "none"), "bug"),
-        ):
-            if given not in known:
-                raise ValueError(f"no {what} {given!r} to simulate, only {', '.join(known)}")
-        models = PROTOCOLS[self.protocol].models
-        if self.model and self.model not in models:
-            raise ValueError(f"{self.protocol} has no model {self.model!r}, only {', '.join(models)}")
-        for fault in self.faults:
-            if fault not in FAULTS:
-                raise ValueError(f"no fault {fault!r}, only {', '.join(FAULTS)}")
-
-    @property
-    def failure_model(self) -> str:
-        """The model to use."""
-        return self.model or PROTOCOLS[self.protocol].models[0]
-
-
-def models_of(protocol: str) -> tuple[str, ...]:
-    """The failure models that a protocol has; none for an unknown one, which `Options` refuses."""
-    return PROTOCOLS[protocol].models if protocol in PROTOCOLS else ("",)
-
-
-class Result(msgspec.Struct, frozen=True):
-    """What became of one run. `kind` and `text` are empty if all is well; `lines` is the trace, if it was wanted."""
-
-    seed: int
-    kind: str
-    text: str
-    faults: int
-    operations: int
-    events: int
-    virtual_us: int
-    lines: tuple[str, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """No law was broken."""
-        return not self.kind
+__all__ = ["Options", "Result", "models_of", "run"]
 
 
 def run(options: Options, seed: int, tracing: bool = False) -> Result:
     """Simulate one seed. Whatever goes wrong, in a law or in a core's own code, is in the result."""
-    site = _Site(options, seed, tracing)
+    site = BayouSite(options, seed, tracing) if options.protocol == "bayou" else _Site(options, seed, tracing)
     kind = text = ""
     try:
         site.play()
@@ -111,8 +56,8 @@ def run(options: Options, seed: int, tracing: bool = False) -> Result:
     if kind:
         world.note(f"FAILED {text}")
     return Result(
-        seed, kind, text, site.nemesis.count, len(site.history.operations), world.events_done, world.now_us,
-        tuple(world.lines),
+        seed, kind, text, site.faults, site.operations, world.events_done, world.now_us,
+        tuple(world.lines), site.figures,
     )  # fmt: skip
 
 
@@ -191,6 +136,20 @@ class _Site:
         if host.alive:
             now_ms = WALL_MS + self.world.now_us // 1000 + skew_ms
             host.request(_TimeAttempt(self.audit, now_ms), Request(Advance(now_ms)), False)
+
+    # ---- what `run` asks for ----
+
+    @property
+    def faults(self) -> int:
+        """How many were struck."""
+        return self.nemesis.count
+
+    @property
+    def operations(self) -> int:
+        """How many the history holds."""
+        return len(self.history.operations)
+
+    figures: tuple[tuple[str, int], ...] = ()
 
     # ---- the three parts ----
 

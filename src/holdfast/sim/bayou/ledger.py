@@ -1,0 +1,224 @@
+"""What is watched at every step of a run under Bayou.
+
+- What is committed at a number, at any replica at any time, is that write for ever; what users were
+  told of it as final is its outcome for ever; and stores at equal numbers are equal.
+- The primary commits no write while it holds, uncommitted, one with an earlier stamp.
+- Whatever a write's author had before it comes before it in the committed order.
+
+A commit counts when the disk of the replica that shows it has it: what a crash takes away was never said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from holdfast.kernel.contracts import Change
+from holdfast.kernel.replies import Outcome
+from holdfast.replication.bayou.log import Entry, WriteLog, id_of
+from holdfast.replication.bayou.messages import Write
+from holdfast.sim.audit import Audit, Violation
+from holdfast.sim.world import World
+
+if TYPE_CHECKING:
+    from holdfast.sim.bayou.office import Office, OfficeAttempt
+
+Name = tuple[str, int]
+Stamp = tuple[int, str, str]
+Commit = tuple[int, int, Write]
+"""Its number, the epoch it was made in, and what is committed."""
+
+
+def stamp_of(write: Write) -> Stamp:
+    """Its place in the tentative order."""
+    return (write.ms, write.first_name, write.replica)
+
+
+class Acknowledged(msgspec.Struct):
+    """A write whose reply left its replica. `known`: what that had in its log when it took the write."""
+
+    host: str
+    disk: int
+    client: str
+    number: int
+    known: dict[str, int]
+
+
+class Assigned(NamedTuple):
+    """When a primary gave writes their places: `wall_ms` by its clock, `stamps` of all that it gave places then."""
+
+    wall_ms: int
+    top: Stamp
+    names: tuple[Name, ...]
+
+
+class Seen:
+    """How far the watch has come with one process. `fresh`: (number, epoch, write) committed in this step;
+    `unsynced`: (things asked of the disk, those, the last number, the digest there) that a crash may yet take away."""
+
+    __slots__ = ("assigned", "csn", "epoch", "fresh", "places", "unsynced")
+
+    def __init__(self) -> None:
+        self.csn = 0
+        self.epoch = 0
+        self.assigned: dict[Name, None] | None = None
+        self.places = (0, 0, 0)
+        self.fresh: list[Commit] = []
+        self.unsynced: list[tuple[int, list[Commit], tuple[int, int], bytes]] = []
+
+
+class Ledger(Audit):
+    """The watch over all offices of a run. `may_lose`: an operator may accept the loss of commits."""
+
+    def __init__(self, world: World, may_lose: bool) -> None:
+        super().__init__(world)
+        self.may_lose = may_lose
+        self.commits: dict[tuple[int, int], Write] = {}
+        self.numbers: dict[int, Write] = {}
+        self.stores: dict[tuple[int, int], tuple[bytes, str, int]] = {}
+        self.told: dict[str, str] = {}
+        self.acknowledged: dict[Name, Acknowledged] = {}
+        self.assigned: dict[Name, Assigned] = {}
+        self.held: dict[int, dict[str, int]] = {}
+        self.lost_disks: dict[int, None] = {}
+        self.retired: dict[str, None] = {}
+        self.figures: dict[str, int] = {}
+        self._seen: dict[int, Seen] = {}
+
+    # ---- every step ----
+
+    def watch(self, office: Office, log: WriteLog) -> None:
+        """A process begins: note every commit as it is made, for a log may be cut short at once."""
+        seen = self._seen[office.number] = Seen()
+        commit = log.commit
+
+        def noted(entries: Sequence[Entry], epoch: int) -> None:
+            seen.fresh += [(csn, epoch, entry.write) for csn, entry in enumerate(entries, log.csn + 1)]
+            commit(entries, epoch)
+
+        setattr(log, "commit", noted)  # noqa: B010 (a method of one instance)
+
+    def look(self, office: Office) -> None:
+        """A core has returned a step."""
+        seen = self._seen[office.number]
+        replica, log = office.replica, office.replica.log
+        if replica.epoch < seen.epoch:
+            raise Violation("epoch", f"{office.name} went back from epoch {seen.epoch} to {replica.epoch}")
+        seen.epoch = replica.epoch
+        if log.csn != seen.csn:
+            self._on_commits(office, seen)
+        if not replica.is_primary:
+            seen.assigned = None
+        elif seen.assigned is None or seen.places != (log.csn, len(replica.proposed), replica.epoch):
+            seen.places = (log.csn, len(replica.proposed), replica.epoch)
+            self._on_primary(office, seen)
+        process = office.process
+        while seen.unsynced and seen.unsynced[0][0] <= process.kept:
+            _, writes, last, digest = seen.unsynced.pop(0)
+            self._firm(office, writes, last, digest)
+        if process.kept == process.asked:
+            held = self.held.setdefault(office.disk.id, {})
+            held.update(log.committed_vector)
+            held.update(log.vector)
+
+    def _on_commits(self, office: Office, seen: Seen) -> None:
+        log = office.replica.log
+        if log.csn < seen.csn:
+            if not self.may_lose:
+                raise Violation("position", f"{office.name} went back from commit {seen.csn} to {log.csn}")
+            seen.unsynced.clear()
+        kept = (
+            [] if seen.csn else [(n, log.epoch_at(n), write) for n, write in enumerate(log.committed, log.omitted + 1)]
+        )
+        fresh, seen.fresh = [*kept, *seen.fresh], []
+        at = (log.csn, log.epoch_at(log.csn))
+        seen.unsynced.append((office.process.asked, fresh, at, office.replica.views.digest()))
+        seen.csn = log.csn
+
+    def _firm(self, office: Office, commits: list[Commit], at: tuple[int, int], digest: bytes) -> None:
+        """These commits lie on the disk of this replica, and its store as of commit `at` (number, epoch) has `digest`."""
+        for csn, epoch, write in commits:
+            before = self.commits.setdefault((csn, epoch), write)
+            if not self.may_lose:
+                before = self.numbers.setdefault(csn, write)
+            if before != write:
+                raise Violation(
+                    "commit changed",
+                    f"commit {csn} is {id_of(write)} at {office.name}, it was {id_of(before)}: {write}, {before}",
+                )
+        known = self.stores.setdefault(at if self.may_lose else (at[0], 0), (digest, office.name, self.world.now_us))
+        if known[0] != digest:
+            raise Violation(
+                "digest",
+                f"at commit {at} {office.name} has {digest.hex()} at {self.world.now_us} us, "
+                f"{known[1]} had {known[0].hex()} at {known[2]} us",
+            )
+
+    def order(self, log: WriteLog) -> list[Write]:
+        """The whole committed order, of which a replica keeps at least the epochs."""
+        order = []
+        for csn in range(1, log.csn + 1):
+            write = self.commits.get((csn, log.epoch_at(csn)))
+            if write is None:
+                raise Violation(
+                    "commit order", f"nobody was ever seen to make commit {csn} in epoch {log.epoch_at(csn)}"
+                )
+            order.append(write)
+        return order
+
+    def _on_primary(self, office: Office, seen: Seen) -> None:
+        """The primary gave places to writes: it may hold no other one with an earlier stamp."""
+        replica, log = office.replica, office.replica.log
+        held = (*log.committed, *(write for _, write in replica.proposed))
+        places = {(write.replica, write.number): write for write in held}
+        known, seen.assigned = seen.assigned, dict.fromkeys(places)
+        fresh = {} if known is None else {name: write for name, write in places.items() if name not in known}
+        if not fresh:
+            return
+        top = max(stamp_of(write) for write in fresh.values())
+        assigned = Assigned(office.wall_ms, top, tuple(fresh))
+        for name in fresh:
+            self.assigned.setdefault(name, assigned)
+        for entry in log.tail:
+            write = entry.write
+            if entry.stamp < top and (write.replica, write.number) not in places:
+                raise Violation(
+                    "earliest stamp",
+                    f"{office.name} commits {id_of(max(fresh.values(), key=stamp_of))} stamped {top} "
+                    f"while it holds {id_of(write)} stamped {entry.stamp}",
+                )
+
+    # ---- what users are told ----
+
+    def answered(self, office_name: str, attempt: OfficeAttempt, client: str, number: int, outcome: Outcome) -> None:
+        """The reply to a write leaves its replica."""
+        name = parse(outcome.write)
+        self.acknowledged.setdefault(name, Acknowledged(office_name, attempt.disk, client, number, dict(attempt.known)))
+        if outcome.firm == "committed":
+            self._tell(office_name, outcome.write, outcome.reply.text())
+
+    def changed(self, office_name: str, change: Change) -> None:
+        """A watcher is told."""
+        if change.firm == "committed":
+            self._tell(office_name, change.id, change.text)
+
+    def _tell(self, office_name: str, id: str, text: str) -> None:
+        first = self.told.setdefault(id, text)
+        if first != text:
+            if not self.may_lose:
+                raise Violation("outcome changed", f"{id} is final at {office_name} as {text!r}, it was as {first!r}")
+            self.told[id] = text
+
+    # ---- disks ----
+
+    def disk_lost(self, disk: int) -> None:
+        """A disk is destroyed."""
+        self.lost_disks[disk] = None
+
+
+def parse(id: str) -> Name:
+    """A write's author and number from its id."""
+    replica, _, number = id.rpartition("-")
+    return replica, int(number)

@@ -1,0 +1,127 @@
+"""An office: a host whose replica follows a clock on the wall, which may be wrong.
+
+Besides what every host does, it remembers what its replica knew when each request was handed in,
+so that its answer can be judged by that; and its disk may be copied, and the copy put back later.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from holdfast.kernel.contracts import Change, Peer
+from holdfast.sim.audit import Probe
+from holdfast.sim.bayou.ground import Ground
+from holdfast.sim.bayou.ledger import Ledger
+from holdfast.sim.disk import Disk
+from holdfast.sim.host import Attempt, Host, Setup
+from holdfast.sim.network import Network
+from holdfast.sim.world import World
+
+WALL_MS = 1_795_218_000_000
+"""The time of day at the beginning of every run: 2026-11-20 23:40 UTC."""
+
+Known = dict[str, int]
+
+
+class OfficeAttempt(Attempt):
+    """A request to an office. `known`, `firm`: what its replica had in its log, and committed, when it was asked."""
+
+    known: Known
+    firm: Known
+    disk: int
+
+
+class Office(Host):
+    """`exists`: its node has been set up. `is_copy`: its disk was put back from a copy, which the operator
+    says at its start. `votes`: its disk is a first one, or has been admitted again. `settled`:
+    its replica takes part, or will when it has started. `keeper`: what is committed may lie on its disk alone, so it must not be lost."""
+
+    ledger: Ledger
+
+    def __init__(self, number: Peer, world: World, network: Network, ledger: Ledger, ground: Ground, disk: Disk,
+                 bend: Callable[[Any], None]) -> None:  # fmt: skip
+        setup = Setup(core=self._core, probe=_no_probe)
+        super().__init__(number, world, network, ledger, setup, disk)
+        self.ledger = ledger
+        self.ground = ground
+        self.bend = bend
+        self.exists = number < ground.founders
+        self.keeper = ground.is_voter(number)
+        self.is_copy = False
+        self.votes = True
+        self.settled = self.exists
+        self.wall_offset_ms = 0
+        self.copied: Disk | None = None
+
+    def _core(self, _host: Host) -> Any:
+        core = self.ground.core(self.number, self.disk.id, self.is_copy)
+        self.bend(core)
+        self.ledger.watch(self, core.replica.log)
+        return core
+
+    @property
+    def wall_ms(self) -> int:
+        """What the clock on its wall shows, Unix milliseconds."""
+        return WALL_MS + self.world.now_us // 1000 + self.wall_offset_ms
+
+    @property
+    def replica(self) -> Any:
+        """The state of its core, or None where no process runs."""
+        return self.core.replica if self.core is not None else None
+
+    @property
+    def stays(self) -> bool:
+        """A new disk may learn from this one, now or when it has started."""
+        return self.settled
+
+    @property
+    def serving(self) -> bool:
+        """It runs and takes part."""
+        return self.state == "up" and self.core.replica.state == "active"
+
+    def _prepare(self) -> None:
+        self.core.set_clock(self.now_us(), self.wall_ms)
+
+    def _look(self) -> None:
+        if self.is_copy and self.core.replica.state == "active" and self.process.kept == self.process.asked:
+            self.is_copy = False  # it has its new id on the disk: its next start is an ordinary one
+        if not self.votes and self.core.replica.votes and self.process.kept == self.process.asked:
+            self.votes = True
+        if not self.settled and self.core.replica.state == "active" and self.process.kept == self.process.asked:
+            self.settled = True
+        if self.core.replica.state == "retired":
+            self.settled = False
+        self.ledger.look(self)
+
+    def _changed(self, change: Change) -> None:
+        self.ledger.changed(self.name, change)
+
+    def _submit(self) -> None:
+        log = self.core.replica.log
+        known, firm = dict(log.vector), dict(log.committed_vector)
+        for attempt, _, _ in self._arrived:
+            assert isinstance(attempt, OfficeAttempt)
+            attempt.known, attempt.firm, attempt.disk = known, firm, self.disk.id
+        super()._submit()
+
+    # ---- disks ----
+
+    def copy_disk(self) -> None:
+        """Somebody makes a copy of the disk as it is now."""
+        self.copied = copy.deepcopy(self.disk)
+
+    def put_disk(self, disk: Disk, *, is_copy: bool) -> None:
+        """Another disk is put in while no process runs."""
+        assert not self.alive, f"{self.name} runs"
+        self.ledger.disk_lost(self.disk.id)
+        self.disk = disk
+        self.votes = self.settled = False
+        self.is_copy = is_copy
+        self.copied = None
+
+
+def _no_probe(_core: Any) -> Probe:
+    """The ledger looks for itself."""
+    return Probe("", 0, 0, b"")

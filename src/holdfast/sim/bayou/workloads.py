@@ -1,0 +1,93 @@
+"""What the secretaries ask of each app, and what the final order must have made of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, Union
+
+import msgspec
+
+from holdfast.apps.tickets import Tickets
+from holdfast.kernel.contracts import App, Person, Request
+from holdfast.sim.audit import Violation
+from holdfast.sim.bayou.rooms import FIRST_NAMES, RoomsWork
+from holdfast.sim.theatre import QUESTIONS, Crowd, Theatre, check_list
+
+
+class Executed(msgspec.Struct, frozen=True):
+    """One write in the final order. `late`: it stands behind one with a later stamp. `repeated`: its request
+    was executed before, under another id. `reply`: what the app said to it, executed in this order alone."""
+
+    id: str
+    stamp: tuple[int, str, str]
+    late: bool
+    request: Request
+    repeated: bool
+    reply: Any
+
+
+class OfficeWork(Protocol):
+    """One app with sizes drawn for one run."""
+
+    def app(self) -> App:
+        """A new instance for a new process."""
+
+    def people(self, count: int) -> list[Person]:
+        """So many secretaries, one for each office."""
+
+    def draw(self, person: Person, now_ms: int) -> tuple[Any, bool]:
+        """What she does next, and whether it is a query."""
+
+    def check(self, person: Person, command: Any, reply: Any, view: str) -> None:
+        """Raise `Violation` if an answer is wrong in itself. `view`: what a query has read."""
+
+    def judge(self, order: Sequence[Executed], store: Any) -> None:
+        """Raise `Violation` if the final order did not make this of it."""
+
+    def contested(self, order: Sequence[Executed]) -> tuple[int, int]:
+        """How many places were wanted by several, and how many of them the earliest entry did not get."""
+
+
+class BoxOfficeWork:
+    """A theatre whose box offices sell alone: seats are tentative until they are confirmed."""
+
+    def __init__(self, source: random.Random) -> None:
+        self.seats = source.randint(2, 8)
+        self.crowd = Crowd(source, self.seats, source.randint(2, 5))
+        self._convert = Union[(*Tickets.commands, *Tickets.queries)]
+
+    def app(self) -> App:
+        return Tickets(self.seats)
+
+    def people(self, count: int) -> list[Person]:
+        return [Person(f"seller{number}", FIRST_NAMES[number]) for number in range(count)]
+
+    def draw(self, person: Person, now_ms: int) -> tuple[Any, bool]:
+        action = self.crowd.draw()
+        return msgspec.convert(action, self._convert), action[0] in QUESTIONS
+
+    def check(self, person: Person, command: Any, reply: Any, view: str) -> None:
+        if type(reply).__name__ == "ReservationList":
+            check_list(reply.text())
+
+    def judge(self, order: Sequence[Executed], store: Any) -> None:
+        theatre = Theatre(self.seats)
+        state = theatre.initial()
+        for done in order:
+            if done.repeated:
+                continue
+            word, *arguments = msgspec.to_builtins(done.request.command)
+            action = (word, *(tuple(value) if isinstance(value, list) else value for value in arguments))
+            state, text = theatre.apply(state, action)
+            if done.reply.text() != text:
+                raise Violation(
+                    "model", f"{done.id} {action} was answered {done.reply.text()!r}, the model says {text!r}"
+                )
+
+    def contested(self, order: Sequence[Executed]) -> tuple[int, int]:
+        return 0, 0
+
+
+OFFICES: dict[str, Callable[[random.Random], OfficeWork]] = {"rooms": RoomsWork, "tickets": BoxOfficeWork}
+"""By the app's name, the default first."""

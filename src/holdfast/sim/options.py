@@ -1,0 +1,92 @@
+"""What can be simulated, and what becomes of one run."""
+
+from __future__ import annotations
+
+import msgspec
+
+from holdfast.sim import bugs
+from holdfast.sim.bayou import ground
+from holdfast.sim.bayou.workloads import OFFICES
+from holdfast.sim.nemesis import FAULTS
+from holdfast.sim.protocols import PROTOCOLS
+from holdfast.sim.workloads import WORKLOADS
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """What the options of a protocol may name, the default first."""
+
+    apps: tuple[str, ...]
+    models: tuple[str, ...]
+    faults: tuple[str, ...]
+    transports: tuple[str, ...]
+    bugs: tuple[str, ...]
+
+
+TRANSPORTS = ("stream", "lossy", "datagram")
+
+KINDS: dict[str, Kind] = {
+    **{
+        name: Kind(tuple(WORKLOADS), protocol.models, tuple(FAULTS), TRANSPORTS, tuple(bugs.BUGS))
+        for name, protocol in PROTOCOLS.items()
+    },
+    "bayou": Kind(tuple(OFFICES), ground.MODELS, ground.FAULTS, TRANSPORTS, ground.BUGS),
+}
+"""By the protocol's name."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What to simulate. `servers` 0 and an empty `model` mean the protocol's own choice; no `faults`
+    means all that the model tolerates; `bug` plants one, to prove that it is found."""
+
+    app: str = "tickets"
+    protocol: str = "lamport"
+    model: str = ""
+    servers: int = 0
+    faults: tuple[str, ...] = ()
+    transport: str = "stream"
+    bug: str = ""
+
+    def __post_init__(self) -> None:
+        _check(self.protocol, tuple(KINDS), "protocol")
+        kind = KINDS[self.protocol]
+        _check(self.app, kind.apps, f"app under {self.protocol}")
+        _check(self.model or kind.models[0], kind.models, f"model of {self.protocol}")
+        _check(self.transport, kind.transports, "transport")
+        _check(self.bug or "none", (*kind.bugs, "none"), f"bug in {self.protocol}")
+        for fault in self.faults:
+            _check(fault, kind.faults, f"fault under {self.protocol}")
+
+    @property
+    def failure_model(self) -> str:
+        """The model to use."""
+        return self.model or KINDS[self.protocol].models[0]
+
+
+def _check(given: str, known: tuple[str, ...], what: str) -> None:
+    if given not in known:
+        raise ValueError(f"no {what} {given!r} to simulate, only {', '.join(known)}")
+
+
+def models_of(protocol: str) -> tuple[str, ...]:
+    """The models that a protocol has; none for an unknown one, which `Options` refuses."""
+    return KINDS[protocol].models if protocol in KINDS else ("",)
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What became of one run. `kind` and `text` are empty if all is well; `lines` is the trace, if it was
+    wanted; `figures`: (name, count) of what the run counted beside, to be summed over many."""
+
+    seed: int
+    kind: str
+    text: str
+    faults: int
+    operations: int
+    events: int
+    virtual_us: int
+    lines: tuple[str, ...] = ()
+    figures: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """No law was broken."""
+        return not self.kind
