@@ -41,17 +41,20 @@ def person(department: str) -> str:
 
 
 class Offices(Cluster):
-    """The processes of one service under `bayou`; `settings` are lines of its part of the site file."""
+    """The processes of one service under `bayou`; `settings` are lines of its part of the site file. With
+    `sync_s` replicas compare what they know, besides what they tell each other at once."""
 
     service = "rooms"
 
-    def __init__(self, directory: Path, departments: Sequence[str], *settings: str, app: str = "rooms") -> None:
+    def __init__(
+        self, directory: Path, departments: Sequence[str], *settings: str, app: str = "rooms", sync_s: float = 0.2
+    ) -> None:
         self.service = app
-        self.settings = settings
+        self.settings = (f"sync_seconds = {sync_s}", *settings)
         super().__init__(directory, names=departments)
 
     def service_lines(self) -> list[str]:
-        lines = [f'app = "{self.service}"', 'protocol = "bayou"', "sync_seconds = 0.2", *self.settings]
+        lines = [f'app = "{self.service}"', 'protocol = "bayou"', *self.settings]
         for department in self.names:
             first_name = SECRETARIES[department]
             lines += [f"[people.{person(department)}]", f'first_name = "{first_name}"', 'roles = ["secretary"]']

@@ -1,4 +1,4 @@
-"""Who confirms bookings: handed over under load, killed and taken over by a voter, and taken over with accepted loss."""
+"""Who confirms bookings: handed over under load, killed, cut off, and taken over with accepted loss."""
 
 from __future__ import annotations
 
