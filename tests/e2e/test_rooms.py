@@ -118,3 +118,25 @@ def test_three_of_ten_are_cut_off_three_are_killed_and_all_end_with_one_schedule
 @pytest.mark.slow
 def test_days_of_splits_and_kills_end_with_one_schedule(tmp_path: Path) -> None:
     run_office(tmp_path, count=100, days=5, rounds=4)
+
+
+def test_whoever_comes_after_the_deadline_is_late_and_told_so(tmp_path: Path) -> None:
+    """A horizon of 3.6 s; law is cut off beyond it, with the earliest entry."""
+    names = ("biology", "chemistry", "law")
+    offices = Offices(tmp_path, names, "horizon_hours = 0.001")
+    with wired(offices) as wires, working(offices):
+        wires.split(names[:2], names[2:])
+        earliest = offices.tell_one("law", f"reserve Oak {DAY} 09:00 1h earliest --or Elm@09:00")
+        second = offices.tell_one("chemistry", f"reserve Oak {DAY} 09:00 1h second --or Elm@09:00")
+        assert (earliest["firm"], second["firm"]) == ("tentative", "tentative")
+        offices.wait_firm("biology", "chemistry")
+        assert offices.status("law")["position"] == 0
+        wires.split(names)
+        offices.wait_firm()
+        places = {one["purpose"]: one["room"] for one in offices.schedule("law", DAY)}
+        assert places == {"second": "Oak", "earliest": "Elm"}
+        (late,) = offices.requests("biology", "law")
+        assert late["lost"]["late"]
+        assert "late: Georg (chemistry), entered at " in late["why"]
+        told = offices.tell_one("law", "notices")["reply"]["rows"]
+        assert [(to, "late: Georg (chemistry)" in text) for _, to, text in told] == [("liam", True)]
