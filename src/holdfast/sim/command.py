@@ -25,11 +25,18 @@ def register(app: typer.Typer) -> None:
 
 def simulate(
     app: Annotated[str, typer.Option("--app", metavar="APP", help="What is replicated.")] = "tickets",
-    protocol: Annotated[str, typer.Option("--protocol", metavar="NAME", help="How: lamport or solo.")] = "lamport",
+    protocol: Annotated[
+        str, typer.Option("--protocol", metavar="NAME", help="How: lamport, solo or bayou.")
+    ] = "lamport",
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The first schedule.")] = 1,
     seeds: Annotated[int, typer.Option("--seeds", metavar="K", min=1, help="How many, under each model.")] = 1,
     model: Annotated[
-        str, typer.Option("--model", metavar="MODEL", help="perfect or majority; default: each one the protocol has.")
+        str,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="perfect, majority; bayou: all-heard, immediate, accept-loss; default: each.",
+        ),
     ] = "",
     faults: Annotated[
         str, typer.Option("--faults", metavar="KIND,...", help="Only these kinds; default: all the model tolerates.")
@@ -87,6 +94,7 @@ def _run_all(chosen: list[Options], first: int, count: int, processes: int, as_j
             "app": options.app, "protocol": options.protocol, "model": options.failure_model,
             "first_seed": first, "seeds": tally.seeds, "faults": tally.faults, "operations": tally.operations,
             "events": tally.events, "virtual_s": tally.virtual_us // 1_000_000, "seconds": round(seconds, 1),
+            "seeds_a_minute": round(60 * tally.seeds / seconds) if seconds else 0, "figures": tally.figures,
             "failures": failures,
         }  # fmt: skip
         report.append(summary)
@@ -122,5 +130,9 @@ def _tell(summary: dict[str, object], failures: list[dict[str, object]]) -> None
         f"{summary['operations']} operations, {summary['virtual_s']} s of virtual time in {summary['seconds']} s: "
         f"{f'{len(failures)} FAILED' if failures else 'all passed'}"
     )
+    figures = summary["figures"]
+    assert isinstance(figures, dict)
+    if figures:
+        print("  " + ", ".join(f"{name} {count}" for name, count in figures.items()))
     for failure in failures:
         print(f"\nseed {failure['seed']} failed ({failure['kind']}): {failure['text']}\n  replay: {failure['replay']}")

@@ -35,6 +35,7 @@ class Tally(msgspec.Struct):
     events: int = 0
     virtual_us: int = 0
     failures: list[Result] = []
+    figures: dict[str, int] = {}
 
     def add(self, result: Result) -> None:
         """Count one more run."""
@@ -43,6 +44,8 @@ class Tally(msgspec.Struct):
         self.operations += result.operations
         self.events += result.events
         self.virtual_us += result.virtual_us
+        for name, count in result.figures:
+            self.figures[name] = self.figures.get(name, 0) + count
         if not result.ok:
             self.failures.append(result)
 

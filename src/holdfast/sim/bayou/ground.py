@@ -25,7 +25,7 @@ MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 
 MODELS = ("all-heard", "immediate", "accept-loss")
-"""The two policies, and a class of its own: one voter, whose disk is destroyed, and an operator who accepts the loss."""
+"""The two policies; and a class of its own: one voter, who is lost, and an operator who accepts what that loses."""
 
 SMALL_FAULTS = ("crash", "power", "moment", "pause", "slow-disk")
 FAULTS = (
@@ -46,7 +46,7 @@ BUGS = (
 
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
-    """`founders`: how many nodes exist from the beginning; the others come later, with empty disks. Times by their names."""
+    """`founders`: how many nodes exist from the beginning; the others come later, with empty disks."""
 
     policy: Policy
     may_lose: bool

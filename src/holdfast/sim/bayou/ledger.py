@@ -25,6 +25,9 @@ from holdfast.sim.world import World
 if TYPE_CHECKING:
     from holdfast.sim.bayou.office import Office, OfficeAttempt
 
+CLOSE_MS = 5_000
+"""Stamps may lie closer together than the clock goes, by so much in all."""
+
 Name = tuple[str, int]
 Stamp = tuple[int, str, str]
 Commit = tuple[int, int, Write]
@@ -47,11 +50,12 @@ class Acknowledged(msgspec.Struct):
 
 
 class Assigned(NamedTuple):
-    """When a primary gave writes their places: `wall_ms` by its clock, `stamps` of all that it gave places then."""
+    """When a primary gave writes their places: `wall_ms` by its clock, `names` of all that got one then, and
+    `ended`: the replicas that it waited for no longer."""
 
     wall_ms: int
-    top: Stamp
     names: tuple[Name, ...]
+    ended: tuple[str, ...]
 
 
 class Seen:
@@ -138,7 +142,7 @@ class Ledger(Audit):
         seen.csn = log.csn
 
     def _firm(self, office: Office, commits: list[Commit], at: tuple[int, int], digest: bytes) -> None:
-        """These commits lie on the disk of this replica, and its store as of commit `at` (number, epoch) has `digest`."""
+        """These commits lie on its disk, and its store as of commit `at` (number, epoch) has `digest`."""
         for csn, epoch, write in commits:
             before = self.commits.setdefault((csn, epoch), write)
             if not self.may_lose:
@@ -177,27 +181,34 @@ class Ledger(Audit):
         fresh = {} if known is None else {name: write for name, write in places.items() if name not in known}
         if not fresh:
             return
+        ended = tuple(name for name, row in log.members.items() if row.state != "live")
         top = max(stamp_of(write) for write in fresh.values())
-        assigned = Assigned(office.wall_ms, top, tuple(fresh))
+        assigned = Assigned(office.wall_ms, tuple(fresh), ended)
         for name in fresh:
             self.assigned.setdefault(name, assigned)
         for entry in log.tail:
             write = entry.write
-            if entry.stamp < top and (write.replica, write.number) not in places:
+            if stamp_of(write) < top and (write.replica, write.number) not in places:
                 raise Violation(
                     "earliest stamp",
                     f"{office.name} commits {id_of(max(fresh.values(), key=stamp_of))} stamped {top} "
-                    f"while it holds {id_of(write)} stamped {entry.stamp}",
+                    f"while it holds {id_of(write)} stamped {stamp_of(write)}",
                 )
 
     # ---- what users are told ----
 
-    def answered(self, office_name: str, attempt: OfficeAttempt, client: str, number: int, outcome: Outcome) -> None:
+    def answered(self, office: Office, attempt: OfficeAttempt, client: str, number: int, outcome: Outcome) -> None:
         """The reply to a write leaves its replica."""
         name = parse(outcome.write)
-        self.acknowledged.setdefault(name, Acknowledged(office_name, attempt.disk, client, number, dict(attempt.known)))
+        self.acknowledged.setdefault(name, Acknowledged(office.name, attempt.disk, client, number, dict(attempt.known)))
         if outcome.firm == "committed":
-            self._tell(office_name, outcome.write, outcome.reply.text())
+            self._tell(office.name, outcome.write, outcome.reply.text())
+        ahead_ms = office.replica.log.last_ms.get(name[0], 0) - office.true_ms
+        if ahead_ms > office.ahead_ms + office.ground.forward_bound_ms + CLOSE_MS:
+            raise Violation(
+                "future",
+                f"{outcome.write} is stamped {ahead_ms} ms ahead of the time, beyond what {office.name} may believe",
+            )
 
     def changed(self, office_name: str, change: Change) -> None:
         """A watcher is told."""

@@ -35,8 +35,9 @@ class OfficeAttempt(Attempt):
 
 class Office(Host):
     """`exists`: its node has been set up. `is_copy`: its disk was put back from a copy, which the operator
-    says at its start. `votes`: its disk is a first one, or has been admitted again. `settled`:
-    its replica takes part, or will when it has started. `keeper`: what is committed may lie on its disk alone, so it must not be lost."""
+    says at its start. `settled`: its replica takes part, or will when it has started. `votes`: its disk is
+    a first one, or has been admitted again. `keeper`: what is committed may lie on its disk alone, so it
+    must not be lost. `ahead_ms`: the farthest that its clock ever was ahead."""
 
     ledger: Ledger
 
@@ -53,6 +54,7 @@ class Office(Host):
         self.votes = True
         self.settled = self.exists
         self.wall_offset_ms = 0
+        self.ahead_ms = 0
         self.copied: Disk | None = None
 
     def _core(self, _host: Host) -> Any:
@@ -62,9 +64,19 @@ class Office(Host):
         return core
 
     @property
+    def true_ms(self) -> int:
+        """The time of day, Unix milliseconds."""
+        return WALL_MS + self.world.now_us // 1000
+
+    @property
     def wall_ms(self) -> int:
-        """What the clock on its wall shows, Unix milliseconds."""
-        return WALL_MS + self.world.now_us // 1000 + self.wall_offset_ms
+        """What the clock on its wall shows."""
+        return self.true_ms + self.wall_offset_ms
+
+    def set_wall(self, offset_ms: int) -> None:
+        """Its clock goes wrong, or right again."""
+        self.wall_offset_ms = offset_ms
+        self.ahead_ms = max(self.ahead_ms, offset_ms)
 
     @property
     def replica(self) -> Any:

@@ -177,14 +177,14 @@ class Operators:
     # ---- the calm ----
 
     def tend(self) -> None:
-        """Look after a change of the primary that was left half done: the last one to know says take-over."""
-        if self.ground.may_lose and self._headless():
-            self.accept_loss()
+        """Look after a change of the primary that was left half done, or a primary that came back as a new disk."""
+        if any(office.core.epochs.claimed > office.replica.epoch for office in self.serving()):
             return
-        stuck = [office for office in self.serving() if office.replica.vowed > office.replica.epoch]
-        knows = [office for office in self.serving() if not office.replica.is_primary and self._may_lead(office)]
-        if stuck and knows and all(not office.core.epochs.claimed for office in self.serving()):
-            self.say(self.world.random.choice(knows), TakeOver())
+        if self._headless():
+            if self.ground.may_lose:
+                self.accept_loss()
+            else:
+                self.take_over()
 
     def _headless(self) -> bool:
         """Whether something is tentative and nobody may confirm it."""

@@ -89,7 +89,7 @@ class RoomsWork:
     # ---- what they are told ----
 
     def check(self, person: Person, command: Any, reply: Any, view: str) -> None:
-        """Learn the ids of bookings; no schedule may hold two meetings at once, nor show tentative ones as committed."""
+        """Learn the ids of bookings; no schedule may hold two meetings at once."""
         if isinstance(reply, Granted | Moved):
             booked = self.ids.setdefault(person.department, [])
             if reply.id not in booked:

@@ -24,6 +24,7 @@ READ_YOUR_WRITES, MONOTONIC_READS = "read-your-writes", "monotonic-reads"
 WRITES_FOLLOW_READS, MONOTONIC_WRITES = "writes-follow-reads", "monotonic-writes"
 GUARANTEES = (READ_YOUR_WRITES, MONOTONIC_READS, WRITES_FOLLOW_READS, MONOTONIC_WRITES)
 TRIES_MAX = 6
+STROKE_US = 10 * MINUTE_US
 
 
 class Errand(msgspec.Struct):
@@ -37,12 +38,14 @@ class Errand(msgspec.Struct):
 
 
 class Habits(msgspec.Struct, frozen=True, kw_only=True):
-    """`errands` to do, with up to `think_us_max` between them; `roaming`: the share done at another office."""
+    """`errands` to do, with up to `think_us_max` between them; `roaming`: the share done at another office;
+    `punctual`: she acts on the stroke of the clock, as others do, so that stamps tie."""
 
     errands: int
     think_us_max: int
     roaming: float
     patience: float
+    punctual: bool
     guarantees: tuple[str, ...]
 
 
@@ -65,7 +68,7 @@ class Visit(OfficeAttempt):
 
 
 class Secretary:
-    """A person with a client id and a session. `draw(person, now_ms)` gives what she does next: (command, is it a query)."""
+    """A person with a client id and a session. `draw(person, now_ms)`: what she does next, and is it a query."""
 
     def __init__(
         self,
@@ -114,7 +117,10 @@ class Secretary:
         self.left = 0
 
     def _think(self) -> None:
-        self.world.after(self.world.between(1_000, self.habits.think_us_max), self._next)
+        moment_us = self.world.now_us + self.world.between(1_000, self.habits.think_us_max)
+        if self.habits.punctual:
+            moment_us += STROKE_US - moment_us % STROKE_US
+        self.world.at(moment_us, self._next)
 
     def _next(self) -> None:
         if self.left == 0 or self.busy:
@@ -145,7 +151,7 @@ class Secretary:
 
     def later(self, action: Callable[..., None], *arguments: Any) -> None:
         """After the way between a person and an office."""
-        self.world.after(self.world.between(20, 5_000), action, *arguments)
+        self.world.after(self.world.between(20, 100 if self.habits.punctual else 5_000), action, *arguments)
 
     def _reaches(self, visit: Visit) -> None:
         if visit.office.alive:
@@ -176,7 +182,7 @@ class Secretary:
                     f"{visit.office.name} answers {self.name} {render(reply)}, and lacks {missing} of {reading}",
                 )
             if reply.write:
-                self.ledger.answered(visit.office.name, visit, self.name, visit.errand.number, reply)
+                self.ledger.answered(visit.office, visit, self.name, visit.errand.number, reply)
         elif isinstance(reply, Forgotten | Expired):
             raise Violation("exactly once", f"{self.name} still waits for {visit.errand.number}, but: {reply.text()}")
 

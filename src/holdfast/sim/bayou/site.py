@@ -68,6 +68,7 @@ class BayouSite:
     def _secretaries(self, source: random.Random) -> list[Secretary]:
         people = self.work.people(len(self.offices))
         each = -(-ERRANDS // len(people))
+        punctual = source.random() < 0.3
         secretaries = []
         for home, person in enumerate(people):
             habits = Habits(
@@ -75,6 +76,7 @@ class BayouSite:
                 think_us_max=min(source.choice((MINUTE_US, HOUR_US, 6 * HOUR_US)), 2 * self.span_us // each),
                 roaming=source.choice((0.0, 0.1, 0.4)),
                 patience=source.choice((0.8, 0.95)),
+                punctual=punctual,
                 guarantees=tuple(word for word in GUARANTEES if source.random() < 0.4),
             )
             born_ms = "" if source.random() < 0.5 else f".{self.offices[home].wall_ms}"
@@ -89,7 +91,7 @@ class BayouSite:
                     habits,
                     self.work.draw,
                     self.work.check,
-                )  # fmt: skip
+                )
             )
         return secretaries
 
@@ -129,7 +131,7 @@ class BayouSite:
             secretary.stop()
         self.weather.heal()
         self._await_calm()
-        verdict.judge(self.ledger, self.offices, self.secretaries, self.work, self.world)
+        verdict.judge(self.ledger, self.offices, self.work, self.ground)
 
     @property
     def calm_us(self) -> int:

@@ -10,14 +10,16 @@ from holdfast.replication.bayou import make_machine
 from holdfast.replication.bayou.log import id_of
 from holdfast.replication.bayou.messages import APP, Write
 from holdfast.sim.audit import Violation
+from holdfast.sim.bayou.ground import Ground
 from holdfast.sim.bayou.ledger import Ledger, Name, parse, stamp_of
 from holdfast.sim.bayou.office import Office
-from holdfast.sim.bayou.secretaries import Secretary
 from holdfast.sim.bayou.workloads import Executed, OfficeWork
-from holdfast.sim.world import World
 
 
-def judge(ledger: Ledger, offices: list[Office], secretaries: list[Secretary], work: OfficeWork, world: World) -> None:
+NEVER_MS = 1 << 62
+
+
+def judge(ledger: Ledger, offices: list[Office], work: OfficeWork, ground: Ground) -> None:
     """Raise `Violation` for the first law that this run has broken."""
     machine = make_machine(work.app())
     taking_part = [office for office in offices if office.exists and office.replica.state != "retired"]
@@ -30,6 +32,8 @@ def judge(ledger: Ledger, offices: list[Office], secretaries: list[Secretary], w
     if not ledger.may_lose:
         _told(ledger, order)
         _causes(ledger, writes)
+        if ground.policy == "all-heard":
+            _late_at_deadlines(ledger, writes, machine, ground)
     work.judge(order, machine.store)
     _count(ledger, offices, order, work)
 
@@ -134,6 +138,28 @@ def _causes(ledger: Ledger, writes: Sequence[Write]) -> None:
                         "causes", f"{id_of(write)} is committed before {replica}-{number}, which its author had"
                     )
         before[write.replica] = write.number
+
+
+def _late_at_deadlines(ledger: Ledger, writes: Sequence[Write], machine: Machine, ground: Ground) -> None:
+    """Under `all-heard` a write may be late only if its primary had reached the deadline of one that it gave a
+    place then, or waited for the author no longer."""
+    by_name = {(write.replica, write.number): write for write in writes}
+
+    def firm_by_ms(write: Write) -> int:
+        wanted = machine.app.firm_by_ms(machine.decode_request(write.body).command) if write.kind == APP else None
+        return min(write.ms + ground.horizon_ms, wanted if wanted is not None else NEVER_MS)
+
+    before: list[Write] = []
+    for write in writes:
+        passed = next((other for other in before if stamp_of(other) > stamp_of(write)), None)
+        assigned = None if passed is None else ledger.assigned.get((passed.replica, passed.number))
+        if assigned is not None and write.replica not in assigned.ended:
+            due_ms = min((firm_by_ms(by_name[name]) for name in assigned.names if name in by_name), default=0)
+            if due_ms > assigned.wall_ms:
+                raise Violation(
+                    "late", f"{id_of(write)} is behind {passed and id_of(passed)}, which was not due before {due_ms}"
+                )
+        before.append(write)
 
 
 def _count(ledger: Ledger, offices: list[Office], order: Sequence[Executed], work: OfficeWork) -> None:

@@ -80,7 +80,7 @@ class Weather:
         for office in self.offices:
             office.resume()
             office.disk_stalled_until_us = 0
-            office.wall_offset_ms = 0
+            office.set_wall(0)
             if office.exists:
                 self._start(office)
 
@@ -154,18 +154,18 @@ class Weather:
     def _skew(self, office: Office) -> str:
         """A clock is somewhat wrong, within what the others believe."""
         bound_ms = self.ground.forward_bound_ms
-        office.wall_offset_ms = self.world.between(-10 * MINUTE_MS, bound_ms * 9 // 10)
+        office.set_wall(self.world.between(-10 * MINUTE_MS, bound_ms * 9 // 10))
         return f"clock of {office.name} off by {office.wall_offset_ms} ms"
 
     def _jump(self, office: Office) -> str:
         """A clock is wrong by hours or days, for a while."""
         day_ms = DAY_US // 1000
-        office.wall_offset_ms = self.world.between(-JUMP_DAYS_MAX * day_ms, JUMP_DAYS_MAX * day_ms)
+        office.set_wall(self.world.between(-JUMP_DAYS_MAX * day_ms, JUMP_DAYS_MAX * day_ms))
         self.world.after(self._some_time(), self._set_right, office)
         return f"clock of {office.name} jumps by {office.wall_offset_ms // 60_000} min"
 
     def _set_right(self, office: Office) -> None:
-        office.wall_offset_ms = 0
+        office.set_wall(0)
 
     # ---- links ----
 
@@ -250,7 +250,7 @@ class Weather:
         office.put_disk(self._new_disk(), is_copy=False)
         self._start_later(office)
         if lost and self.world.chance(0.5):
-            self.world.after(self._some_time(), self.operators.retire_lost, lost)
+            self.world.after(self._some_time(), self._retire_lost, lost)
         return f"empty disk {office.name}"
 
     def _restored_disk(self, office: Office) -> str:
@@ -309,6 +309,9 @@ class Weather:
 
     def _retire(self, office: Office) -> str:
         return self.operators.retire(office)
+
+    def _retire_lost(self, replica: str) -> None:
+        self.world.note(f"   ! {self.operators.retire_lost(replica)}")
 
     def _truncate(self, office: Office) -> str:
         return self.operators.truncate(office)
