@@ -1,0 +1,182 @@
+"""When tentative writes become firm, and who hears of it in which order."""
+
+from __future__ import annotations
+
+import pytest
+from tests.replication.bayou.replicas import SECOND_US, Replicas
+
+from holdfast.replication.bayou.messages import Ask
+
+MINUTE_US = 60 * SECOND_US
+HOUR_US = 60 * MINUTE_US
+
+
+def book(hour: int, room: str = "Maple", day: str = "2026-12-01") -> str:
+    return f"reserve {room} {day} {hour:02}:00 1h Meeting"
+
+
+def committed(replicas: Replicas, name: str) -> list[str]:
+    return [f"{write.replica}-{write.number}" for write in replicas.log(name).committed]
+
+
+def sent(replicas: Replicas, *kinds: str) -> list[str]:
+    return [" ".join(text.split()[:4]) for kind, text in replicas.lines if kind in kinds]
+
+
+@pytest.mark.parametrize("silent", ["law", "music", "physics"])
+def test_nothing_is_firm_before_every_member_has_promised(silent: str) -> None:
+    replicas = Replicas("biology law music physics")
+    replicas.submit("biology", book(9))
+    for name in ("law", "music", "physics"):
+        while replicas.channels[0, replicas[name].number]:
+            replicas.deliver("biology", name)
+        while name != silent and replicas.channels[replicas[name].number, 0]:
+            replicas.deliver(name, "biology")
+    assert replicas.log("biology").csn == 0
+    replicas.deliver_all()
+    assert committed(replicas, silent) == ["biology-1"]
+
+
+def test_a_promise_is_on_the_disk_before_it_is_told_and_kept_ever_after() -> None:
+    replicas = Replicas("biology law")
+    replicas["law"].skew_ms = -60_000
+    replicas.submit("biology", book(9))
+    replicas.autosync = False
+    while replicas.channels[0, 1]:
+        replicas.deliver("biology", "law")
+    assert sent(replicas, "Promise") == []
+    replicas.autosync = True
+    while replicas["law"].writing:
+        replicas.sync("law")
+    assert sent(replicas, "Promise") == ["law -> biology Promise"]
+    promised = replicas.core("law").replica.promised_ms
+    replicas.submit("law", book(10))
+    assert replicas.log("law").last_ms["law"] > promised >= replicas.log("biology").last_ms["biology"]
+
+
+def test_no_promise_is_made_to_a_primary_whose_clock_is_far_ahead() -> None:
+    """It would carry this replica's clock away."""
+    replicas = Replicas("biology law")
+    replica = replicas.core("law").replica
+    have = replicas.core("biology").replica.have(1, wants=True)
+    replicas.hear("law", "biology", Ask(replica.wall_ms + 24 * 3_600_000, have))
+    assert replica.promised_ms == 0
+
+
+def test_writes_up_to_the_promise_come_with_it() -> None:
+    """law's own write was on its way, and lost; the promise brings it, and it stands before biology's."""
+    replicas = Replicas("biology law")
+    replicas.submit("law", book(9))
+    replicas.lose("law", "biology")
+    replicas.now_us += 1000
+    replicas.submit("biology", book(9))
+    replicas.deliver_all()
+    assert committed(replicas, "biology") == ["law-1", "biology-1"]
+
+
+def test_the_earliest_entry_prevails_whatever_arrives_first() -> None:
+    replicas = Replicas("biology law music")
+    replicas.submit("law", book(9))
+    replicas.now_us += 1000
+    replicas.submit("music", book(9))
+    replicas.deliver("music", "biology")
+    assert replicas.log("biology").csn == 0
+    replicas.deliver_all()
+    assert committed(replicas, "biology") == ["law-1", "music-1"]
+
+
+@pytest.mark.parametrize(
+    ("line", "at_us"),
+    [
+        (book(12, day="2026-11-30"), 3 * HOUR_US),  # one hour before the meeting
+        (f"{book(16, day='2026-12-20')} --or Oak@2026-11-30@14:00", 5 * HOUR_US),  # of the earliest alternative
+        (book(9, day="2027-03-01"), 24 * HOUR_US),  # the horizon
+        ("cancel law-9", 24 * HOUR_US),
+    ],
+    ids=["before the meeting", "before its earliest alternative", "the horizon", "a cancellation"],
+)
+def test_while_a_member_is_away_a_write_is_firm_at_its_deadline_not_before(line: str, at_us: int) -> None:
+    replicas = Replicas("biology law music")
+    replicas.isolate("music")
+    replicas.submit("law", line)
+    entered_us = replicas.now_us
+    replicas.jump(at_us - MINUTE_US)
+    replicas.wait(SECOND_US)
+    assert committed(replicas, "law") == []
+    replicas.jump(entered_us + at_us - replicas.now_us + 1000)
+    replicas.wait(SECOND_US)
+    assert committed(replicas, "law") == ["law-1"]
+
+
+def test_a_deadline_takes_along_what_stands_before_it_and_leaves_what_stands_behind() -> None:
+    replicas = Replicas("biology law music")
+    replicas.isolate("music")
+    replicas.submit("law", book(9, day="2027-03-01"))
+    replicas.wait(SECOND_US)
+    replicas.submit("law", book(12, day="2026-11-30"))
+    replicas.wait(SECOND_US)
+    replicas.submit("law", book(10, day="2027-03-01"))
+    replicas.jump(3 * HOUR_US)
+    replicas.wait(SECOND_US)
+    assert committed(replicas, "law") == ["law-1", "law-2"]
+
+
+def test_the_deadline_wakes_the_primary_by_itself() -> None:
+    replicas = Replicas("biology law music", sync_us=HOUR_US, patience_us=HOUR_US)
+    replicas.isolate("music")
+    replicas.submit("law", book(12, day="2026-11-30"))
+    replicas.deliver_all()
+    replicas.wait(3 * HOUR_US + 1000)
+    assert replicas.log("biology").csn == 1
+
+
+def test_what_waits_for_voters_does_not_keep_the_primary_busy() -> None:
+    """Its deadline is past and nothing can be done about it."""
+    replicas = Replicas("biology law music", voters=("biology", "law", "music"))
+    replicas.isolate("biology")
+    replicas.submit("biology", book(10, day="2026-11-30"))
+    replicas.jump(2 * HOUR_US)
+    wake_us = replicas["biology"].gate.wake_us
+    assert wake_us > replicas.now_us
+
+
+def test_whoever_has_retired_or_was_replaced_is_not_waited_for() -> None:
+    replicas = Replicas("biology law music physics")
+    assert "has retired" in replicas.book("music", "retire")
+    replicas.crash("music")
+    replicas.crash("physics")
+    assert "waited for no longer" in replicas.book("law", "retire physics")
+    replicas.submit("law", book(9))
+    replicas.wait(SECOND_US)
+    assert replicas.log("law").committed_vector["law"] == replicas.log("law").vector["law"]
+
+
+def test_step_6_waits_for_step_5_and_not_for_ever() -> None:
+    """The others hear of a commit when its author's replica has it, or has had time to."""
+    replicas = Replicas("biology law music")
+    replicas.submit("law", book(9))
+    while replicas.channels[0, 2] or replicas.channels[2, 0] or replicas.channels[1, 0]:
+        for one, other in (("law", "biology"), ("biology", "music"), ("music", "biology")):
+            if replicas.channels[replicas[one].number, replicas[other].number]:
+                replicas.deliver(one, other)
+    assert replicas.log("biology").csn == 1
+    assert sent(replicas, "Reply") == ["biology -> law Reply"]
+    assert sent(replicas, "Released") == []
+    replicas.disconnect("law", "biology")
+    replicas.wait(3 * SECOND_US)
+    assert committed(replicas, "music") == ["law-1"]
+
+
+@pytest.mark.parametrize("policy", ["all-heard", "immediate"])
+def test_a_primary_s_own_write_is_confirmed_to_its_user_and_to_all(policy: str) -> None:
+    replicas = Replicas("biology law music", policy=policy)
+    told = replicas.book("biology", book(9))
+    assert ("committed" in told) is (policy == "immediate")
+    assert [committed(replicas, name) for name in replicas.names] == [["biology-1"]] * 3
+
+
+def test_immediate_asks_for_no_promises() -> None:
+    replicas = Replicas("biology law music", policy="immediate")
+    replicas.book("law", book(9))
+    assert sent(replicas, "Ask", "Promise") == []
+    replicas.settled()
