@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
     bench = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Measure the speed.")
     bench.command("tickets")(tickets)
     bench.command("million")(million)
+    bench.command("rooms")(rooms)
     app.add_typer(bench, name="bench")
 
 
@@ -77,6 +78,30 @@ def million(
             raise typer.Exit(failed(str(error))) from error
     print(msgspec.json.encode(found).decode() if json else million_text(found))
     if found.fill.errors or found.fill.unanswered or found.steady.errors or found.held_after != bookings:
+        raise typer.Exit(1)
+
+
+def rooms(
+    quick: Annotated[bool, typer.Option("--quick", help="Seconds only; shows that it runs.")] = False,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=8, help="How often each figure is measured.")] = 3,
+    data: DataOption = None,
+    reports: ReportsOption = Path("reports"),
+    json: JsonOption = False,
+) -> None:
+    """Ten replicas that wrote alone and meet: processor time, executions and bytes, in one process.
+
+    Ends with status 1 if they did not come to equal stores, all confirmed, with two executions at most.
+    """
+    from holdfast.bench.rooms import FULL, QUICK, measure_rooms
+    from holdfast.bench.rooms_report import rooms_markdown, write_rooms_report
+
+    plan = msgspec.structs.replace(QUICK if quick else FULL, rounds=2 if quick else rounds)
+    with tempfile.TemporaryDirectory(prefix="holdfast-bench-", dir=data) as directory:
+        report = measure_rooms(plan, Path(directory), progress)
+    page, plot = write_rooms_report(report, reports)
+    print(msgspec.json.encode(report).decode() if json else rooms_markdown(report, plot.name))
+    progress(f"report: {page}, plot: {plot}")
+    if report.errors():
         raise typer.Exit(1)
 
 

@@ -1,7 +1,8 @@
-"""A small plot as SVG: lines over a few counts of clients, with their range. No library needed."""
+"""Small plots as SVG: lines over a few counts of clients, or over a quantity, with their range. No library needed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -12,7 +13,7 @@ COLOURS = ("#888888", "#bbbbbb", "#0b6e4f", "#e07a1f", "#3a5fcd")
 
 @dataclass(frozen=True)
 class Series:
-    """One line: points of (clients, median, least, most)."""
+    """One line: points of (clients or another quantity, median, least, most)."""
 
     name: str
     points: list[tuple[int, float, float, float]]
@@ -22,11 +23,28 @@ class Series:
 def throughput_plot(title: str, series: list[Series]) -> str:
     """The plot as an SVG document. Clients stand evenly spaced, the value axis begins at 0."""
     clients = sorted({point[0] for line in series for point in line.points})
-    top = nice_ceiling(max((point[3] for line in series for point in line.points), default=1.0))
 
-    def x(count: int) -> float:
-        place = clients.index(count) + 0.5
-        return LEFT + place * (WIDTH - LEFT - RIGHT) / len(clients)
+    def x(count: float) -> float:
+        return LEFT + (clients.index(round(count)) + 0.5) * (WIDTH - LEFT - RIGHT) / len(clients)
+
+    return _plot(title, series, x, [(count, str(count)) for count in clients], "clients")
+
+
+def curve_plot(title: str, series: list[Series], quantity: str) -> str:
+    """The plot over a quantity, as an SVG document. Both axes are linear and begin at 0."""
+    most = nice_ceiling(max((point[0] for line in series for point in line.points), default=1))
+
+    def x(count: float) -> float:
+        return LEFT + count * (WIDTH - LEFT - RIGHT) / most
+
+    return _plot(title, series, x, [(most * step / 5, f"{most * step / 5:,.0f}") for step in range(6)], quantity)
+
+
+def _plot(
+    title: str, series: list[Series], x: Callable[[float], float], marks: Sequence[tuple[float, str]], quantity: str
+) -> str:
+    """The lines, an axis of values that begins at 0, and the other axis with its marks."""
+    top = nice_ceiling(max((point[3] for line in series for point in line.points), default=1.0))
 
     def y(value: float) -> float:
         return HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM)
@@ -39,12 +57,13 @@ def throughput_plot(title: str, series: list[Series]) -> str:
     ]
     for step in range(6):
         value = top * step / 5
+        text = f"{value:,.0f}" if top >= 5 else f"{value:.1f}"
         parts.append(f'<path d="M{LEFT} {y(value):.1f}H{WIDTH - RIGHT}" stroke="#e4e4e4"/>')
-        parts.append(f'<text x="{LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{value:,.0f}</text>')
-    for count in clients:
-        parts.append(f'<text x="{x(count):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{count}</text>')
+        parts.append(f'<text x="{LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{text}</text>')
+    for place, text in marks:
+        parts.append(f'<text x="{x(place):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{text}</text>')
     middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(f'<text x="{middle:.1f}" y="{HEIGHT - 10}" text-anchor="middle">clients</text>')
+    parts.append(f'<text x="{middle:.1f}" y="{HEIGHT - 10}" text-anchor="middle">{escape(quantity)}</text>')
     for number, line in enumerate(series):
         colour = COLOURS[number % len(COLOURS)]
         dashes = ' stroke-dasharray="6 4"' if line.dashed else ""
