@@ -22,6 +22,8 @@ Stamp = tuple[int, int]
 """The fencing token of a batch: (time, server); a later batch has a larger one, in every view."""
 
 HOUR_MS = 3_600_000
+STEP_MS_MAX = 7 * 24 * HOUR_MS
+"""How far one write may move the time of a store whose writes bring their own."""
 
 NOTICES_MAX = 100
 """Rows one `notices` query returns; the next page starts after the last number."""
@@ -146,9 +148,11 @@ class Machine:
         context = self._context
         now_ms, clock = stamp[0], self._clock_row()
         if now_ms // HOUR_MS > clock.now_ms // HOUR_MS:
-            clock = Clock(0, now_ms, clock.notice_next)
+            # A step at a time: one write of a device whose clock is years ahead must not end every session.
+            store_ms = min(now_ms, clock.now_ms + STEP_MS_MAX) if clock.now_ms else now_ms
+            clock = Clock(0, store_ms, clock.notice_next)
             self._clock.put(clock)
-            self._sessions.expire(now_ms)
+            self._sessions.expire(store_ms)
         context.now_ms = now_ms
         context.stamp = stamp
         context.name = name

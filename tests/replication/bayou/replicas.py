@@ -272,8 +272,8 @@ class Replicas:
         raise AssertionError("the replicas talk in circles")
 
     def hear(self, name: str, source: str, message: Any) -> None:
-        """A message arrives that nobody sent."""
-        self._input(self[name], "receive", self[source].number, message)
+        """A message arrives that nobody sent, over the wire all the same."""
+        self._input(self[name], "receive", self[source].number, self._decode(msgspec.msgpack.encode(message)))
 
     # -- Users
 

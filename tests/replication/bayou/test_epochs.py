@@ -221,9 +221,9 @@ def test_a_vow_of_a_later_claim_s_voter_counts_for_that_claim_only(three: Replic
     three.submit("law", "take-over")
     three.lose("law", "biology")
     three.lose("law", "music")
-    three.hear("law", "music", Vow(64, 0, 0, ()))
+    three.hear("law", "music", Vow(64, 0, (), ()))
     assert not three.core("law").replica.is_primary
-    three.hear("law", "music", Vow(65, 0, 0, ()))
+    three.hear("law", "music", Vow(65, 0, (), ()))
     assert three.core("law").replica.is_primary
 
 

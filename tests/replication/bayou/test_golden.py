@@ -20,6 +20,7 @@ from holdfast.replication.bayou.files import Files
 from holdfast.replication.bayou.log import Entry, WriteLog
 from holdfast.replication.bayou.members import Members
 from holdfast.replication.bayou.primary import Primary
+from holdfast.replication.bayou.proposals import Proposals
 from holdfast.replication.bayou.replica import Replica
 from holdfast.replication.bayou.transfer import Transfer
 from holdfast.replication.bayou.views import Views
@@ -100,10 +101,10 @@ def believes_everything(self: Replica) -> int:
     return 1 << 62
 
 
-def one_vote_is_enough(self: Epochs) -> None:
+def one_vote_is_enough(self: Proposals) -> None:
     replica = self.replica
     if replica.is_primary and replica.proposed:
-        self._confirm(replica.proposed)
+        self._commit(replica.proposed)
 
 
 def adopts_nothing(self: Epochs) -> None:
@@ -149,7 +150,7 @@ PLANTED: list[tuple[type, str, Any, str]] = [
     (Replica, "bound_ms", property(believes_everything), "16_quarantine"),
     (AntiEntropy, "release_held", nothing, "16_quarantine"),
     (Epochs, "on_yield", nothing, "17_hand_over"),
-    (Epochs, "confirm", one_vote_is_enough, "19_old_primary_confirms_nothing"),
+    (Proposals, "confirm", one_vote_is_enough, "19_old_primary_confirms_nothing"),
     (Epochs, "_consider_vows", adopts_nothing, "20_adopted_proposals"),
     (Members, "forget_own", forgets_what_it_wrote, "23_old_copy"),
     (Views, "insert", rolls_forward_at_once, "27_rollback_and_redo"),

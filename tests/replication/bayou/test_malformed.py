@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 import pytest
@@ -10,26 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.replication.bayou.replicas import SECOND_US, Replicas
 
+from holdfast.kernel.contracts import Vector
 from holdfast.kernel.errors import MalformedInput
 from holdfast.replication.bayou import Bayou, messages
 from holdfast.replication.bayou.messages import (
     CREATION,
     RETIREMENT,
-    Ask,
     Creation,
     Have,
+    Name,
+    Proposal,
     Retirement,
-    StatePart,
-    Store,
     Updates,
-    Vow,
     Write,
     decode_record,
     encode,
 )
 
 decode = msgspec.msgpack.Decoder(Bayou.messages).decode
-EXAMPLES = settings().max_examples // 2
+EXAMPLES = settings().max_examples * 10
 
 names = st.sampled_from(["biology", "law", "music", "nobody", ""])
 numbers = st.sampled_from([0, 1, 2, 3, 64, 65, 2**40, -1])
@@ -38,45 +37,37 @@ bodies = st.sampled_from(
     [b"", b"\x90", encode(Creation("x", "music", ("law",))), encode(Retirement("law")), encode(Retirement("nobody"))]
 )
 writes = st.builds(Write, times, st.just("Liam"), names, numbers, bodies, st.sampled_from([0, 1, 2, 3, -1]))
-vectors = st.lists(st.tuples(names, numbers), max_size=3).map(tuple)
-several = st.lists(writes, max_size=3).map(tuple)
-commits = st.lists(st.tuples(names, numbers), max_size=3).map(tuple)
-pairs = st.lists(st.tuples(numbers, numbers), max_size=2).map(tuple)
-peers = st.sampled_from([0, 1, 2, 99, -1])
-updates = st.builds(Updates, vectors, several, numbers, commits, pairs, numbers, peers, st.booleans(), st.booleans())
-haves = st.builds(
-    Have,
-    replica=names,
-    vector=vectors,
-    csn=numbers,
-    at=numbers,
-    epoch=numbers,
-    primary=peers,
-    yours_ms=times,
-    unix_ms=times,
-    vowed=numbers,
-)
-proposals = st.lists(st.tuples(numbers, writes), max_size=3).map(tuple)
-received = st.one_of(
-    haves,
-    updates,
-    st.builds(messages.Request, updates),
-    st.builds(messages.Reply, updates),
-    st.builds(messages.Released, updates),
-    st.builds(Ask, times, haves),
-    st.builds(messages.Promise, times, numbers, haves, updates),
-    st.builds(messages.Release, numbers),
-    st.builds(StatePart, numbers, numbers, numbers, st.booleans(), st.binary(max_size=20)),
-    st.builds(messages.StateNext, numbers, numbers, numbers),
-    st.builds(Store, numbers, peers, numbers, proposals, numbers),
-    st.builds(messages.Stored, numbers, numbers, st.booleans()),
-    st.builds(messages.Claim, numbers, numbers),
-    st.builds(Vow, numbers, numbers, numbers, proposals),
-    st.builds(messages.ClaimRefused, numbers),
-    st.builds(messages.Yield, numbers),
-    st.builds(messages.Create, names, names),
-    st.builds(messages.Created, names, names, numbers),
-)
+
+
+def several(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(strategy, max_size=3).map(tuple)
+
+
+KINDS: dict[Any, st.SearchStrategy[Any]] = {
+    int: numbers,
+    str: names,
+    bool: st.booleans(),
+    bytes: st.binary(max_size=20),
+    Name: st.tuples(names, numbers),
+    Vector: several(st.tuples(names, numbers)),
+    tuple[int, ...]: several(numbers),
+    tuple[tuple[int, int], ...]: several(st.tuples(numbers, numbers)),
+    tuple[Write, ...]: several(writes),
+    tuple[Proposal, ...]: several(st.tuples(numbers, writes)),
+}
+FIELDS = {"primary": st.sampled_from([0, 1, 2, 99, -1]), "ms": times, "yours_ms": times, "unix_ms": times}
+
+
+def made(message: Any) -> st.SearchStrategy[Any]:
+    """Messages of one kind: each field of its type, and more often than not of some sense."""
+    hints = get_type_hints(message)
+    fields = {name: FIELDS[name] if name in FIELDS else KINDS[hints[name]] for name in message.__struct_fields__}
+    return st.builds(message, **fields)
+
+
+KINDS[Updates] = made(Updates)
+KINDS[Have] = made(Have)
+received = st.one_of([made(message) for message in Bayou.messages.__args__])
 
 
 def book(hour: int) -> str:

@@ -144,7 +144,10 @@ def test_a_slow_clock_that_restarts_stamps_above_everything_it_has_seen() -> Non
         ([], "no identity"),
         ([encode(Committed(5, 0, (("law", 1),)))], "commit 5 follows commit 0"),
         ([encode(Committed(1, 0, (("law", 1),)))], "not in the tail"),
-        ([encode(Logged((Write(5, "", "law", 1, b""),))), encode(Logged((Write(5, "", "law", 1, b""),)))], "twice"),
+        (
+            [encode(Logged((Write(5, "", "law", 1, b""),), 5)), encode(Logged((Write(5, "", "law", 1, b""),), 5))],
+            "twice",
+        ),
     ],
 )
 def test_a_journal_that_makes_no_sense_halts(records: list[bytes], why: str) -> None:

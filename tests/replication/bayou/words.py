@@ -18,6 +18,8 @@ from holdfast.replication.bayou.messages import CREATION, RETIREMENT, Updates, W
 
 DAY_MS = round(datetime(2026, 11, 30, 8, tzinfo=UTC).timestamp() * 1000) - 1000
 """A second before every story begins: it is Monday, eight o'clock."""
+FAR_MS = 1 << 47
+"""Some year beyond the calendar's last."""
 
 
 class Words:
@@ -63,6 +65,10 @@ class Words:
     @staticmethod
     def time(ms: int) -> str:
         """`08:00:01.250` on the first day, with the day on others."""
+        if not 0 <= ms < 2**45:
+            return f"{ms} ms"
+        if not 0 <= ms < FAR_MS:
+            return f"{ms} ms"
         moment = datetime.fromtimestamp(ms / 1000, UTC)
         day = "" if ms - DAY_MS < 16 * 3_600_000 and ms >= DAY_MS else f"{moment:%m-%d} "
         return f"{day}{moment:%H:%M:%S}.{ms % 1000:03}"

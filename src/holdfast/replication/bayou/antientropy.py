@@ -114,10 +114,10 @@ class AntiEntropy:
             if have.csn < log.omitted or not have.vector:  # a new disk knows no replicas yet
                 self.transfer.offer(peer)
             else:
-                updates = self.updates_for(dict(have.vector), have.csn, answers=True)
+                updates = self.updates_for(highest(have), have.csn, answers=True)
                 _note(state, updates)
                 replica.send(peer, updates)
-        lacks = log.missing(have.vector, {name: writes[-1].number for name, writes in replica.held.items()})
+        lacks = log.missing(have.vector, replica.aside())
         if lacks or have.csn > log.csn:
             self.pull(peer)
 
@@ -200,7 +200,9 @@ class AntiEntropy:
         replica = self.replica
         log = replica.log
         self.release_held()  # what comes now may follow from what is ripe: not before it
-        beside = {name: writes[-1].number for name, writes in replica.held.items()}
+        beside = replica.aside()
+        if not log.members:  # a new disk learns from a state who takes part, before anything else
+            return Taken(False)
         if (updates.commits and updates.csn > log.csn) or not log.includes(updates.basis, beside):
             self.skipped += 1
             return Taken(False)
@@ -248,7 +250,7 @@ class AntiEntropy:
             if firm and (name, write.number) in firm:
                 self._unhold(name, write.number)
             elif write.ms > bound_ms or name in held:
-                self._hold(write)
+                self._hold(write, number, last_ms[name], created)
                 continue
             self._check(write, number, last_ms[name], created)
             known[name] = write.number
@@ -290,11 +292,15 @@ class AntiEntropy:
 
     # -- Quarantine
 
-    def _hold(self, write: Write) -> None:
-        """Keep aside a write from the future, and all that its author writes after it."""
-        held = self.replica.held.setdefault(write.replica, [])
-        if held and write.number != held[-1].number + 1:
+    def _hold(self, write: Write, number: int, last_ms: int, created: dict[str, int]) -> None:
+        """Keep aside a write from the future, and all that its author writes after it; checked like any other."""
+        held = self.replica.held.get(write.replica, [])
+        if held:
+            number, last_ms = held[-1].number, held[-1].ms
+        if write.number <= number:
             return
+        self._check(write, number, last_ms, created)
+        self.replica.held[write.replica] = held
         if not held:
             ahead_s = (write.ms - self.replica.wall_ms) // 1000
             self.replica.event(
@@ -349,6 +355,14 @@ def _note(state: PeerState, updates: Updates) -> None:
         if write.number > state.vector.get(write.replica, 0):
             state.vector[write.replica] = write.number
     state.csn = max(state.csn, updates.csn + len(updates.commits))
+
+
+def highest(have: Have) -> dict[str, int]:
+    """What a peer has in its log or aside: it need not get that again."""
+    known = dict(have.vector)
+    for name, number in have.aside:
+        known[name] = max(number, known.get(name, 0))
+    return known
 
 
 def replica_seed(replica: Replica) -> str:

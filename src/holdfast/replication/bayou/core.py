@@ -66,7 +66,7 @@ class Bayou:
         self.transfer = Transfer(self.replica, self.snapshots)
         self.anti_entropy = AntiEntropy(self.replica, self.epochs, self.transfer)
         self.primary = Primary(self.replica, self.epochs, self.anti_entropy)
-        self.members = Members(self.replica, self._write_own)
+        self.members = Members(self.replica, self._write_own, lambda: bool(self.epochs.claimed))
         self.files = Files(self.replica, self.anti_entropy, self.transfer)
         self._reads: list[tuple[Token, Request]] = []
         self._news: list[Write] = []
@@ -88,8 +88,8 @@ class Bayou:
             messages.Released: lambda peer, message: self.anti_entropy.on_updates(peer, message.updates),
             messages.StatePart: self._on_state_part,
             messages.StateNext: self.transfer.on_next,
-            messages.Store: self.epochs.on_store,
-            messages.Stored: self.epochs.on_stored,
+            messages.Store: self.epochs.proposals.on_store,
+            messages.Stored: self.epochs.proposals.on_stored,
             messages.Claim: self.epochs.on_claim,
             messages.Vow: self.epochs.on_vow,
             messages.ClaimRefused: lambda peer, message: self.epochs.on_claim_refused(message),
@@ -112,11 +112,12 @@ class Bayou:
         """Replay the journal."""
         replica = self._begin(now_us)
         try:
-            recover(replica, self.epochs, self.members, recovered)
+            recover(replica, self.epochs.proposals, self.members, recovered)
         except (BrokenInvariant, MalformedInput, SnapshotError) as error:
             replica.halt("damaged", f"the journal does not replay: {error}")
         replica.step.changes.clear()
         self.snapshots.restarted()
+        self.epochs.proposals.restarted()
         if replica.state != HALTED:
             replica.event(
                 f"{replica.replica or 'a disk without an id'} is {replica.state}, {replica.log.csn} committed"
@@ -162,7 +163,7 @@ class Bayou:
         """The first `records` records of this core's life are on the disk."""
         replica = self._begin(now_us)
         replica.records_synced = max(replica.records_synced, records)
-        self.epochs.confirm()
+        self.epochs.proposals.confirm()
         return self._end()
 
     def wake(self, now_us: int) -> Step:
@@ -193,7 +194,7 @@ class Bayou:
         self.members.consider()
         self._push()
         self.primary.pump()
-        if self.epochs.confirmed:
+        if self.epochs.proposals.confirmed:
             self.primary.on_confirmed()
         self._roll_forward()
         self._serve_reads()
@@ -204,6 +205,7 @@ class Bayou:
     def _tick(self) -> None:
         self.anti_entropy.tick()
         self.epochs.tick()
+        self.epochs.proposals.tick()
         self.primary.tick()
         self.members.tick()
         self.transfer.tick()
@@ -277,7 +279,7 @@ class Bayou:
         replica = self.replica
         log = replica.log
         if not self._news:
-            self._basis = dict(log.vector)
+            self._basis = log.known
         stamp = replica.clock.stamp(replica.wall_ms, first_name)
         number = log.vector.get(replica.replica, 0) + 1
         write = Write(stamp.milliseconds, first_name, replica.replica, number, body, kind)
@@ -320,7 +322,7 @@ class Bayou:
                     replica.reply(token, behind)
                     continue
             log = replica.log
-            vector = log.vector if view == "full" else log.committed_vector
+            vector = log.known if view == "full" else log.committed_vector
             answer = replica.views.answer(request, view, replica.wall_ms)
             rests_on = tuple(sorted(vector.items())) if reading is not None else ()
             replica.reply(token, Outcome(answer, view, vector=rests_on, warning=""))
@@ -357,15 +359,20 @@ class Bayou:
         state.pulled_us = None
 
     def _on_have(self, peer: Peer, message: Have) -> None:
+        if message.replica != self.replica.peers[peer].replica:
+            self.epochs.proposals.new_disk(peer)
         self.anti_entropy.on_have(peer, message)
         self.epochs.on_have(peer, message)
         self.members.on_have(message)
         self.members.retired_known(message)
 
     def _on_state_part(self, peer: Peer, message: StatePart) -> None:
-        self.replica.peers[peer].pulled_us = None
+        state = self.replica.peers[peer]
+        state.pulled_us = None
         if self.transfer.on_part(peer, message):
             self.anti_entropy.pull(peer)
+        elif self.transfer.taking_from == peer:
+            state.pulled_us = self.replica.now_us  # the pull is under way as long as pieces come
 
     # -- Operators
 

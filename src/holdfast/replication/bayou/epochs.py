@@ -1,75 +1,46 @@
-"""Epochs: who the primary is, and what makes a commit firm.
+"""Epochs: who the primary is.
 
-The papers leave the change of the primary open. Here a commit is confirmed when a majority of the
-voters have stored it under the primary's epoch; with one voter, the primary itself, that is the
-papers' mode. Who wants to be the primary claims a later epoch; a majority of the voters vow to store
-nothing of an earlier one, and tell what they hold beyond the confirmed commits; the claimant adopts
-the proposals of the latest epoch among them, and proposes them again. So what may have been confirmed
-survives, and a primary that was cut off can confirm nothing more (the synod of L. Lamport, *The
-Part-Time Parliament*, TOCS 1998, for a whole suffix of the log at once).
-
-All proposals that a voter holds came from one primary in one epoch and begin right after its confirmed
-commits: when a Store of a later epoch does not, the voter asks to be sent from there.
+The papers leave the change of the primary open. Here who wants to be the primary claims a later
+epoch; a majority of the voters vow to store nothing of an earlier one, and tell what they hold beyond
+the confirmed commits (`proposals`); the claimant adopts what may have been confirmed, and proposes it
+again. So what was confirmed survives, and a primary that was cut off can confirm nothing more. With
+one voter, the primary itself (the papers' mode), its vow is needed, and it gives only one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from holdfast.kernel.contracts import Peer, Token
-from holdfast.kernel.errors import BrokenInvariant
-from holdfast.replication.bayou.log import Entry, name_of
+from holdfast.kernel.errors import BrokenInvariant, MalformedInput
 from holdfast.replication.bayou.messages import (
     Admitted,
     Claim,
     ClaimRefused,
     Enthroned,
     Have,
-    Proposal,
-    Proposed,
-    Store,
-    Stored,
     Vow,
     Vowed,
-    Write,
     Yield,
 )
+from holdfast.replication.bayou.proposals import Proposals, adopted
 from holdfast.replication.bayou.replica import ACTIVE, Replica
 from holdfast.replication.bayou.words import CannotDo, Done
 
 EPOCH_NODES = 64
 """Epochs of one node are this far apart, so that no two nodes claim the same."""
-STORE_WRITES_MAX = 500
-
-
-class Voter:
-    """What the primary knows of another voter: how far it has stored the proposals of this epoch, and
-    what has been sent to it and when."""
-
-    __slots__ = ("sent", "sent_us", "stored")
-
-    def __init__(self, stored: int) -> None:
-        self.stored = stored
-        self.sent = stored
-        self.sent_us = 0
 
 
 class Epochs:
-    """Claims, vows, and the confirmation of proposals. `on_confirmed(entries)` is called with what has
-    become committed at the primary."""
+    """Claims and vows."""
 
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
-        self.voters: dict[Peer, Voter] = {}
-        self.own_stored: list[tuple[int, int]] = []  # (record of our journal, csn stored by it)
+        self.proposals = Proposals(replica, self.learn)
         self.claimed = 0
         self.claimed_us = 0
         self.vows: dict[Peer, Vow] = {}
         self.asked: list[tuple[Token, int, int]] = []  # (who waits, node to become primary, since)
         self.yielded_us: int | None = None
-        self.confirmed: list[Entry] = []
         self.learnt: dict[Peer, int] = {}
-        self.overtaken = 0  # the latest epoch that a voter has refused our proposals for
         self._overtaken_us: int | None = None
         self._reminded_us = 0
         self._accepts_loss = False
@@ -92,12 +63,12 @@ class Epochs:
         if primary == replica.me and self.claimed == epoch and not replica.votes:
             replica.record(Admitted())
             replica.votes = True
-        self.voters = {}
-        self.own_stored = []
+        self.proposals.begin_epoch()
         self.yielded_us = None
         self._overtaken_us = None
         self.claimed = 0
         self.vows = {}
+        self.learnt = {}
         replica.event(f"{replica.configuration.nodes[primary]} is the primary of epoch {epoch}")
         for token, node, _ in self.asked:
             what = replica.configuration.nodes[primary]
@@ -115,14 +86,15 @@ class Epochs:
         replica = self.replica
         if replica.votes or replica.me not in replica.voters or peer not in replica.voters:
             return
-        if (
-            replica.primary == replica.me
-        ):  # what an earlier disk here proposed in this epoch is not known: claim a new one
+        if replica.primary == replica.me:  # an earlier disk's proposals of this epoch are not known: claim a new one
+            return
+        if have.epoch < replica.epoch:
             return
         if replica.state != ACTIVE or have.csn > replica.log.csn:
             return
         self.learnt[peer] = have.vowed
-        if 2 * len(self.learnt) > len(replica.voters):
+        # The primary among them: it has heard of this disk by now, and gives it no credit for the old one.
+        if 2 * len(self.learnt) > len(replica.voters) and replica.primary in self.learnt:
             vowed = max(*self.learnt.values(), replica.vowed, replica.epoch)
             replica.record(Vowed(vowed))
             replica.record(Admitted())
@@ -200,7 +172,7 @@ class Epochs:
 
     def _next_epoch(self) -> int:
         replica = self.replica
-        highest = max(replica.epoch, replica.vowed, self.overtaken)
+        highest = max(replica.epoch, replica.vowed, self.proposals.overtaken)
         return (highest // EPOCH_NODES + 1) * EPOCH_NODES + replica.me
 
     def _claim(self, epoch: int) -> None:
@@ -224,7 +196,7 @@ class Epochs:
 
     def _own_vow(self, epoch: int) -> Vow:
         replica = self.replica
-        return Vow(epoch, replica.log.csn, replica.proposed_epoch, tuple(replica.proposed))
+        return Vow(epoch, replica.log.csn, tuple(replica.proposed), tuple(replica.ballots))
 
     def on_claim(self, peer: Peer, claim: Claim) -> None:
         """Vow, unless a later epoch was vowed to already. A repeated claim gets the same vow again."""
@@ -263,9 +235,13 @@ class Epochs:
     def on_vow(self, peer: Peer, vow: Vow) -> None:
         """A voter is with us. A claim that a restart made this node forget is taken up again: its epoch is ours."""
         replica = self.replica
+        if len(vow.proposals) != len(vow.ballots):
+            raise MalformedInput(f"a vow with {len(vow.proposals)} proposals and {len(vow.ballots)} ballots")
         forgotten = not self.claimed and vow.epoch > replica.epoch and vow.epoch % EPOCH_NODES == replica.me
         if forgotten and replica.state == ACTIVE and vow.epoch >= replica.vowed:
             self._claim(vow.epoch)
+        if replica.state != ACTIVE:
+            self.claimed = 0
         if vow.epoch == self.claimed and peer in replica.voters:
             self.vows[peer] = vow
             self._consider_vows()
@@ -278,190 +254,28 @@ class Epochs:
             return
         if max(vow.csn for vow in self.vows.values()) > replica.log.csn:
             return
-        best = max(self.vows.values(), key=lambda vow: (vow.stored_epoch, vow.csn + len(vow.proposals)))
-        adopted = best.proposals[replica.log.csn - best.csn :]
+        proposals = adopted(self.vows.values(), replica.log.csn)
         epoch = self.claimed
-        self.vows = {}
-        fresh = self._fresh([write for _, write in adopted])
+        fresh = self.proposals.fresh(write for _, write in proposals)
         if fresh is None:
             raise BrokenInvariant("proposals that a voter had stored do not follow what is confirmed")
         if fresh:
             replica.log_writes(fresh)
         self._enthrone(epoch, replica.me)
-        self._hold(list(adopted))
-
-    # -- Proposing and confirming
+        if proposals:
+            self.proposals.store_own(replica.log.csn + 1, proposals)
 
     @property
     def may_propose(self) -> bool:
         """Not while another one is about to take over."""
         return self.replica.is_primary and self.yielded_us is None and self.replica.vowed <= self.replica.epoch
 
-    @property
-    def pending(self) -> int:
-        """Proposals that are not confirmed yet."""
-        return len(self.replica.proposed)
-
-    def propose(self, entries: Sequence[Entry]) -> None:
-        """The primary wants these to be the next commits. Alone, its own word makes them so."""
-        replica = self.replica
-        if len(replica.voters) == 1:
-            assert not replica.proposed, "a lone voter confirms at once"
-            self.confirmed += replica.commit([name_of(entry.write) for entry in entries], replica.epoch)
-        else:
-            self._hold([*replica.proposed, *((replica.epoch, entry.write) for entry in entries)])
-
-    def _hold(self, proposals: list[Proposal]) -> None:
-        """The primary's own store of proposals: all of them, or what was added."""
-        replica = self.replica
-        if len(replica.voters) == 1:
-            replica.proposed = []
-            self._confirm(proposals)
-            return
-        old = len(replica.proposed) if replica.proposed_epoch == replica.epoch else 0
-        replica.record(Proposed(replica.epoch, replica.log.csn + old + 1, tuple(proposals[old:])))
-        replica.proposed_epoch = replica.epoch
-        replica.proposed = proposals
-        self.own_stored.append((replica.records_written, replica.log.csn + len(proposals)))
-        self._send_stores()
-
-    def _send_stores(self, again: bool = False) -> None:
-        replica = self.replica
-        csn = replica.log.csn
-        last = csn + len(replica.proposed)
-        for peer in replica.voters:
-            if peer == replica.me or not replica.peers[peer].connected:
-                continue
-            voter = self.voters.get(peer)
-            if voter is None:
-                voter = self.voters[peer] = Voter(csn)
-            patience_us = replica.configuration.patience_us
-            if again and voter.stored < last and replica.now_us - voter.sent_us >= patience_us:
-                voter.sent = max(csn, voter.stored)
-            begin = max(csn, voter.sent)
-            if begin < last:
-                proposals = tuple(replica.proposed[begin - csn : begin - csn + STORE_WRITES_MAX])
-                voter.sent = begin + len(proposals)
-                voter.sent_us = replica.now_us
-                replica.send(peer, Store(replica.epoch, replica.me, begin, proposals, csn))
-
-    def on_store(self, peer: Peer, store: Store) -> None:
-        """A voter stores what the primary proposes."""
-        replica = self.replica
-        if not replica.votes:
-            return
-        if store.epoch < max(replica.vowed, replica.epoch):
-            replica.send(peer, Stored(max(replica.vowed, replica.epoch), 0, False))
-            return
-        self.learn(store.epoch, store.primary)
-        log = replica.log
-        is_same = replica.proposed_epoch == store.epoch
-        end = log.csn + (len(replica.proposed) if is_same else 0)
-        if store.csn > end or (store.csn < log.csn and store.csn + len(store.proposals) <= log.csn):
-            replica.send(peer, Stored(store.epoch, end, False))
-            return
-        proposals = store.proposals[max(0, log.csn - store.csn) :]
-        first = max(store.csn, log.csn) + 1
-        fresh = self._fresh([write for _, write in proposals])
-        if fresh is None:
-            replica.send(peer, Stored(store.epoch, end, False))
-            return
-        if fresh:
-            replica.log_writes(fresh)
-        replica.record(Proposed(store.epoch, first, proposals))
-        self.store_proposals(store.epoch, first, proposals)
-        replica.send(peer, Stored(store.epoch, log.csn + len(replica.proposed), True))
-        self._confirm_stored(store.confirmed)
-
-    def _fresh(self, writes: Sequence[Write]) -> list[Write] | None:
-        """Those of the proposed writes that are not here; None if one does not follow its author's last."""
-        log = self.replica.log
-        known = dict(log.vector)
-        fresh = []
-        for write in writes:
-            if name_of(write) in log.entries:
-                continue
-            if write.number != known.get(write.replica, 0) + 1 or write.replica not in log.members:
-                return None
-            known[write.replica] = write.number
-            fresh.append(write)
-        return fresh
-
-    def store_proposals(self, epoch: int, first: int, proposals: Sequence[Proposal]) -> None:
-        """Also from the journal: put these in their places; those of an earlier epoch are replaced."""
-        replica = self.replica
-        held = replica.proposed if replica.proposed_epoch == epoch else []
-        keep = first - 1 - replica.log.csn
-        if keep < 0:  # committed since
-            proposals, keep = proposals[-keep:], 0
-        # Of one epoch never fewer: what was answered for stays, though it be sent again or late.
-        replica.proposed = [*held[:keep], *proposals, *held[keep + len(proposals) :]]
-        replica.proposed_epoch = epoch
-
-    def _confirm_stored(self, confirmed: int) -> None:
-        """What this voter has stored and the primary knows to be confirmed."""
-        replica = self.replica
-        count = min(confirmed - replica.log.csn, len(replica.proposed))
-        if count > 0:
-            self._confirm(replica.proposed[:count])
-
-    def on_stored(self, peer: Peer, stored: Stored) -> None:
-        """A voter answers."""
-        replica = self.replica
-        if not stored.accepted:
-            self.overtaken = max(self.overtaken, stored.epoch)
-        if not replica.is_primary or stored.epoch != replica.epoch:
-            return
-        voter = self.voters.setdefault(peer, Voter(replica.log.csn))
-        if not stored.accepted:
-            voter.sent = stored.csn
-            if stored.csn < replica.log.csn:  # anti-entropy brings it what is confirmed
-                replica.send(peer, replica.have(peer, wants=False))
-                voter.sent_us = replica.now_us
-            else:
-                self._send_stores()
-            return
-        voter.stored = max(voter.stored, stored.csn)
-        self.confirm()
-
-    def confirm(self) -> None:
-        """Commit what a majority of the voters have stored, this one too when its disk has."""
-        replica = self.replica
-        if not replica.is_primary or not replica.proposed:
-            return
-        mine = replica.log.csn
-        for record, csn in self.own_stored:
-            if record <= replica.records_synced:
-                mine = max(mine, csn)
-        stored = [mine if peer == replica.me else self._stored_by(peer) for peer in replica.voters]
-        majority = sorted(stored, reverse=True)[len(stored) // 2]
-        count = min(majority - replica.log.csn, len(replica.proposed))
-        if count > 0:
-            self._confirm(replica.proposed[:count])
-            self.own_stored = [(record, csn) for record, csn in self.own_stored if csn > replica.log.csn]
-
-    def _stored_by(self, peer: Peer) -> int:
-        voter = self.voters.get(peer)
-        return voter.stored if voter is not None else 0
-
-    def _confirm(self, proposals: Sequence[Proposal]) -> None:
-        replica = self.replica
-        place = 0
-        while place < len(proposals):
-            label = proposals[place][0]
-            end = next((i for i in range(place, len(proposals)) if proposals[i][0] != label), len(proposals))
-            names = [name_of(write) for _, write in proposals[place:end]]
-            self.confirmed += replica.commit(names, label)
-            place = end
-
     # -- Time
 
     def tick(self) -> None:
-        """Send again what was not answered; give up what nobody answers."""
+        """Claim again where nobody has answered; give up what nobody answers."""
         replica = self.replica
         patience_us = replica.configuration.patience_us
-        if replica.is_primary and replica.proposed:
-            self._send_stores(again=True)
         if self.claimed:
             self._consider_vows()
         if self.claimed and replica.now_us - self.claimed_us >= patience_us:
@@ -469,7 +283,7 @@ class Epochs:
             for voter in replica.voters:
                 if voter != replica.me and voter not in self.vows:
                     replica.send(voter, Claim(self.claimed, replica.log.csn))
-        is_overtaken = max(replica.vowed, self.overtaken) > replica.epoch
+        is_overtaken = max(replica.vowed, self.proposals.overtaken) > replica.epoch
         if replica.primary == replica.me and replica.votes and is_overtaken and not self.claimed:
             self._remind()
         if self.yielded_us is not None and replica.now_us - self.yielded_us >= 2 * patience_us:
@@ -486,7 +300,7 @@ class Epochs:
         among several voters claims a later one yet. (Alone, its vow was its last word.)"""
         replica = self.replica
         patience_us = replica.configuration.patience_us
-        target = max(replica.vowed, self.overtaken)
+        target = max(replica.vowed, self.proposals.overtaken)
         claimant = target % EPOCH_NODES
         if self._overtaken_us is None:
             self._overtaken_us = replica.now_us

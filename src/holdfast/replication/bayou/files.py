@@ -93,7 +93,7 @@ class Files:
     def _begin(self) -> Cursor:
         log = self.replica.log
         if not log.omitted:
-            first = {row.replica: 0 for row in log.members.values() if not row.creator and row.state != "gone"}
+            first = {row.replica: 0 for row in log.members.values() if not row.creator}
             return Cursor(-1, 0, 0, as_vector(first))
         self._given = self.transfer.freeze(EXPORT_BYTES_MAX)
         vector = dict.fromkeys(log.vector, 0)

@@ -78,7 +78,7 @@ class WriteLog:
     are, too); `committed_vector`: the same of committed ones, of every replica ever. `last_ms`: the
     stamp of its last write here; `committed_ms`: of its last committed one. `latest`: the highest stamp
     committed. `epochs`: (first csn, epoch) of each stretch of commits. `arrived`: what came in since
-    somebody looked, at a primary (`collects`).
+    somebody looked, at a primary (`collects`). `members_changed` counts their changes.
     """
 
     def __init__(self) -> None:
@@ -94,6 +94,7 @@ class WriteLog:
         self.members: dict[str, MemberRow] = {}
         self.epochs: list[tuple[int, int]] = []
         self.arrived: list[Entry] = []
+        self.members_changed = 0
         self.collects = False
 
     # -- What is known
@@ -102,6 +103,11 @@ class WriteLog:
     def csn(self) -> int:
         """How many writes are committed: the number of the last of them."""
         return self.omitted + len(self.committed)
+
+    @property
+    def known(self) -> dict[str, int]:
+        """Everything that is in the log, also of those who are gone."""
+        return {**self.committed_vector, **self.vector}
 
     def epoch_at(self, csn: int) -> int:
         """The epoch in which commit `csn` was made, 0 for none."""
@@ -196,6 +202,7 @@ class WriteLog:
             if creation.replica not in members:
                 row = MemberRow(creation.replica, creation.node, write.replica, write.number, "live")
                 members[creation.replica] = row
+                self.members_changed += 1
                 self.vector.setdefault(creation.replica, 0)
         elif write.kind == RETIREMENT:
             replica = decode_retirement(write.body).replica
@@ -208,6 +215,7 @@ class WriteLog:
         member = self.members.get(replica)
         if member is not None and member.state == "live":
             self.members[replica] = msgspec.structs.replace(member, state=state)
+            self.members_changed += 1
 
     def remove_tail(self, keep: int) -> list[Entry]:
         """Drop the tail from place `keep` on; the entries dropped."""

@@ -15,7 +15,6 @@ from holdfast.kernel.contracts import Peer, Token
 from holdfast.kernel.replies import Unknown
 from holdfast.replication.bayou.log import id_of
 from holdfast.replication.bayou.messages import (
-    APP,
     CREATION,
     RETIREMENT,
     Create,
@@ -37,12 +36,15 @@ NAME_CHARACTERS = 6
 
 
 class Members:
-    """See the module. `write(kind, body[, first_name])` accepts a write of this replica."""
+    """See the module. `write(kind, body[, first_name])` accepts a write of this replica; `is_claiming()`:
+    whether this node wants to be the primary."""
 
-    def __init__(self, replica: Replica, write: Callable[..., Write]) -> None:
+    def __init__(self, replica: Replica, write: Callable[..., Write], is_claiming: Callable[[], bool]) -> None:
         self.replica = replica
         self._write = write
         self._asked: tuple[Peer, int] | None = None
+        self.is_claiming = is_claiming
+        self._looked_at = -1
         self.retiring: tuple[Token | None, int] | None = None  # who waits, and the number of the last write
 
     # -- Joining
@@ -105,6 +107,9 @@ class Members:
     def consider(self) -> None:
         """Begin to take part when the own creation is in the log."""
         replica = self.replica
+        if replica.state == ACTIVE:
+            self._look_at_own_node()
+            return
         if replica.state != JOINING or not replica.replica:
             return
         if replica.log.includes((replica.created_by,)):
@@ -118,6 +123,30 @@ class Members:
             if anew:
                 replica.record(MadeAnew())
 
+    def _look_at_own_node(self) -> None:
+        """A node has one disk. Of two replicas created for it, the one that takes part says that the other is
+        gone; and if somebody has said so of this one, it comes back under a new id, with all it has."""
+        replica = self.replica
+        members = replica.log.members
+        if self._looked_at == replica.log.members_changed:
+            return
+        self._looked_at = replica.log.members_changed
+        own = members.get(replica.replica)
+        if own is not None and own.state == "replaced":
+            self.leave()
+            return
+        for name, row in sorted(members.items()):
+            if row.node == replica.configuration.name and row.state == "live" and name != replica.replica:
+                self._write(RETIREMENT, encode(Retirement(name)))
+
+    def leave(self) -> None:
+        """Others take this replica for gone: go on under a new id, and keep what was written under the old."""
+        replica = self.replica
+        number = replica.log.vector.get(replica.replica, 0)
+        replica.event(f"{replica.replica} was taken out of the service; this disk takes a new id")
+        replica.record(Forked(replica.replica, number))
+        self.forget_own(replica.replica, number)
+
     # -- An old copy of a disk
 
     def on_have(self, have: Have) -> None:
@@ -125,12 +154,13 @@ class Members:
         replica = self.replica
         if not replica.replica or replica.state not in (ACTIVE, RETIRED):
             return
-        theirs = dict(have.vector).get(replica.replica, 0)
+        in_log = dict(have.vector).get(replica.replica, 0)
+        theirs = max(in_log, dict(have.aside).get(replica.replica, 0))
         mine = replica.log.vector.get(replica.replica)
         if mine is None:
             return
         last_ms = replica.log.last_ms.get(replica.replica, 0)
-        differs = theirs == mine and have.yours == replica.replica and have.yours_ms not in (0, last_ms)
+        differs = in_log == mine and have.yours == replica.replica and have.yours_ms not in (0, last_ms)
         if theirs > mine or differs:
             self.fork()
 
@@ -160,11 +190,7 @@ class Members:
                 log.insert(kept, first)
             before = log.committed_ms.get(old, 0)  # the other history's next write may bear an earlier stamp
             log.last_ms[old] = max((entry.write.ms for entry in log.tail if entry.write.replica == old), default=before)
-        replica.anew += [write for write in mine if write.kind == APP]
-        replica.forks += 1
-        replica.votes = False
-        replica.replica = ""
-        replica.state = JOINING
+        replica.give_up_id(mine)
 
     # -- Retiring
 
@@ -180,8 +206,8 @@ class Members:
 
     def _retire_itself(self, token: Token) -> None:
         replica = self.replica
-        if replica.is_primary:
-            replica.reply(token, CannotDo("this node is the primary; hand over first."))
+        if replica.is_primary or self.is_claiming():
+            replica.reply(token, CannotDo("this node is the primary, or about to be; hand over first."))
         elif not replica.connected:
             replica.reply(token, CannotDo("no peer is connected that could take its last writes; connect one first."))
         elif replica.warning:
@@ -209,8 +235,7 @@ class Members:
         if self.retiring is None:
             return
         token, number = self.retiring
-        vector = dict(have.vector)
-        if vector and vector.get(replica.replica, number) >= number:  # absent: it knows that we are gone
+        if have.vector and replica.log.known_to(dict(have.vector), replica.replica, number):
             self.retiring = None
             if token is not None:
                 replica.reply(token, Done(f"{replica.replica} has retired; its node may be stopped for good."))

@@ -56,13 +56,15 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Have(Message, frozen=True, tag="have"):
-    """What the sender has. `wants`: please send what it lacks. `csn`: how many commits it has, the last of
+    """What the sender has. `vector`: what is in its log, and so on its disk; `aside`: what it keeps in
+    quarantine besides, in memory only. `wants`: please send what it lacks. `csn`: how many commits it has, the last of
     them in epoch `at`; `epoch`, `primary`: the newest it knows of; `vowed`: see `Vow`.
     `yours_ms`: the stamp of the last write of `yours` that it has, 0 for none; `yours` is the receiver, as
     far as the sender knows who that is. `unix_ms`: its time of day."""
 
     replica: str
     vector: Vector
+    aside: Vector
     csn: int
     at: int
     epoch: int
@@ -175,9 +177,10 @@ class Store(Message, frozen=True, tag="store"):
 
 
 class Stored(Message, frozen=True, tag="stored"):
-    """A voter has stored the proposals of `epoch` up to `csn`. Not `accepted`: it lacks what comes before,
-    and has everything up to `csn`; or it has promised itself to the later `epoch`."""
+    """A voter's disk, that of `replica`, has stored the proposals of `epoch` up to `csn`. Not `accepted`: it
+    lacks what comes before, and has everything up to `csn`; or it has promised itself to the later `epoch`."""
 
+    replica: str
     epoch: int
     csn: int
     accepted: bool
@@ -192,12 +195,12 @@ class Claim(Message, frozen=True, tag="claim"):
 
 class Vow(Message, frozen=True, tag="vow"):
     """A voter will store nothing of an earlier epoch any more. It has `csn` confirmed commits, and beyond
-    them it has stored `proposals`, as the primary of `stored_epoch` had them."""
+    them it has stored `proposals`, each sent last by the primary of the epoch in `ballots`."""
 
     epoch: int
     csn: int
-    stored_epoch: int
     proposals: tuple[Proposal, ...]
+    ballots: tuple[int, ...]
 
 
 class ClaimRefused(Message, frozen=True, tag="claim_refused"):
@@ -263,9 +266,11 @@ class Named(Record, frozen=True, tag="named"):
 
 
 class Logged(Record, frozen=True, tag="logged"):
-    """Writes that came into the log, from a user or a peer."""
+    """Writes that came into the log, from a user or a peer. `clock_ms`: the replica's clock when they had,
+    so that it never goes back, whatever the device's does."""
 
     writes: tuple[Write, ...]
+    clock_ms: int
 
 
 class Committed(Record, frozen=True, tag="committed"):
@@ -283,8 +288,7 @@ class Promised(Record, frozen=True, tag="promised"):
 
 
 class Proposed(Record, frozen=True, tag="proposed"):
-    """What a voter holds from csn `first` on, as the primary of `epoch` had it: it replaces all of an
-    earlier epoch."""
+    """What a voter has stored from csn `first` on, as the primary of `epoch` sent it; see `proposals.put`."""
 
     epoch: int
     first: int
@@ -335,6 +339,8 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
 
     identity: Identity
     replica: str
+    created_by: Name
+    clock_ms: int
     csn: int
     committed_vector: Vector
     committed_ms: Vector
@@ -348,8 +354,8 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     forks: int
     anew: tuple[Write, ...]
     promised_ms: int
-    proposed_epoch: int
     proposed: tuple[Proposal, ...]
+    ballots: tuple[int, ...]
     kept: tuple[Write, ...]
     tail: tuple[Write, ...]
 

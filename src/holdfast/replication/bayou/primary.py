@@ -19,7 +19,7 @@ from bisect import bisect_right
 from heapq import heappop, heappush
 
 from holdfast.kernel.contracts import Peer
-from holdfast.replication.bayou.antientropy import AntiEntropy
+from holdfast.replication.bayou.antientropy import AntiEntropy, highest
 from holdfast.replication.bayou.epochs import Epochs
 from holdfast.replication.bayou.log import Entry, Stamp, name_of, stamp_of
 from holdfast.replication.bayou.messages import Ask, Promise, Released, Reply, Updates
@@ -29,14 +29,13 @@ NEVER_MS = 1 << 62
 
 
 class Primary:
-    """Rounds of promises, deadlines, and steps 3 and 6. `asked_ms`: up to where promises are asked for."""
+    """Rounds of promises, deadlines, and steps 3 and 6."""
 
     def __init__(self, replica: Replica, epochs: Epochs, anti_entropy: AntiEntropy) -> None:
         self.replica = replica
         self.epochs = epochs
         self.anti_entropy = anti_entropy
-        self.asked_ms = 0
-        self.asked_us: dict[str, int] = {}
+        self.asked: dict[str, tuple[int, int]] = {}  # of whom, when, up to where
         self.promises: dict[str, tuple[int, int]] = {}
         self.unreleased: list[tuple[int, Peer, int]] = []  # (csn, its author's node, since when)
         self.released_csn = 0
@@ -79,7 +78,7 @@ class Primary:
         proposed = {name_of(write) for _, write in replica.proposed} if replica.proposed else frozenset()
         entries = [entry for entry in tail[:count] if name_of(entry.write) not in proposed]
         if entries:
-            self.epochs.propose(entries)
+            self.epochs.proposals.propose(entries)
         self._ask_promises()
         self._find_deadline()
 
@@ -128,9 +127,9 @@ class Primary:
                 continue
             if self.heard_ms(name) >= newest_ms:
                 continue
-            asked_us = self.asked_us.get(name)
-            if asked_us is None or replica.now_us - asked_us >= patience_us:
-                self.asked_us[name] = replica.now_us
+            asked = self.asked.get(name)
+            if asked is None or replica.now_us - asked[0] >= patience_us:
+                self.asked[name] = (replica.now_us, newest_ms)
                 replica.send(peer, Ask(newest_ms, replica.have(peer, wants=True)))
 
     # -- Promises, at the members and here
@@ -138,21 +137,23 @@ class Primary:
     def on_ask(self, peer: Peer, ask: Ask) -> None:
         """A member promises, unless the primary's clock is wrong, and sends what the primary lacks."""
         replica = self.replica
-        if replica.state != ACTIVE or ask.have.csn < replica.log.omitted or ask.ms > replica.bound_ms:
+        if replica.state != ACTIVE or ask.have.csn < replica.log.omitted:
             self.anti_entropy.on_have(peer, ask.have)
             return
+        ms = min(ask.ms, replica.bound_ms)  # what lies beyond is not believed, what lies below is promised all the same
         replica.peers[peer].learn(ask.have)
         self.epochs.learn(ask.have.epoch, ask.have.primary)
-        replica.promise(ask.ms)
+        replica.promise(ms)
         number = replica.log.vector.get(replica.replica, 0)
-        updates = self.anti_entropy.updates_for(dict(ask.have.vector), ask.have.csn)
-        replica.send(peer, Promise(ask.ms, number, replica.have(peer, wants=False), updates))
+        updates = self.anti_entropy.updates_for(highest(ask.have), ask.have.csn)
+        replica.send(peer, Promise(ms, number, replica.have(peer, wants=False), updates))
 
     def on_promise(self, peer: Peer, promise: Promise) -> None:
         """A member has promised."""
         name = promise.have.replica
         self.replica.peers[peer].learn(promise.have)
-        self.asked_us.pop(name, None)
+        if promise.ms >= self.asked.get(name, (0, 0))[1]:
+            self.asked.pop(name, None)  # else it would be asked again at once for what it does not believe
         ms, _ = self.promises.get(name, (0, 0))
         if promise.ms >= ms:
             self.promises[name] = (promise.ms, promise.number)
@@ -163,7 +164,8 @@ class Primary:
     def on_confirmed(self) -> None:
         """Commits are firm: their authors' replicas get the reply, and all others when those have updated."""
         replica = self.replica
-        entries, self.epochs.confirmed = self.epochs.confirmed, []
+        proposals = self.epochs.proposals
+        entries, proposals.confirmed = proposals.confirmed, []
         first = replica.log.csn - len(entries) + 1
         replied: dict[Peer, None] = {}
         for csn, entry in enumerate(entries, first):
@@ -232,8 +234,8 @@ class Primary:
 
     def connected(self, peer: Peer) -> None:
         """A link stands again: what was asked over an older one may be lost."""
-        for name in [name for name in self.asked_us if self.replica.peer_of(name) == peer]:
-            del self.asked_us[name]
+        for name in [name for name in self.asked if self.replica.peer_of(name) == peer]:
+            del self.asked[name]
 
     def tick(self) -> None:
         """Time has passed."""
@@ -243,7 +245,7 @@ class Primary:
     def reset(self) -> None:
         """This node is the primary of a new epoch, or no primary any more."""
         self.promises = {}
-        self.asked_us = {}
+        self.asked = {}
         self.unreleased = []
         self.released_csn = self.replica.log.csn
         self._deadlines = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from holdfast.kernel.contracts import Recovered
 from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.store import TupleStore
-from holdfast.replication.bayou.epochs import Epochs
 from holdfast.replication.bayou.members import Members
 from holdfast.replication.bayou.messages import (
     Admitted,
@@ -22,11 +21,12 @@ from holdfast.replication.bayou.messages import (
     Vowed,
     decode_record,
 )
+from holdfast.replication.bayou.proposals import Proposals
 from holdfast.replication.bayou.replica import ACTIVE, HALTED, JOINING, RETIRED, Replica
 from holdfast.replication.bayou.snapshots import restore, split_head
 
 
-def recover(replica: Replica, epochs: Epochs, members: Members, recovered: Recovered) -> None:
+def recover(replica: Replica, proposals: Proposals, members: Members, recovered: Recovered) -> None:
     """Replay snapshot and records; an empty disk gets its identity. Raises `MalformedInput`,
     `SnapshotError` or `BrokenInvariant` for a journal that makes no sense."""
     replica.number = recovered.first - 1
@@ -34,7 +34,7 @@ def recover(replica: Replica, epochs: Epochs, members: Members, recovered: Recov
         _restore(replica, recovered.snapshot)
     for data in recovered.records:
         replica.number += 1
-        _replay(replica, epochs, members, decode_record(data))
+        _replay(replica, proposals, members, decode_record(data))
         if replica.state == HALTED:
             return
     if recovered.fresh:
@@ -63,6 +63,8 @@ def _begin(replica: Replica, members: Members) -> None:
     member = replica.log.members.get(replica.replica)
     if member is not None and member.state in ("retired", "gone"):
         replica.state = RETIRED
+    elif member is not None and member.state == "replaced":
+        members.leave()
     elif replica.replica and replica.log.includes((replica.created_by,) if replica.created_by[0] else ()):
         replica.state = ACTIVE
     else:
@@ -78,20 +80,16 @@ def _restore(replica: Replica, snapshot: bytes) -> None:
         replica.halt("configuration", wrong)
     replica.identity = checkpoint.identity
     replica.replica = replica.clock.replica = checkpoint.replica
-    row = replica.log.members.get(checkpoint.replica)
-    if row is not None:
-        replica.created_by = (row.creator, row.number)
+    replica.created_by = checkpoint.created_by
+    replica.clock.observe(checkpoint.clock_ms)
     replica.epoch, replica.primary = checkpoint.epoch, checkpoint.primary
     replica.vowed = checkpoint.vowed
     replica.votes = checkpoint.votes
     replica.forks = checkpoint.forks
     replica.anew = list(checkpoint.anew)
     replica.promised_ms = checkpoint.promised_ms
-    replica.proposed_epoch = checkpoint.proposed_epoch
     replica.proposed = list(checkpoint.proposed)
-    for entry in replica.log.tail:
-        replica.observe(entry.write.ms)
-    replica.clock.observe(replica.log.last_ms.get(replica.replica, 0))
+    replica.ballots = list(checkpoint.ballots)
 
 
 def _fits(replica: Replica, identity: Identity) -> bool:
@@ -105,7 +103,7 @@ def _fits(replica: Replica, identity: Identity) -> bool:
     return False
 
 
-def _replay(replica: Replica, epochs: Epochs, members: Members, record: object) -> None:
+def _replay(replica: Replica, proposals: Proposals, members: Members, record: object) -> None:
     match record:
         case Identity():
             _begin_with(replica, record)
@@ -113,8 +111,7 @@ def _replay(replica: Replica, epochs: Epochs, members: Members, record: object) 
             members.named(record)
         case Logged():
             replica.take_in(record.writes)
-            own = replica.log.last_ms.get(replica.replica, 0)
-            replica.clock.observe(own)
+            replica.clock.observe(record.clock_ms)
         case Committed():
             if record.first != replica.log.csn + 1:
                 raise MalformedInput(f"commit {record.first} follows commit {replica.log.csn}")
@@ -122,7 +119,7 @@ def _replay(replica: Replica, epochs: Epochs, members: Members, record: object) 
         case Promised():
             replica.promised_ms = max(replica.promised_ms, record.ms)
         case Proposed():
-            epochs.store_proposals(record.epoch, record.first, record.proposals)
+            proposals.put(record.epoch, record.first, record.proposals)
         case Vowed():
             replica.vowed = record.epoch
         case Enthroned():

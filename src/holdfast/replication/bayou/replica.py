@@ -17,6 +17,7 @@ from holdfast.kernel.stamps import HybridClock
 from holdfast.replication.bayou.configuration import BayouConfiguration
 from holdfast.replication.bayou.log import Entry, WriteLog, as_vector, id_of
 from holdfast.replication.bayou.messages import (
+    APP,
     CREATION,
     RETIREMENT,
     Committed,
@@ -91,8 +92,8 @@ class Replica:
         self.votes = True
         self.forks = 0
         self.anew: list[Write] = []
-        self.proposed_epoch = 0
         self.proposed: list[Proposal] = []
+        self.ballots: list[int] = []
         self.peers = [PeerState() for _ in configuration.nodes]
         self.waiting: dict[Name, tuple[Token, bool]] = {}
         self.tracing = Tracing(configuration.nodes, self.me)
@@ -202,8 +203,8 @@ class Replica:
 
     def log_writes(self, writes: Sequence[Write]) -> None:
         """Writes, checked, come into the log: journaled, and put in their places."""
-        self.record(Logged(tuple(writes)))
         self.take_in(writes)
+        self.record(Logged(tuple(writes), self.clock.milliseconds))
 
     def take_in(self, writes: Sequence[Write]) -> None:
         """The same without the journal."""
@@ -218,25 +219,35 @@ class Replica:
     def apply_commits(self, names: Sequence[Name], epoch: int) -> list[Entry]:
         """The same without the journal."""
         entries = self.views.commit(names, epoch)
-        del self.proposed[: len(names)]  # as far as this voter held any: they begin right after the commits
+        if self.proposed:
+            self._drop_proposals(names)
         for entry in entries:
             self._settle(entry)
         self.log.truncate(self.configuration.committed_kept_max)
         return entries
 
+    def _drop_proposals(self, names: Sequence[Name]) -> None:
+        """The proposals held begin right after the commits. One that was not confirmed takes all behind it along."""
+        for (_, write), name in zip(self.proposed, names, strict=False):
+            if (write.replica, write.number) != name:
+                self.proposed, self.ballots = [], []
+                return
+        del self.proposed[: len(names)], self.ballots[: len(names)]
+
+    def aside(self) -> dict[str, int]:
+        """Of whom writes wait in quarantine, and up to which."""
+        return {name: writes[-1].number for name, writes in self.held.items()}
+
     def have(self, peer: int, wants: bool) -> Have:
         """What this replica has, for one peer."""
         log = self.log
-        known = dict(log.vector)
-        for replica, writes in self.held.items():
-            known[replica] = max(known.get(replica, 0), writes[-1].number)
         theirs = self.peers[peer].replica
-        held = self.held.get(theirs)
-        yours_ms = held[-1].ms if held else log.last_ms.get(theirs, 0)
+        yours_ms = log.last_ms.get(theirs, 0)
         at = log.epoch_at(log.csn)
         return Have(
             self.replica,
-            as_vector(known),
+            as_vector(log.vector),
+            as_vector(self.aside()),
             log.csn,
             at,
             self.epoch,
@@ -256,6 +267,14 @@ class Replica:
             decode_retirement(write.body)
         else:
             raise MalformedInput(f"{id_of(write)} is of the unknown kind {write.kind}: of a later version?")
+
+    def give_up_id(self, writes: Sequence[Write]) -> None:
+        """This disk takes a new id, and makes these writes anew under it. As a voter it has to learn again."""
+        self.anew += [write for write in writes if write.kind == APP]
+        self.forks += 1
+        self.votes = False
+        self.replica = ""
+        self.state = JOINING
 
     # -- Outcomes
 
@@ -292,10 +311,10 @@ class Replica:
         horizon, and what the app says."""
         if entry.firm_by_ms is None:
             entry.firm_by_ms = entry.write.ms + self.configuration.horizon_ms
-            if entry.write.kind == 0:
-                wanted = self.machine.app.firm_by_ms(self.views.request_of(entry.write).command)
-                if wanted is not None:
-                    entry.firm_by_ms = min(entry.firm_by_ms, wanted)
+            request = self.views.request_of(entry.write)
+            wanted = None if request is None else self.machine.app.firm_by_ms(request.command)
+            if wanted is not None:
+                entry.firm_by_ms = min(entry.firm_by_ms, wanted)
         return entry.firm_by_ms
 
     # -- A wrong clock

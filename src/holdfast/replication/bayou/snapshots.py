@@ -11,7 +11,7 @@ from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.snapshot import SlicedSnapshot
 from holdfast.kernel.store import TupleStore
 from holdfast.replication.bayou.log import Entry, as_vector, name_of
-from holdfast.replication.bayou.messages import Checkpoint, decode_checkpoint, encode
+from holdfast.replication.bayou.messages import Checkpoint, Promised, decode_checkpoint, encode
 from holdfast.replication.bayou.replica import Replica
 
 LENGTH_BYTES = 4
@@ -26,6 +26,8 @@ def checkpoint_of(replica: Replica, kept: int) -> Checkpoint:
     return Checkpoint(
         replica.identity,
         replica.replica,
+        replica.created_by,
+        replica.clock.milliseconds,
         log.csn,
         as_vector(log.committed_vector),
         as_vector(log.committed_ms),
@@ -39,8 +41,8 @@ def checkpoint_of(replica: Replica, kept: int) -> Checkpoint:
         replica.forks,
         tuple(replica.anew),
         replica.promised_ms,
-        replica.proposed_epoch,
         tuple(replica.proposed),
+        tuple(replica.ballots),
         tuple(log.committed[len(log.committed) - min(kept, len(log.committed)) :]),
         tuple(entry.write for entry in log.tail),
     )
@@ -127,6 +129,8 @@ class Snapshots:
     def _begin(self) -> None:
         replica = self.replica
         self.wanted = False
+        if replica.number == self._last_number:  # a snapshot is called by its last record: it needs one of its own
+            replica.record(Promised(replica.promised_ms))
         self._upto = self._last_number = replica.number
         self._index = 0
         head = head_of(checkpoint_of(replica, replica.configuration.kept_in_snapshot))

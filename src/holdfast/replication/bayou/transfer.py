@@ -14,8 +14,8 @@ from holdfast.kernel.errors import MalformedInput, SnapshotError
 from holdfast.kernel.replies import Unknown
 from holdfast.kernel.store import TupleStore
 from holdfast.replication.bayou.configuration import STATE_PART_BYTES
-from holdfast.replication.bayou.log import Entry, id_of
-from holdfast.replication.bayou.messages import Checkpoint, StateNext, StatePart
+from holdfast.replication.bayou.log import Entry, id_of, name_of
+from holdfast.replication.bayou.messages import Checkpoint, StateNext, StatePart, Write
 from holdfast.replication.bayou.replica import Replica
 from holdfast.replication.bayou.snapshots import Snapshots, checkpoint_of, head_of, restore, split_head
 
@@ -48,6 +48,7 @@ class Transfer:
         self._given: Given | None = None
         self._taking: tuple[int, int, int] = (0, 0, 0)  # peer, csn, epoch of the state that comes in
         self._parts: list[bytes] = []
+        self._taken_us = 0
 
     # -- Giving
 
@@ -96,17 +97,24 @@ class Transfer:
         """A piece has come. True when the state was complete and is in its place."""
         if not self.wants(part.csn, part.epoch):
             return False
-        if part.index == 0:
+        is_quiet = self.replica.now_us - self._taken_us >= self.replica.configuration.patience_us
+        if part.index == 0 and (is_quiet or self.taking_from is None):
             self._taking, self._parts = (peer, part.csn, part.epoch), []
         if self._taking != (peer, part.csn, part.epoch) or part.index != len(self._parts):
             return False
         self._parts.append(part.data)
+        self._taken_us = self.replica.now_us
         if not part.last:
             self.replica.send(peer, StateNext(part.csn, part.epoch, len(self._parts)))
             return False
         data, self._parts = b"".join(self._parts), []
         self.install(data)
         return True
+
+    @property
+    def taking_from(self) -> Peer | None:
+        """From whom a state is being fetched."""
+        return self._taking[0] if self._parts else None
 
     def wants(self, csn: int, epoch: int) -> bool:
         """Whether a state is ahead of this replica: it has more commits, or those of a later epoch where
@@ -116,7 +124,7 @@ class Transfer:
             return True
         if csn <= log.csn:
             return epoch > log.epoch_at(csn)
-        return True
+        return epoch >= log.epoch_at(log.csn)  # epochs never go back along the commits
 
     def install(self, data: bytes) -> None:
         """Put a peer's committed state in the place of ours; our own tentative writes stay. Raises
@@ -143,8 +151,7 @@ class Transfer:
             if row.state != "gone":
                 log.vector.setdefault(name, log.committed_vector.get(name, 0))
         self._put_back(mine)
-        skip = checkpoint.csn - csn_before
-        replica.proposed = replica.proposed[skip:] if skip >= 0 else []
+        self._keep_proposals(checkpoint.csn - csn_before)
         if checkpoint.epoch > replica.epoch:
             replica.epoch, replica.primary = checkpoint.epoch, checkpoint.primary
         self._answer_waiting()
@@ -161,10 +168,36 @@ class Transfer:
                 "these were confirmed under a primary whose loss was accepted, and may come out otherwise now: "
                 + ", ".join(id_of(entry.write) for entry in lost)
             )
-        return [
-            *lost,
-            *(entry for entry in log.tail if entry.write.number > theirs.get(entry.write.replica, 0)),
-        ]
+        tail = (entry for entry in log.tail if entry.write.number > theirs.get(entry.write.replica, 0))
+        return self._without_gaps([*lost, *tail], theirs)
+
+    def _without_gaps(self, entries: list[Entry], theirs: dict[str, int]) -> list[Entry]:
+        """Of each author what follows its last write in the state. Behind a gap (commits that were lost, and
+        truncated here) another author's writes come from itself; our own are made anew under a new id."""
+        replica = self.replica
+        last = dict(theirs)
+        kept = []
+        behind: list[Write] = []
+        for entry in sorted(entries, key=lambda entry: (entry.write.replica, entry.write.number)):
+            write = entry.write
+            if write.number == last.get(write.replica, 0) + 1:
+                last[write.replica] = write.number
+                kept.append(entry)
+            elif write.replica == replica.replica:
+                behind.append(write)
+        if replica.log.vector.get(replica.replica, 0) > last.get(replica.replica, 0):
+            replica.event(f"writes of {replica.replica} were lost with the accepted loss; this disk takes a new id")
+            replica.give_up_id(behind)
+        return kept
+
+    def _keep_proposals(self, skipped: int) -> None:
+        """What this voter has stored behind the state, if the state holds what was before it."""
+        replica = self.replica
+        before = replica.proposed[: max(0, skipped)]
+        if skipped >= 0 and all(replica.log.is_committed(name_of(write)) for _, write in before):
+            del replica.proposed[:skipped], replica.ballots[:skipped]
+        else:
+            replica.proposed, replica.ballots = [], []
 
     def _answer_waiting(self) -> None:
         """Writes whose users still wait, and which the state holds already: their outcome is a matter of asking."""

@@ -52,9 +52,14 @@ class Views:
 
     # -- Executing
 
-    def request_of(self, write: Write) -> Request:
-        """The request in a write. Raises `MalformedInput` for one of another app or version."""
-        return self._decode(write.body)
+    def request_of(self, write: Write) -> Request | None:
+        """The request in a write; None if it is no command of this app in this version."""
+        if write.kind != APP:
+            return None
+        try:
+            return self._decode(write.body)
+        except MalformedInput:
+            return None
 
     def _execute(self, entry: Entry, latest: Stamp) -> Reply:
         """Run one entry behind commits, the highest stamp among them being `latest`."""
