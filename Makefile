@@ -42,9 +42,17 @@ simulate: $(VENV)/.run ## a long simulation: 2,000 schedules under each failure 
 bench: $(VENV)/.run ## the ticket benchmark; its report goes to reports/
 	$(BIN)/holdfast bench tickets
 
+.PHONY: bench-rooms
+bench-rooms: $(VENV)/.run ## the rooms benchmark; its report goes to reports/
+	$(BIN)/holdfast bench rooms
+
 .PHONY: bench-peers
 bench-peers: $(VENV)/.run ## the same job on etcd and PostgreSQL, where installed
 	PYTHON=$(CURDIR)/$(BIN)/python benchmarks/peers.sh
+
+.PHONY: bench-rooms-peers
+bench-rooms-peers: $(VENV)/.run ## the merge of the rooms, beside Yjs, pycrdt and Automerge where installed
+	PYTHON=$(CURDIR)/$(BIN)/python benchmarks/rooms_peers.sh
 
 .PHONY: fix
 fix: $(VENV)/.test ## let ruff format and mend what it can
