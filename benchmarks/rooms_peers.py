@@ -40,7 +40,7 @@ def holdfast(replicas: int, claims: int) -> str:
 
     with as_in_a_node():
         merge = measure_merge("all-heard", claims, 500)
-    assert merge.agree and merge.replicas == replicas, "not merged"
+    assert (merge.agree, merge.replicas) == (True, replicas), "not merged"
     name = f"| Holdfast {importlib.metadata.version('holdfast')}, rooms decided and confirmed"
     executed = f"{merge.executions_each:.2f} executions a write a replica"
     return f"{name} | {merge.cpu_s * 1e3:.0f} | {merge.bytes_sent / 1e6:.1f} | all, {executed} |"
