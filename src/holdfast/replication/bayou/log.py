@@ -30,14 +30,17 @@ NO_STAMP: Stamp = (0, "", "")
 
 
 class Entry:
-    """A tentative write in the log. `mark`, `reply`: where its execution begins in the undo log, and what
-    came of it; of an entry that is not executed the reply is the last one, or None."""
+    """A tentative write in the log. `request`: what its body says, once that was read. `mark`, `reply`: where
+    its execution begins in the undo log, and what came of it; of an entry that is not executed the reply is
+    the last one, or None."""
 
-    __slots__ = ("firm_by_ms", "late", "mark", "person", "reply", "stamp", "write")
+    __slots__ = ("firm_by_ms", "late", "mark", "name", "person", "reply", "request", "stamp", "write")
 
     def __init__(self, write: Write) -> None:
         self.write = write
+        self.name: Name = (write.replica, write.number)
         self.stamp: Stamp = (write.ms, write.first_name, write.replica)
+        self.request: Any = None
         self.mark = 0
         self.person = ""
         self.reply: Any = None
@@ -172,23 +175,22 @@ class WriteLog:
 
     def insert(self, writes: Sequence[Write], place: int) -> None:
         """Put writes, checked, into the tail at their stamps, none of which lies before `place`."""
-        entries = self.entries
+        entries, vector, last_ms = self.entries, self.vector, self.last_ms
         tail = self.tail
         later = tail[place:]
         del tail[place:]
+        before = len(later)
         for write in writes:
             entry = Entry(write)
-            name = (write.replica, write.number)
-            if name in entries:
-                raise BrokenInvariant(f"write {name} comes into the log twice")
-            entries[name] = entry
+            if entries.setdefault(entry.name, entry) is not entry:
+                raise BrokenInvariant(f"write {entry.name} comes into the log twice")
             later.append(entry)
-            if self.collects:
-                self.arrived.append(entry)
-            self.vector[write.replica] = write.number
-            self.last_ms[write.replica] = write.ms
+            vector[write.replica] = write.number
+            last_ms[write.replica] = write.ms
             if write.kind:
                 self._about_members(write)
+        if self.collects:
+            self.arrived += later[before:]
         if len(later) > 1:
             later.sort(key=stamp_of)
         tail += later
@@ -222,7 +224,7 @@ class WriteLog:
         dropped = self.tail[keep:]
         del self.tail[keep:]
         for entry in dropped:
-            del self.entries[name_of(entry.write)]
+            del self.entries[entry.name]
         return dropped
 
     # -- Commitment

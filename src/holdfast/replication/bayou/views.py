@@ -21,7 +21,7 @@ from holdfast.kernel.contracts import Reply, Request
 from holdfast.kernel.errors import BrokenInvariant, MalformedInput
 from holdfast.kernel.machine import Machine
 from holdfast.kernel.replies import Malformed
-from holdfast.replication.bayou.log import Entry, Stamp, WriteLog, name_of
+from holdfast.replication.bayou.log import Entry, Stamp, WriteLog
 from holdfast.replication.bayou.messages import APP, Name, Write
 from holdfast.replication.bayou.words import Done
 
@@ -68,12 +68,14 @@ class Views:
         entry.late = entry.stamp < latest
         if write.kind != APP:
             return MEMBERSHIP
-        try:
-            request = self._decode(write.body)
-        except MalformedInput as error:  # the same at every replica of this version
-            return Malformed(str(error))
-        if request.person is not None:
-            entry.person = request.person.id
+        request = entry.request
+        if request is None:
+            try:
+                request = entry.request = self._decode(write.body)
+            except MalformedInput as error:  # the same at every replica of this version
+                return Malformed(str(error))
+            if request.person is not None:
+                entry.person = request.person.id
         return self.machine.execute_write(request, entry.stamp, f"{write.replica}-{write.number}", entry.late)
 
     def roll_forward(self, writes_max: int) -> bool:
@@ -117,7 +119,7 @@ class Views:
         tail = log.tail
         matching = 0
         for name, entry in zip(names, tail, strict=False):
-            if (entry.write.replica, entry.write.number) != name:
+            if entry.name != name:
                 break
             matching += 1
         committed = self._commit_head(matching) if matching else []
@@ -136,11 +138,12 @@ class Views:
             store.forget(tail[count].mark)
         elif self.executed:
             store.forget()
+        latest, entries = self.log.latest, self.log.entries
         for entry in head[self.executed :]:
-            entry.reply = self._execute(entry, self.log.latest)
+            entry.reply = self._execute(entry, latest)
         del tail[:count]
         for entry in head:
-            del self.log.entries[name_of(entry.write)]
+            del entries[entry.name]
         self.executed = max(0, self.executed - count)
         return head
 
