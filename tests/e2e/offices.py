@@ -79,7 +79,7 @@ class Offices(Cluster):
         def answer() -> dict[str, Any] | None:
             try:
                 (reply,) = self.tell(name, line, as_=as_)
-            except OSError:
+            except (OSError, ValueError):  # killed in the middle of a line
                 return None
             return None if reply["type"] in NOT_NOW else reply
 
