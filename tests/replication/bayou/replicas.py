@@ -307,6 +307,7 @@ class Replicas:
         before = len(self.replies)
         self._input(self[name], "ask", [(line, self.request(name, line, reading or Reading(view)))])
         while len(self.replies) == before:  # the log is executed a little at a time
+            assert self[name].runs, f"{name} has halted: {self[name].halted}"
             self._input(self[name], "wake")
         return self.replies[-1][2].text()
 
