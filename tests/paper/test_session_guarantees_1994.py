@@ -7,7 +7,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from tests.replication.bayou.replicas import SECOND_US, Replicas, Session
+from tests.replication.bayou.replicas import SECOND_US, Replicas
+from tests.replication.bayou.sessions import Session
 
 SCHEDULE = "schedule 2026-12-01"
 BEHIND = "Failed: this replica is behind your session ({}): it lacks writes of {} up to {}"

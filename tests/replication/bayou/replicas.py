@@ -23,7 +23,6 @@ from holdfast.kernel.gate import Gate, Group
 from holdfast.kernel.machine import Machine, NoticesAfter
 from holdfast.replication.bayou import RETENTION_MS, Bayou, BayouConfiguration, genesis_records
 from holdfast.server.grammar import Grammar
-from holdfast.server.reading import ReadingSession
 from holdfast.sim.disk import Disk
 
 DELIVERIES_MAX = 20_000
@@ -478,25 +477,3 @@ class Replicas:
         if self.linked[node.number, peer]:
             self.say(type(message).__name__, self.words.to(node.name, peer, message))
             self.channels[node.number, peer].append(msgspec.msgpack.encode(message))
-
-
-class Session:
-    """One person's session with the service, from node to node, as the server keeps it."""
-
-    def __init__(self, replicas: Replicas, *guarantees: str) -> None:
-        self._replicas = replicas
-        self._session = ReadingSession("rooms")
-        self._session.begin(guarantees, "")
-
-    def ask(self, name: str, line: str) -> str:
-        """Read at a node."""
-        text = self._replicas.ask(name, line, reading=self._session.reading)
-        self._session.learn(self._replicas.replies[-1][2])
-        return text
-
-    def submit(self, name: str, line: str) -> str:
-        """Write at a node."""
-        self._replicas.submit(name, line, reading=self._session.reading)
-        _, _, reply = self._replicas.replies[-1]
-        self._session.learn(reply)
-        return reply.text()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from tests.replication.bayou.replicas import SECOND_US, Replicas, Session
+from tests.replication.bayou.replicas import SECOND_US, Replicas
+from tests.replication.bayou.sessions import Session
 
 from holdfast.kernel.replies import Behind
 
@@ -90,13 +91,13 @@ def test_the_committed_view_is_behind_until_the_write_is_committed() -> None:
     replicas.isolate("law")
     session = Session(replicas, "read-your-writes")
     session.submit("law", book(9))
-    session._session.see("committed")
+    session.see("committed")
     assert "is behind your session" in session.ask("law", SCHEDULE)
-    session._session.see("full")
+    session.see("full")
     assert "tentative" in session.ask("law", SCHEDULE)
     replicas.heal()
     replicas.wait(SECOND_US)
-    session._session.see("committed")
+    session.see("committed")
     assert "confirmed" in session.ask("law", SCHEDULE)
 
 

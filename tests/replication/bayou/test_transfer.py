@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from tests.replication.bayou.replicas import SECOND_US, Replicas
 
-from holdfast.replication.bayou import core as core_module
 from holdfast.replication.bayou import transfer
 from holdfast.replication.bayou.messages import StateNext, StatePart
 
@@ -142,19 +141,6 @@ def test_it_outlives_a_crash_and_is_all_or_nothing(behind: Replicas) -> None:
     behind.restart("music")
     assert (behind.log("music").csn, len(behind.log("music").tail)) == (9, 2)
     assert behind.core("music").replica.views.digest() == behind.core("biology").replica.views.digest()
-
-
-def test_a_reply_that_is_waited_for_comes_although_the_state_has_the_write() -> None:
-    """law's write was committed elsewhere before law executed it for its user."""
-    replicas = Replicas("biology law music")
-    assert core_module.ROLL_FORWARD_MAX >= 2
-    replicas.autosync = False
-    replicas.submit("law", book(9))
-    assert replicas.told(book(9)) == []
-    replicas.autosync = True
-    while replicas["law"].writing:
-        replicas.sync("law")
-    assert len(replicas.told(book(9))) == 1
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00\x00\x00\x05hello", b"\xff" * 40])
