@@ -126,7 +126,7 @@ def test_a_promise_waits_for_the_last_of_the_groups_that_are_full_already() -> N
     while gate.next_group():
         gate.written()
         seen.append(left(gate)[0])
-    assert seen == [[], [], ["promise"]]
+    assert seen == [[], [], [], ["promise"]]
 
 
 def test_what_operators_read_and_when_to_wake_pass_through() -> None:

@@ -66,6 +66,8 @@ class Gate:
             self._group.snapshot += step.snapshot
             self._absorbed += len(step.records)
             self._group.records_upto = self._absorbed
+        if step.reset:
+            self._close_group()  # what begins the journal anew stands alone: a later snapshot is another matter
         self.data += step.data
         self.events += step.events
         self.wake_us = step.wake_us

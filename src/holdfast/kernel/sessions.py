@@ -27,7 +27,7 @@ from holdfast.kernel.store import Condition, Row, Select, TupleStore
 WINDOW = 128
 RETENTION_MS = 24 * 3600 * 1000
 PLAIN_CLIENTS_MAX = 100_000
-UNSEEN_MAX = 64
+UNSEEN_MAX = 1024
 """Ranges of numbers never executed that are remembered of a client; older ones count as executed."""
 EXPIRED_A_TIME_MAX = 1000
 """Rows one `Advance` may expire: time must not stand still under a heap of old sessions."""

@@ -196,6 +196,13 @@ class Driver:
         if self.halted is not None:
             self._refuse_all()
             return
+        try:
+            self._inputs()
+        except Exception as error:
+            self._on_defect(error)
+        self._finish()
+
+    def _inputs(self) -> None:
         now_us, core, absorb = clock_us(), self.core, self._gate.absorb
         self.counters["turns"] += 1
         self._tell_time(now_us)
@@ -214,7 +221,14 @@ class Driver:
             if queries := self._within_limit(waiting):
                 self.counters["queries"] += len(queries)
                 absorb(core.ask(now_us, queries))
-        self._finish()
+
+    def _on_defect(self, error: Exception) -> None:
+        """A core that raises has lost its step, and perhaps half a change: it must not go on. The report
+        tells where; the replica halts like at any broken invariant."""
+        logger.error("%s: its core has raised an exception", self.service, exc_info=error)
+        self._gate.halt = Halt(
+            "defect", f"a defect in this version: {type(error).__name__}: {error}; the log tells where"
+        )
 
     def _tell_time(self, now_us: int) -> None:
         if self._time_keeper is not None:
@@ -258,7 +272,10 @@ class Driver:
             return
         now_us = clock_us()
         self._tell_time(now_us)
-        self._gate.absorb(self.core.wake(now_us))
+        try:
+            self._gate.absorb(self.core.wake(now_us))
+        except Exception as error:
+            self._on_defect(error)
         if self._time_keeper is not None:
             self._finish()
             return
@@ -337,7 +354,10 @@ class Driver:
             self._is_stuck = False
             logger.warning("%s: the disk goes on", self.service)
         self._gate.written()
-        self._gate.absorb(self.core.synced(clock_us(), self._gate.records_synced))
+        try:
+            self._gate.absorb(self.core.synced(clock_us(), self._gate.records_synced))
+        except Exception as error:
+            self._on_defect(error)
         self._finish()
 
     def _look(self) -> None:

@@ -100,7 +100,7 @@ class AntiEntropy:
         replica = self.replica
         state = replica.peers[peer]
         state.learn(have)
-        state.skew_ms = have.unix_ms - replica.wall_ms
+        replica.note_skew(peer, have.unix_ms - replica.wall_ms)
         self.epochs.learn(have.epoch, have.primary)
         if replica.state not in (ACTIVE, RETIRED, JOINING):
             return
@@ -189,7 +189,9 @@ class AntiEntropy:
                 state.vector[write.replica] = max(write.number, state.vector.get(write.replica, 0))
         self.epochs.learn(updates.epoch, updates.primary)
         taken = self.take(updates)
-        if not taken.fits or updates.more:
+        if updates.answers and not (taken.writes or taken.commits):
+            self._pull_next()  # nothing came of it: asked again at once, it would come to the same
+        elif not taken.fits or updates.more:
             self.pull(peer)
         elif updates.answers:
             self._pull_next()
@@ -267,10 +269,10 @@ class AntiEntropy:
             raise MalformedInput(f"{id_of(write)} is stamped {write.ms}, but its author had stamped {last_ms} before")
         if len(write.body) > WRITE_BYTES_MAX:
             raise MalformedInput(f"{id_of(write)} has {len(write.body)} bytes, more than {WRITE_BYTES_MAX}")
+        if write.replica not in self.replica.log.members and write.replica not in created:
+            raise MalformedInput(f"{id_of(write)} is of a replica that was never created")
         if write.kind:
             self.replica.check_body(write, created)
-        elif write.replica not in self.replica.log.members and write.replica not in created:
-            raise MalformedInput(f"{id_of(write)} is of a replica that was never created")
 
     def _take_commits(self, commits: Sequence[Name], updates: Updates) -> int:
         """The next commits, as far as their writes are here; how many."""

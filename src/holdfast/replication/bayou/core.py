@@ -126,52 +126,64 @@ class Bayou:
 
     def submit(self, now_us: int, requests: Sequence[tuple[Token, Request]]) -> Step:
         """Commands of clients, and operators' words."""
-        self._begin(now_us)
-        for token, request in requests:
-            if type(request.command) in self.commands:
-                self._operate(token, request.command)
-            elif type(request.command) is Advance:
-                continue  # stamps are the time here
-            else:
-                self._accept(token, request)
-        return self._end()
+
+        def accept() -> None:
+            for token, request in requests:
+                if type(request.command) in self.commands:
+                    self._operate(token, request.command)
+                elif type(request.command) is not Advance:  # stamps are the time here
+                    self._accept(token, request)
+
+        return self._turn(now_us, accept)
 
     def ask(self, now_us: int, queries: Sequence[tuple[Token, Request]]) -> Step:
         """Queries of clients, and operators' questions."""
-        replica = self._begin(now_us)
-        for token, request in queries:
-            if type(request.command) in self.queries:
-                replica.reply(token, self._tell(request.command))
-            else:
-                self._reads.append((token, request))
-        return self._end()
+
+        def answer() -> None:
+            for token, request in queries:
+                if type(request.command) in self.queries:
+                    self.replica.reply(token, self._tell(request.command))
+                else:
+                    self._reads.append((token, request))
+
+        return self._turn(now_us, answer)
 
     def receive(self, now_us: int, peer: Peer, message: Any) -> Step:
         """A message of a peer, or an event about it."""
-        replica = self._begin(now_us)
-        if replica.state in (STARTING, HALTED):
-            return self._end()
-        replica.tracing.received(replica.wall_ms, peer, message)
-        try:
-            self._handlers[type(message)](peer, message)
-        except MalformedInput as error:
-            replica.malformed += 1
-            replica.event(f"dropped a {type(message).__name__} of {self.configuration.nodes[peer]}: {error}")
-        return self._end()
+
+        def handle() -> None:
+            replica = self.replica
+            replica.tracing.received(replica.wall_ms, peer, message)
+            try:
+                self._handlers[type(message)](peer, message)
+            except MalformedInput as error:
+                replica.malformed += 1
+                replica.event(f"dropped a {type(message).__name__} of {self.configuration.nodes[peer]}: {error}")
+
+        return self._turn(now_us, handle)
 
     def synced(self, now_us: int, records: int) -> Step:
         """The first `records` records of this core's life are on the disk."""
-        replica = self._begin(now_us)
-        replica.records_synced = max(replica.records_synced, records)
-        self.epochs.proposals.confirm()
-        return self._end()
+        self.replica.records_synced = max(self.replica.records_synced, records)
+        return self._turn(now_us, self.epochs.proposals.confirm)
 
     def wake(self, now_us: int) -> Step:
         """Time has passed."""
-        self._begin(now_us)
-        return self._end()
+        return self._turn(now_us, lambda: None)
 
     # -- A turn
+
+    def _turn(self, now_us: int, work: Callable[[], None]) -> Step:
+        """One input. A broken invariant stops the replica: what it would do next cannot be trusted."""
+        replica = self._begin(now_us)
+        if replica.state in (STARTING, HALTED):
+            return replica.step
+        try:
+            work()
+            return self._end()
+        except BrokenInvariant as error:
+            replica.halt("invariant", str(error))
+            return replica.step
 
     def _begin(self, now_us: int) -> Replica:
         replica = self.replica
@@ -350,12 +362,13 @@ class Bayou:
         state.connected = True
         state.pulled_us = None
         self.primary.connected(peer)
+        self.epochs.proposals.new_disk(peer)  # it may be: what a process there holds, it must say anew
         self.anti_entropy.pull(peer)
 
     def _on_disconnected(self, peer: Peer, event: Any) -> None:
         state = self.replica.peers[peer]
         state.connected = False
-        state.skew_ms = None
+        self.replica.note_skew(peer, None)
         state.pulled_us = None
 
     def _on_have(self, peer: Peer, message: Have) -> None:
@@ -454,4 +467,24 @@ class Bayou:
             "held": sum(len(writes) for writes in replica.held.values()),
             "executions": replica.views.executions,
             "warning": replica.warning,
+            "waiting_for": self._waiting_for(),
         }
+
+    def _waiting_for(self) -> str:
+        """What keeps bookings here from becoming firm, in words for the operator."""
+        replica = self.replica
+        if replica.state == JOINING:
+            return "a peer that creates it" if not replica.replica else "its own creation"
+        if replica.primary == replica.me and not replica.votes:
+            return (
+                "an operator: the primary's disk was another one; take-over --accept-loss here, or take-over elsewhere"
+            )
+        tail = replica.log.tail
+        if not replica.is_primary or not tail or self.configuration.policy == "immediate":
+            return ""
+        missing = [
+            name
+            for name in replica.log.live
+            if name != replica.replica and self.primary.heard_ms(name) < tail[0].write.ms
+        ]
+        return f"{', '.join(missing)} to be heard of" if missing else ""

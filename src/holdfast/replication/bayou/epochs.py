@@ -237,7 +237,9 @@ class Epochs:
         replica = self.replica
         if len(vow.proposals) != len(vow.ballots):
             raise MalformedInput(f"a vow with {len(vow.proposals)} proposals and {len(vow.ballots)} ballots")
-        forgotten = not self.claimed and vow.epoch > replica.epoch and vow.epoch % EPOCH_NODES == replica.me
+        forgotten = (
+            replica.votes and not self.claimed and vow.epoch > replica.epoch and vow.epoch % EPOCH_NODES == replica.me
+        )
         if forgotten and replica.state == ACTIVE and vow.epoch >= replica.vowed:
             self._claim(vow.epoch)
         if replica.state != ACTIVE:
@@ -278,6 +280,8 @@ class Epochs:
         patience_us = replica.configuration.patience_us
         if self.claimed:
             self._consider_vows()
+        if self.claimed and self._accepts_loss and replica.now_us - self.claimed_us >= patience_us:
+            self._take_with_loss()  # connected or not, the one voter does not answer
         if self.claimed and replica.now_us - self.claimed_us >= patience_us:
             self.claimed_us = replica.now_us
             for voter in replica.voters:

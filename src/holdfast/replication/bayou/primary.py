@@ -35,7 +35,7 @@ class Primary:
         self.replica = replica
         self.epochs = epochs
         self.anti_entropy = anti_entropy
-        self.asked: dict[str, tuple[int, int]] = {}  # of whom, when, up to where
+        self.asked: dict[str, tuple[int, int, bool]] = {}  # of whom; when, up to where, and whether it has answered
         self.promises: dict[str, tuple[int, int]] = {}
         self.unreleased: list[tuple[int, Peer, int]] = []  # (csn, its author's node, since when)
         self.released_csn = 0
@@ -128,8 +128,9 @@ class Primary:
             if self.heard_ms(name) >= newest_ms:
                 continue
             asked = self.asked.get(name)
-            if asked is None or replica.now_us - asked[0] >= patience_us:
-                self.asked[name] = (replica.now_us, newest_ms)
+            is_later = asked is not None and asked[2] and newest_ms > asked[1]
+            if asked is None or is_later or replica.now_us - asked[0] >= patience_us:
+                self.asked[name] = (replica.now_us, newest_ms, False)
                 replica.send(peer, Ask(newest_ms, replica.have(peer, wants=True)))
 
     # -- Promises, at the members and here
@@ -152,8 +153,9 @@ class Primary:
         """A member has promised."""
         name = promise.have.replica
         self.replica.peers[peer].learn(promise.have)
-        if promise.ms >= self.asked.get(name, (0, 0))[1]:
-            self.asked.pop(name, None)  # else it would be asked again at once for what it does not believe
+        asked = self.asked.get(name)
+        if asked is not None and promise.ms >= asked[1]:
+            self.asked[name] = (asked[0], asked[1], True)
         ms, _ = self.promises.get(name, (0, 0))
         if promise.ms >= ms:
             self.promises[name] = (promise.ms, promise.number)

@@ -73,7 +73,7 @@ class Proposals:
         place = first - 1 - replica.log.csn
         for proposal in proposals[max(0, -place) :]:  # some may have been committed since
             at = max(0, place)
-            if at < len(held) and name_of(held[at][1]) != name_of(proposal[1]):
+            if at < len(held) and not is_same(held[at], proposal):
                 del held[at:], ballots[at:]
             if at < len(held):
                 held[at], ballots[at] = proposal, max(epoch, ballots[at])
@@ -239,4 +239,9 @@ def adopted(vows: Iterable[Vow], csn: int) -> list[Proposal]:
             return chosen
         best = max(lists, key=lambda pair: pair[1][place])[0][place]
         chosen.append(best)
-        lists = [pair for pair in lists if name_of(pair[0][place][1]) == name_of(best[1])]
+        lists = [pair for pair in lists if is_same(pair[0][place], best)]
+
+
+def is_same(one: Proposal, other: Proposal) -> bool:
+    """The same write, first proposed in the same epoch: then what was confirmed before it is the same, too."""
+    return one[0] == other[0] and name_of(one[1]) == name_of(other[1])

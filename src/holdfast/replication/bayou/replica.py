@@ -85,6 +85,7 @@ class Replica:
         self.clock = HybridClock("")
         self.promised_ms = 0
         self.own_at_start = 0
+        self.skew_ms = 0
         self.held: dict[str, list[Write]] = {}
         self.epoch = 0
         self.primary = 0
@@ -116,8 +117,9 @@ class Replica:
 
     @property
     def bound_ms(self) -> int:
-        """Stamps beyond this are not believed."""
-        return self.wall_ms + self.configuration.forward_bound_ms
+        """Stamps beyond this are not believed. A device that is behind most of its peers measures by them: else
+        it would take everything for the future, and its own stamps would come before all of it."""
+        return self.wall_ms + max(0, self.skew_ms) + self.configuration.forward_bound_ms
 
     def observe(self, ms: int) -> None:
         """A stamp was seen: what is written here from now on is stamped later. Not so beyond the forward
@@ -220,16 +222,16 @@ class Replica:
         """The same without the journal."""
         entries = self.views.commit(names, epoch)
         if self.proposed:
-            self._drop_proposals(names)
+            self._drop_proposals(names, epoch)
         for entry in entries:
             self._settle(entry)
         self.log.truncate(self.configuration.committed_kept_max)
         return entries
 
-    def _drop_proposals(self, names: Sequence[Name]) -> None:
+    def _drop_proposals(self, names: Sequence[Name], epoch: int) -> None:
         """The proposals held begin right after the commits. One that was not confirmed takes all behind it along."""
-        for (_, write), name in zip(self.proposed, names, strict=False):
-            if (write.replica, write.number) != name:
+        for (label, write), name in zip(self.proposed, names, strict=False):
+            if label != epoch or (write.replica, write.number) != name:
                 self.proposed, self.ballots = [], []
                 return
         del self.proposed[: len(names)], self.ballots[: len(names)]
@@ -319,16 +321,22 @@ class Replica:
 
     # -- A wrong clock
 
+    def note_skew(self, peer: int, skew_ms: int | None) -> None:
+        """How far a peer's clock is ahead of ours, or that it is not connected any more. What counts is the
+        middle of all, our own among them, if that lies beyond the forward bound: one wrong clock moves nothing."""
+        self.peers[peer].skew_ms = skew_ms
+        skews = sorted((0, *(state.skew_ms for state in self.peers if state.skew_ms is not None)))
+        middle = max(skews[(len(skews) - 1) // 2], skews[len(skews) // 2], key=abs)
+        self.skew_ms = middle if abs(middle) > self.configuration.forward_bound_ms else 0
+
     @property
     def warning(self) -> str:
         """What this device's people should know of its clock: how far it is from most of its peers'. Where as
         many clocks are right as are wrong, its own among them, nobody can tell which."""
-        skews = sorted((0, *(peer.skew_ms for peer in self.peers if peer.skew_ms is not None)))
-        middle = max(skews[(len(skews) - 1) // 2], skews[len(skews) // 2], key=abs)
-        if abs(middle) <= self.configuration.forward_bound_ms:
+        if not self.skew_ms:
             return ""
-        way = "behind" if middle > 0 else "ahead of"
-        return f"this device's clock is {spoken(abs(middle))} {way} the others'; set it right"
+        way = "behind" if self.skew_ms > 0 else "ahead of"
+        return f"this device's clock is {spoken(abs(self.skew_ms))} {way} the others'; set it right"
 
 
 def spoken(ms: int) -> str:

@@ -68,6 +68,13 @@ class Tracing:
         return tuple(row for names, row in rows[first : last + 1] if name in names or not names)
 
 
+def _clock(ms: int) -> str:
+    """The time of day of a stamp, UTC."""
+    seconds, thousandths = divmod(ms, 1000)
+    minutes, second = divmod(seconds, 60)
+    return f"{minutes // 60 % 24:02}:{minutes % 60:02}:{second:02}.{thousandths:03}"
+
+
 def _about(message: Any) -> tuple[tuple[Name, ...], str] | None:
     """(writes, note) of a message that belongs into a diagram, else None."""
     match message:
@@ -77,9 +84,9 @@ def _about(message: Any) -> tuple[tuple[Name, ...], str] | None:
             return _of_updates(message.updates)
         case messages.Promise():
             found = _of_updates(message.updates)
-            return (() if found is None else found[0], f"never below {message.ms}")
+            return (() if found is None else found[0], f"never at or below {_clock(message.ms)}")
         case messages.Ask():
-            return ((), f"up to {message.ms}?")
+            return ((), f"up to {_clock(message.ms)}?")
         case messages.Release():
             return ((), f"has {message.csn}")
         case messages.Store():

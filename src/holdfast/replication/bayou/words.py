@@ -143,7 +143,8 @@ class Traced(Reply, frozen=True, tag="traced"):
 
 class ReplicaList(Reply, frozen=True, tag="replica_list"):
     """`rows`: (replica, its last write known here, the time up to which the primary has its promise in
-    Unix milliseconds or 0, its state: "live" or "retired")."""
+    Unix milliseconds or 0, its state: "live", "retired", "replaced" by a new disk or taken out, or
+    "gone", which is retired and committed)."""
 
     primary: str
     epoch: int
