@@ -86,6 +86,7 @@ class Replica:
         self.promised_ms = 0
         self.own_at_start = 0
         self.skew_ms = 0
+        self.follows_ms = 0
         self.held: dict[str, list[Write]] = {}
         self.epoch = 0
         self.primary = 0
@@ -117,9 +118,9 @@ class Replica:
 
     @property
     def bound_ms(self) -> int:
-        """Stamps beyond this are not believed. A device that is behind most of its peers measures by them: else
-        it would take everything for the future, and its own stamps would come before all of it."""
-        return self.wall_ms + max(0, self.skew_ms) + self.configuration.forward_bound_ms
+        """Stamps beyond this are not believed. A device that is behind more than half of all replicas measures by
+        them: else it would take everything for the future, and its own stamps would come before all of it."""
+        return self.wall_ms + self.follows_ms + self.configuration.forward_bound_ms
 
     def observe(self, ms: int) -> None:
         """A stamp was seen: what is written here from now on is stamped later. Not so beyond the forward
@@ -323,11 +324,14 @@ class Replica:
 
     def note_skew(self, peer: int, skew_ms: int | None) -> None:
         """How far a peer's clock is ahead of ours, or that it is not connected any more. What counts is the
-        middle of all, our own among them, if that lies beyond the forward bound: one wrong clock moves nothing."""
+        middle of all, our own among them, if that lies beyond the forward bound: a few wrong clocks move nothing."""
         self.peers[peer].skew_ms = skew_ms
         skews = sorted((0, *(state.skew_ms for state in self.peers if state.skew_ms is not None)))
         middle = max(skews[(len(skews) - 1) // 2], skews[len(skews) // 2], key=abs)
         self.skew_ms = middle if abs(middle) > self.configuration.forward_bound_ms else 0
+        self.follows_ms = 0
+        if 2 * sum(1 for skew in skews if skew >= self.skew_ms > 0) > len(self.log.live):
+            self.follows_ms = self.skew_ms
 
     @property
     def warning(self) -> str:
