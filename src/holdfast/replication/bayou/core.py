@@ -257,7 +257,7 @@ class Bayou:
         if self.snapshots.due_us is not None:
             times.append(self.snapshots.due_us)
         if self.primary.due_ms is not None:
-            times.append(replica.now_us + max(0, self.primary.due_ms - replica.wall_ms) * 1000)
+            times.append(replica.now_us + max(0, self.primary.due_ms - replica.deadline_ms) * 1000)
         return min(times)
 
     # -- Writes
@@ -439,6 +439,9 @@ class Bayou:
     def _stability(self, id: str) -> words.Stability:
         log = self.replica.log
         name = parse_id(id)
+        if name in self.replica.renamed:  # made anew, by a disk that had to take another id
+            id = "{}-{}".format(*self.replica.renamed[name])
+            name = self.replica.renamed[name]
         entry = log.entries.get(name) if name is not None else None
         if entry is not None:
             return words.Stability(id, True, 0, self.replica.time_text(self.replica.firm_by_ms(entry)))

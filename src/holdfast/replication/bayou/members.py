@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from holdfast.kernel.contracts import Peer, Token
+from holdfast.kernel.contracts import Change, Peer, Token
 from holdfast.kernel.replies import Unknown
-from holdfast.replication.bayou.log import id_of
+from holdfast.replication.bayou.log import id_of, name_of
 from holdfast.replication.bayou.messages import (
     CREATION,
     RETIREMENT,
@@ -93,6 +93,8 @@ class Members:
         replica = self.replica
         if replica.state != JOINING or replica.replica:
             return
+        if message.replica != f"{replica.configuration.name}~{self._disk_name()}":
+            return  # late, for an id that this disk has given up
         replica.record(Named(message.replica, message.creator, message.number))
         self.named(message)
         replica.event(f"this replica is {message.replica}")
@@ -117,11 +119,16 @@ class Members:
             replica.own_at_start = replica.log.vector.get(replica.replica, 0)
             replica.event(f"{replica.replica} takes part")
             anew, replica.anew = replica.anew, []
+            renamed = []
             for write in anew:
                 fresh = self._write(write.kind, write.body, write.first_name)
                 replica.event(f"{id_of(write)} was made anew as {id_of(fresh)}")
+                renamed.append((name_of(write), name_of(fresh)))
+                what = Done(f"made anew as {id_of(fresh)}, because this disk had to take a new id")
+                replica.step.changes.append(Change(id_of(write), "", "tentative", what))
             if anew:
-                replica.record(MadeAnew())
+                replica.renamed.update(renamed)
+                replica.record(MadeAnew(tuple(renamed)))
 
     def _look_at_own_node(self) -> None:
         """A node has one disk. Of two replicas created for it, the one that takes part says that the other is
@@ -144,8 +151,8 @@ class Members:
         replica = self.replica
         number = replica.log.vector.get(replica.replica, 0)
         replica.event(f"{replica.replica} was taken out of the service; this disk takes a new id")
-        replica.record(Forked(replica.replica, number))
-        self.forget_own(replica.replica, number)
+        replica.record(Forked(replica.replica, number, False))
+        self.forget_own(replica.replica, number, is_copy=False)
 
     # -- An old copy of a disk
 
@@ -169,15 +176,14 @@ class Members:
         replica = self.replica
         old, number = replica.replica, replica.own_at_start
         replica.event(f"this disk is an old copy: others know another history of {old}; it takes a new id")
-        replica.record(Forked(old, number))
-        self.forget_own(old, number)
+        replica.record(Forked(old, number, True))
+        self.forget_own(old, number, is_copy=True)
         for token, _ in replica.waiting.values():
             replica.reply(token, Unknown("this disk was found to be a copy; the write is being made anew"))
         replica.waiting = {}
 
-    def forget_own(self, old: str, number: int) -> None:
-        """Take the writes of `old` above `number` out of the tail, to be made anew; also from the journal.
-        As a voter it has forgotten what it vowed and stored since it was copied."""
+    def forget_own(self, old: str, number: int, *, is_copy: bool) -> None:
+        """Take the writes of `old` above `number` out of the tail, to be made anew; also from the journal."""
         replica = self.replica
         log = replica.log
         mine = [entry.write for entry in log.tail if entry.write.replica == old and entry.write.number > number]
@@ -190,7 +196,7 @@ class Members:
                 log.insert(kept, first)
             before = log.committed_ms.get(old, 0)  # the other history's next write may bear an earlier stamp
             log.last_ms[old] = max((entry.write.ms for entry in log.tail if entry.write.replica == old), default=before)
-        replica.give_up_id(mine)
+        replica.give_up_id(mine, is_copy=is_copy)
 
     # -- Retiring
 

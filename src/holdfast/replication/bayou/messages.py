@@ -309,14 +309,18 @@ class Enthroned(Record, frozen=True, tag="enthroned"):
 
 
 class Forked(Record, frozen=True, tag="forked"):
-    """This disk was a copy: its writes above `number` clash with others of the same id and are made anew."""
+    """This disk gives its id up. Its writes above `number` are made anew: with `is_copy` they clash with
+    others of the same id, and what it vowed and stored since it was copied is forgotten."""
 
     replica: str
     number: int
+    is_copy: bool
 
 
 class MadeAnew(Record, frozen=True, tag="made_anew"):
-    """They were."""
+    """They were: (old name, new name) of each."""
+
+    renamed: tuple[tuple[Name, Name], ...]
 
 
 class Admitted(Record, frozen=True, tag="admitted"):
@@ -353,6 +357,7 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     votes: bool
     forks: int
     anew: tuple[Write, ...]
+    renamed: tuple[tuple[Name, Name], ...]
     promised_ms: int
     proposed: tuple[Proposal, ...]
     ballots: tuple[int, ...]

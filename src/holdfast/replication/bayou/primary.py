@@ -89,8 +89,8 @@ class Primary:
         if replica.configuration.policy == "immediate":
             return len(tail)
         count = bisect_right(tail, self.frontier_ms(), key=_ms_of)
-        wall_ms = replica.wall_ms
-        while self._deadlines and self._deadlines[0][0] <= wall_ms:
+        due_ms = replica.deadline_ms
+        while self._deadlines and self._deadlines[0][0] <= due_ms:
             entry = heappop(self._deadlines)[-1]
             if name_of(entry.write) in replica.log.entries:
                 count = max(count, bisect_right(tail, entry.stamp, key=stamp_of))

@@ -57,8 +57,8 @@ def recover(replica: Replica, proposals: Proposals, members: Members, recovered:
 def _begin(replica: Replica, members: Members) -> None:
     if replica.configuration.is_copy and replica.replica:
         replica.event(f"this disk was copied or restored, so it may not go on as {replica.replica}")
-        replica.record(Forked(replica.replica, replica.own_at_start))
-        members.forget_own(replica.replica, replica.own_at_start)
+        replica.record(Forked(replica.replica, replica.own_at_start, True))
+        members.forget_own(replica.replica, replica.own_at_start, is_copy=True)
         return
     member = replica.log.members.get(replica.replica)
     if member is not None and member.state in ("retired", "gone"):
@@ -87,6 +87,7 @@ def _restore(replica: Replica, snapshot: bytes) -> None:
     replica.votes = checkpoint.votes
     replica.forks = checkpoint.forks
     replica.anew = list(checkpoint.anew)
+    replica.renamed = dict(checkpoint.renamed)
     replica.promised_ms = checkpoint.promised_ms
     replica.proposed = list(checkpoint.proposed)
     replica.ballots = list(checkpoint.ballots)
@@ -125,9 +126,10 @@ def _replay(replica: Replica, proposals: Proposals, members: Members, record: ob
         case Enthroned():
             replica.epoch, replica.primary = record.epoch, record.primary
         case Forked():
-            members.forget_own(record.replica, record.number)
+            members.forget_own(record.replica, record.number, is_copy=record.is_copy)
         case MadeAnew():
             replica.anew = []
+            replica.renamed.update(record.renamed)
         case Admitted():
             replica.votes = True
 

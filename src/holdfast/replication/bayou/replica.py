@@ -94,6 +94,7 @@ class Replica:
         self.votes = True
         self.forks = 0
         self.anew: list[Write] = []
+        self.renamed: dict[Name, Name] = {}
         self.proposed: list[Proposal] = []
         self.ballots: list[int] = []
         self.peers = [PeerState() for _ in configuration.nodes]
@@ -107,7 +108,13 @@ class Replica:
     # -- Time
 
     def set_clock(self, now_us: int, unix_ms: int) -> None:
-        """The time of day, see `TimeKeeper`."""
+        """The time of day, see `TimeKeeper`. When it jumps, the peers' clocks have not: what was known of them
+        is corrected at once."""
+        jump_ms = unix_ms - self.unix_ms - (now_us - self.unix_at_us) // 1000 if self.unix_ms else 0
+        if abs(jump_ms) > self.configuration.forward_bound_ms:
+            for peer in self.others:
+                skew_ms = self.peers[peer].skew_ms
+                self.note_skew(peer, None if skew_ms is None else skew_ms - jump_ms)
         self.unix_ms = unix_ms
         self.unix_at_us = now_us
 
@@ -115,6 +122,12 @@ class Replica:
     def wall_ms(self) -> int:
         """The time of day now, Unix milliseconds."""
         return self.unix_ms + (self.now_us - self.unix_at_us) // 1000
+
+    @property
+    def deadline_ms(self) -> int:
+        """What is due by now. A device ahead of most of its peers measures by them: else a wrong clock would
+        commit everything that waits for somebody who is away."""
+        return self.wall_ms + min(0, self.skew_ms)
 
     @property
     def bound_ms(self) -> int:
@@ -271,11 +284,11 @@ class Replica:
         else:
             raise MalformedInput(f"{id_of(write)} is of the unknown kind {write.kind}: of a later version?")
 
-    def give_up_id(self, writes: Sequence[Write]) -> None:
-        """This disk takes a new id, and makes these writes anew under it. As a voter it has to learn again."""
+    def give_up_id(self, writes: Sequence[Write], *, is_copy: bool) -> None:
+        """This disk takes a new id, and makes these writes anew under it. As a voter a copy has to learn again."""
         self.anew += [write for write in writes if write.kind == APP]
         self.forks += 1
-        self.votes = False
+        self.votes = self.votes and not is_copy
         self.replica = ""
         self.state = JOINING
 

@@ -40,6 +40,7 @@ def checkpoint_of(replica: Replica, kept: int) -> Checkpoint:
         replica.votes,
         replica.forks,
         tuple(replica.anew),
+        tuple(replica.renamed.items()),
         replica.promised_ms,
         tuple(replica.proposed),
         tuple(replica.ballots),

@@ -187,7 +187,7 @@ class Transfer:
                 behind.append(write)
         if replica.log.vector.get(replica.replica, 0) > last.get(replica.replica, 0):
             replica.event(f"writes of {replica.replica} were lost with the accepted loss; this disk takes a new id")
-            replica.give_up_id(behind)
+            replica.give_up_id(behind, is_copy=False)
         return kept
 
     def _keep_proposals(self, skipped: int) -> None:
