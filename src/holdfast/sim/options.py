@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from holdfast.sim import bugs
+from holdfast.sim.bayou import bugs as bayou_bugs
 from holdfast.sim.bayou import ground
 from holdfast.sim.bayou.workloads import OFFICES
 from holdfast.sim.nemesis import FAULTS
@@ -29,7 +30,7 @@ KINDS: dict[str, Kind] = {
         name: Kind(tuple(WORKLOADS), protocol.models, tuple(FAULTS), TRANSPORTS, tuple(bugs.BUGS))
         for name, protocol in PROTOCOLS.items()
     },
-    "bayou": Kind(tuple(OFFICES), ground.MODELS, ground.FAULTS, TRANSPORTS, ground.BUGS),
+    "bayou": Kind(tuple(OFFICES), ground.MODELS, ground.FAULTS, TRANSPORTS, tuple(bayou_bugs.BUGS)),
 }
 """By the protocol's name."""
 

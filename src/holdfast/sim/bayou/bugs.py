@@ -1,13 +1,223 @@
-"""Planted mistakes, filled in when the core stands."""
+"""Planted bugs: each breaks one law of Bayou in one small place, to prove that the simulator finds it.
+
+Nothing here is in the product. A bug bends the parts of a core after they were made, or takes
+another gate.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 
-def none(_core: Any) -> None:
-    """No bug."""
+from holdfast.kernel.contracts import Reply, Request
+from holdfast.kernel.gate import Gate
+from holdfast.replication.bayou import Bayou
+from holdfast.replication.bayou.log import Entry
+from holdfast.replication.bayou.messages import Store, Updates, Vow, Write
+from holdfast.sim.bugs import HastyGate
+
+Bend = Callable[[Bayou], None]
 
 
-BUGS: dict[str, Callable[[Any], None]] = {}
+class Bug(msgspec.Struct, frozen=True):
+    """How it is planted."""
+
+    bend: Bend
+    gate: Callable[[], Gate] = Gate
+
+
+def _put(owner: object, name: str, method: Callable[..., Any]) -> None:
+    """Put a method of one instance in the place of its class's."""
+    setattr(owner, name, method)
+
+
+def _nothing(_core: Bayou) -> None:
+    """The bug is elsewhere, or nowhere."""
+
+
+def _tie_by_replica(core: Bayou) -> None:
+    """Of two writes of the same millisecond, the one of the lesser replica comes first, whoever wrote them."""
+    log = core.replica.log
+    insert = log.insert
+
+    def bent(writes: Sequence[Write], place: int) -> None:
+        insert(writes, place)
+        later = log.tail[place:]
+        later.sort(key=lambda entry: (entry.write.ms, entry.write.replica, entry.write.first_name))
+        log.tail[place:] = later
+
+    _put(log, "insert", bent)
+
+
+def _no_roll_back(core: Bayou) -> None:
+    """A peer's write goes to its place in the log, and what stands behind it stays as it was executed."""
+    views, log = core.replica.views, core.replica.log
+
+    def insert(writes: Sequence[Write]) -> None:
+        log.insert(writes, log.place(writes))
+
+    _put(views, "insert", insert)
+
+
+def _author_order(core: Bayou) -> None:
+    """The primary commits what it may in the order of the first names."""
+    proposals = core.epochs.proposals
+    propose = proposals.propose
+
+    def bent(entries: Sequence[Entry]) -> None:
+        propose(sorted(entries, key=lambda entry: entry.write.first_name))
+
+    _put(proposals, "propose", bent)
+
+
+def _forgotten_promise(core: Bayou) -> None:
+    """A promise is given, and not journaled: a restart stamps below it."""
+    replica = core.replica
+
+    def promise(ms: int) -> None:
+        replica.promised_ms = max(ms, replica.promised_ms)
+        replica.clock.observe(ms)
+
+    _put(replica, "promise", promise)
+
+
+def _commit_unexecuted(core: Bayou) -> None:
+    """A commit notice for a write within the tail moves it to the prefix without executing it there."""
+    views = core.replica.views
+    execute = views._execute
+    elsewhere = views._commit_elsewhere
+
+    def bent(*arguments: Any) -> list[Entry]:
+        _put(
+            views, "_execute", lambda entry, latest: entry.reply if entry.reply is not None else execute(entry, latest)
+        )
+        try:
+            return elsewhere(*arguments)
+        finally:
+            _put(views, "_execute", execute)
+
+    _put(views, "_commit_elsewhere", bent)
+
+
+def _old_epoch_stored(core: Bayou) -> None:
+    """A voter stores for a primary of an epoch that it has vowed to leave."""
+    proposals, replica = core.epochs.proposals, core.replica
+    on_store = proposals.on_store
+
+    def bent(peer: int, store: Store) -> None:
+        known = replica.vowed, replica.epoch
+        replica.vowed, replica.epoch = min(known[0], store.epoch), min(known[1], store.epoch)
+        try:
+            on_store(peer, store)
+        finally:
+            replica.vowed, replica.epoch = max(known[0], replica.vowed), max(known[1], replica.epoch)
+
+    core._handlers[Store] = bent
+
+
+def _nothing_adopted(core: Bayou) -> None:
+    """A new primary begins with an empty list, whatever the voters hold."""
+    epochs = core.epochs
+    consider = epochs._consider_vows
+
+    def bent() -> None:
+        bare = {peer: msgspec.structs.replace(vow, proposals=(), ballots=()) for peer, vow in epochs.vows.items()}
+        kept: dict[int, Vow] = dict(epochs.vows)
+        epochs.vows.update(bare)
+        consider()
+        if epochs.vows:
+            epochs.vows.update(kept)
+
+    _put(epochs, "_consider_vows", bent)
+
+
+def _lost_tentative(core: Bayou) -> None:
+    """A state taken from a peer takes the place of everything, one's own tentative writes too."""
+    _put(core.transfer, "_put_back", lambda entries: None)
+
+
+def _without_basis(core: Bayou) -> None:
+    """What a peer or a file brings is taken in, whatever it rests on."""
+    entropy, replica = core.anti_entropy, core.replica
+    take = entropy.take
+
+    def bent(updates: Updates) -> Any:
+        return take(msgspec.structs.replace(updates, basis=(), csn=replica.log.csn))
+
+    _put(entropy, "take", bent)
+
+
+def _unstable_truncated(core: Bayou) -> None:
+    """Truncation takes the newest tentative write with the committed ones."""
+    log, views = core.replica.log, core.replica.views
+    truncate = log.truncate
+
+    def bent(keep: int) -> None:
+        truncate(keep)
+        if keep == 0 and log.tail:
+            views.cut_tail(len(log.tail) - 1)
+
+    _put(log, "truncate", bent)
+
+
+def _retirement_forgotten(core: Bayou) -> None:
+    """When a replica has retired, everything about it is forgotten: it might as well never have been heard of."""
+    log = core.replica.log
+    forget = log._forget
+
+    def bent(replica: str) -> None:
+        forget(replica)
+        log.committed_vector.pop(replica)
+        log.members.pop(replica)
+
+    _put(log, "_forget", bent)
+    _put(log, "known_to", lambda vector, replica, number: number <= vector.get(replica, 0))
+
+
+def _followed_future(core: Bayou) -> None:
+    """Every stamp is believed, however far ahead."""
+
+    class Believing(type(core.replica)):  # type: ignore[misc]
+        bound_ms = 1 << 62
+
+    core.replica.__class__ = Believing
+
+
+def _nobody_heard(core: Bayou) -> None:
+    """The primary takes silence for a promise: it commits at once what it has, and calls it all-heard."""
+    _put(core.primary, "frontier_ms", lambda: 1 << 62)
+
+
+def _executed_again(core: Bayou) -> None:
+    """A retry that was taken elsewhere, as another write, is executed like any other."""
+    machine = core.replica.machine
+    execute = machine.execute_write
+
+    def bent(request: Request, stamp: tuple[int, str, str], name: str, late: bool) -> Reply:
+        return execute(msgspec.structs.replace(request, client=""), stamp, name, late)
+
+    _put(machine, "execute_write", bent)
+
+
+BUGS: dict[str, Bug] = {
+    "hasty-gate": Bug(_nothing, HastyGate),
+    "tie-by-replica": Bug(_tie_by_replica),
+    "no-roll-back": Bug(_no_roll_back),
+    "author-order": Bug(_author_order),
+    "forgotten-promise": Bug(_forgotten_promise),
+    "commit-unexecuted": Bug(_commit_unexecuted),
+    "old-epoch-stored": Bug(_old_epoch_stored),
+    "nothing-adopted": Bug(_nothing_adopted),
+    "lost-tentative": Bug(_lost_tentative),
+    "without-basis": Bug(_without_basis),
+    "unstable-truncated": Bug(_unstable_truncated),
+    "retirement-forgotten": Bug(_retirement_forgotten),
+    "followed-future": Bug(_followed_future),
+    "nobody-heard": Bug(_nobody_heard),
+    "executed-again": Bug(_executed_again),
+}
+"""By name."""
+
+NO_BUG = Bug(_nothing)

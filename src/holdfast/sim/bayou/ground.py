@@ -21,6 +21,8 @@ from holdfast.sim.trace import host_name
 MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US
 DAY_US = 24 * HOUR_US
+STROKE_US = 10 * MINUTE_US
+"""The punctual act on the stroke of the clock, and faults may fall right after it."""
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 
@@ -31,18 +33,11 @@ SMALL_FAULTS = ("crash", "power", "moment", "pause", "slow-disk")
 FAULTS = (
     *SMALL_FAULTS,
     *("break", "slow", "split", "one-way", "offline"),
-    *("skew", "jump"),
+    *("skew", "jump", "battery"),
     *("empty-disk", "restored-disk"),
-    *("new", "retire", "truncate", "hand-over", "take-over", "file"),
+    *("new", "retire", "truncate", "hand-over", "take-over", "usurp", "file"),
 )
 """Every kind of fault, and of what operators do."""
-
-BUGS = (
-    "tie-by-replica", "no-roll-back", "author-order", "hasty-gate", "forgotten-promise", "commit-unexecuted",
-    "old-epoch-stored", "nothing-adopted", "lost-tentative", "import-without-basis", "unstable-truncated",
-    "retirement-forgotten", "followed-future",
-)  # fmt: skip
-"""The planted mistakes of `sim.bayou.bugs`."""
 
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):

@@ -181,8 +181,13 @@ class Ledger(Audit):
         fresh = {} if known is None else {name: write for name, write in places.items() if name not in known}
         if not fresh:
             return
+        stamps = [stamp_of(write) for write in fresh.values()]
+        if stamps != sorted(stamps):
+            raise Violation(
+                "stamp order", f"{office.name} gives places to {[id_of(write) for write in fresh.values()]}"
+            )
         ended = tuple(name for name, row in log.members.items() if row.state != "live")
-        top = max(stamp_of(write) for write in fresh.values())
+        top = stamps[-1]
         assigned = Assigned(office.wall_ms, tuple(fresh), ended)
         for name in fresh:
             self.assigned.setdefault(name, assigned)

@@ -7,11 +7,11 @@ so that its answer can be judged by that; and its disk may be copied, and the co
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 from holdfast.kernel.contracts import Change, Peer
 from holdfast.sim.audit import Probe
+from holdfast.sim.bayou.bugs import Bug
 from holdfast.sim.bayou.ground import Ground
 from holdfast.sim.bayou.ledger import Ledger
 from holdfast.sim.disk import Disk
@@ -42,12 +42,12 @@ class Office(Host):
     ledger: Ledger
 
     def __init__(self, number: Peer, world: World, network: Network, ledger: Ledger, ground: Ground, disk: Disk,
-                 bend: Callable[[Any], None]) -> None:  # fmt: skip
-        setup = Setup(core=self._core, probe=_no_probe)
+                 bug: Bug) -> None:  # fmt: skip
+        setup = Setup(core=self._core, probe=_no_probe, gate=bug.gate)
         super().__init__(number, world, network, ledger, setup, disk)
         self.ledger = ledger
         self.ground = ground
-        self.bend = bend
+        self.bug = bug
         self.exists = number < ground.founders
         self.keeper = ground.is_voter(number)
         self.is_copy = False
@@ -59,7 +59,7 @@ class Office(Host):
 
     def _core(self, _host: Host) -> Any:
         core = self.ground.core(self.number, self.disk.id, self.is_copy)
-        self.bend(core)
+        self.bug.bend(core)
         self.ledger.watch(self, core.replica.log)
         return core
 

@@ -98,9 +98,13 @@ class Operators:
         if not candidates:
             return ""
         office = self.world.random.choice(candidates)
+        self.take_over_at(office)
+        return f"take over at {office.name}"
+
+    def take_over_at(self, office: Office) -> None:
+        """This office wants to be the primary, if it may."""
         office.keeper = True
         self.say(office, TakeOver())
-        return f"take over at {office.name}"
 
     def accept_loss(self) -> str:
         """Some office is made the primary whatever was confirmed elsewhere."""

@@ -14,7 +14,7 @@ import msgspec
 from holdfast.kernel.contracts import Person, Reading, Reply, Request
 from holdfast.kernel.replies import Behind, Expired, Forgotten, Outcome, Overloaded, Unavailable, Unknown
 from holdfast.sim.audit import Violation
-from holdfast.sim.bayou.ground import MINUTE_US
+from holdfast.sim.bayou.ground import MINUTE_US, STROKE_US
 from holdfast.sim.bayou.ledger import Ledger
 from holdfast.sim.bayou.office import Office, OfficeAttempt
 from holdfast.sim.trace import render
@@ -24,7 +24,6 @@ READ_YOUR_WRITES, MONOTONIC_READS = "read-your-writes", "monotonic-reads"
 WRITES_FOLLOW_READS, MONOTONIC_WRITES = "writes-follow-reads", "monotonic-writes"
 GUARANTEES = (READ_YOUR_WRITES, MONOTONIC_READS, WRITES_FOLLOW_READS, MONOTONIC_WRITES)
 TRIES_MAX = 6
-STROKE_US = 10 * MINUTE_US
 
 
 class Errand(msgspec.Struct):

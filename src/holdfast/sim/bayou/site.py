@@ -40,18 +40,20 @@ class BayouSite:
         self.ledger = Ledger(world, self.ground.may_lose)
         self.network = Network(world, self.ground.servers, self._network_options(source), self._is_alive)
         self.network.deliver = self._deliver
-        bend = bugs.BUGS[options.bug] if options.bug else bugs.none
+        bug = bugs.BUGS[options.bug] if options.bug else bugs.NO_BUG
         self.offices: list[Office] = []
         for number in range(self.ground.servers):
             disk = Disk(number + 1)
             self.ground.found(disk, number)
-            self.offices.append(Office(number, world, self.network, self.ledger, self.ground, disk, bend))
+            self.offices.append(Office(number, world, self.network, self.ledger, self.ground, disk, bug))
         self.span_us = source.choice((6 * HOUR_US, DAY_US, 2 * DAY_US, 3 * DAY_US))
+        self.punctual = source.random() < 0.4
         self.operators = Operators(world, self.offices, self.ledger, self.ground)
         gap_us_max = self.span_us // source.choice((8, 20, 40))
         self.weather = Weather(
-            world, self.network, self.offices, self.operators, self.ledger, self.ground, options.faults, gap_us_max
-        )
+            world, self.network, self.offices, self.operators, self.ledger, self.ground, options.faults, gap_us_max,
+            self.punctual and source.random() < 0.7,
+        )  # fmt: skip
         self.secretaries = self._secretaries(source)
         self.asked_last = False
         self.well = False
@@ -68,7 +70,6 @@ class BayouSite:
     def _secretaries(self, source: random.Random) -> list[Secretary]:
         people = self.work.people(len(self.offices))
         each = -(-ERRANDS // len(people))
-        punctual = source.random() < 0.3
         secretaries = []
         for home, person in enumerate(people):
             habits = Habits(
@@ -76,7 +77,7 @@ class BayouSite:
                 think_us_max=min(source.choice((MINUTE_US, HOUR_US, 6 * HOUR_US)), 2 * self.span_us // each),
                 roaming=source.choice((0.0, 0.1, 0.4)),
                 patience=source.choice((0.8, 0.95)),
-                punctual=punctual,
+                punctual=self.punctual,
                 guarantees=tuple(word for word in GUARANTEES if source.random() < 0.4),
             )
             born_ms = "" if source.random() < 0.5 else f".{self.offices[home].wall_ms}"

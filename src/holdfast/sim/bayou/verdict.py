@@ -15,7 +15,6 @@ from holdfast.sim.bayou.ledger import Ledger, Name, parse, stamp_of
 from holdfast.sim.bayou.office import Office
 from holdfast.sim.bayou.workloads import Executed, OfficeWork
 
-
 NEVER_MS = 1 << 62
 
 

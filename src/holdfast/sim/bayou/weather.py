@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from holdfast.sim.bayou.ground import DAY_US, FAULTS, HOUR_US, MINUTE_MS, MINUTE_US, Ground
+from holdfast.sim.bayou.ground import DAY_US, FAULTS, HOUR_US, MINUTE_MS, MINUTE_US, STROKE_US, Ground
 from holdfast.sim.bayou.ledger import Ledger
 from holdfast.sim.bayou.office import Office
 from holdfast.sim.bayou.operators import Operators
@@ -23,7 +23,8 @@ OFTEN = ("crash", "moment", "split", "offline", "file", "hand-over", "take-over"
 
 
 class Weather:
-    """Strikes again and again until `stop`. `kinds`: what this run uses."""
+    """Strikes again and again until `stop`. `kinds`: what this run uses; `punctual`: it strikes right after the
+    secretaries act."""
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class Weather:
         ground: Ground,
         faults: tuple[str, ...],
         gap_us_max: int,
+        punctual: bool,
     ) -> None:
         self.world = world
         self.network = network
@@ -43,6 +45,7 @@ class Weather:
         self.ledger = ledger
         self.ground = ground
         self.gap_us_max = gap_us_max
+        self.punctual = punctual
         self.count = 0
         self.stopped = False
         self.disks = len(offices)
@@ -95,7 +98,14 @@ class Weather:
             self.struck[kind] = self.struck.get(kind, 0) + 1
             if self.world.tracing:
                 self.world.note(f"   ! {text}")
-        self.world.after(self.world.between(MINUTE_US // 60, self.gap_us_max), self._strike)
+        if self.world.chance(0.4):  # misfortunes seldom come alone
+            self.world.after(self.world.between(1_000, self.world.random.choice((20_000, 2_000_000))), self._strike)
+            return
+        moment_us = self.world.now_us + self.world.between(MINUTE_US // 60, self.gap_us_max)
+        if self.punctual:
+            within_us = self.world.random.choice((5_000, 1_000_000, MINUTE_US))
+            moment_us += STROKE_US - moment_us % STROKE_US + self.world.between(0, within_us)
+        self.world.at(moment_us, self._strike)
 
     def _some_time(self) -> int:
         """Seconds, minutes or hours."""
@@ -167,6 +177,18 @@ class Weather:
     def _set_right(self, office: Office) -> None:
         office.set_wall(0)
 
+    def _battery(self, office: Office) -> str:
+        """A laptop's battery runs empty: it starts again far from any network, with a clock that has stood still."""
+        if not office.alive:
+            return ""
+        office.crash(silent=True)
+        office.set_wall(-self.world.between(MINUTE_MS, 600 * MINUTE_MS))
+        self._offline(office)
+        away_us = self._some_time()
+        self.world.after(self.world.between(1_000, MINUTE_US), self._start, office)
+        self.world.after(away_us, self._set_right, office)
+        return f"battery of {office.name}, its clock off by {office.wall_offset_ms // MINUTE_MS} min"
+
     # ---- links ----
 
     def _other(self, office: Office) -> Office:
@@ -178,9 +200,12 @@ class Weather:
         return f"break {office.name} {other.name}"
 
     def _slow(self, office: Office) -> str:
-        other = self._other(office)
-        self.network.links[office.number, other.number].slow_until_us = self.world.now_us + self._some_time()
-        return f"slow {office.name} to {other.name}"
+        """What it sends, to one or to all, takes long."""
+        others = [self._other(office)] if self.world.chance(0.5) else [one for one in self.offices if one is not office]
+        until_us = self.world.now_us + self._some_time()
+        for other in others:
+            self.network.links[office.number, other.number].slow_until_us = until_us
+        return f"slow {office.name} to {' '.join(other.name for other in others)}"
 
     def _split(self, _office: Office) -> str:
         """Two sides that do not hear each other."""
@@ -321,6 +346,27 @@ class Weather:
 
     def _take_over(self, _office: Office) -> str:
         return self.operators.take_over()
+
+    def _usurp(self, _office: Office) -> str:
+        """A voter that does not hear the primary takes over, just when the secretaries write; the third hears both."""
+        holders = [office for office in self.operators.serving() if office.replica.is_primary]
+        others = [office for office in self.offices if office.serving and self.ground.is_voter(office.number)]
+        if self.ground.voters < 2 or not holders or not others:
+            return ""
+        holder, usurper = holders[0], self.world.random.choice(others)
+        if holder is usurper:
+            return ""
+        self._deafen(holder, usurper)
+        stroke_us = self.world.now_us + STROKE_US - self.world.now_us % STROKE_US
+        within_us = self.world.random.choice((5_000, 100_000, 2_000_000))
+        self.world.at(stroke_us + self.world.between(0, within_us), self.operators.take_over_at, usurper)
+        return f"{usurper.name} is about to usurp {holder.name}"
+
+    def _deafen(self, one: Office, other: Office) -> None:
+        for source, target in ((one, other), (other, one)):
+            self.network.block(source.number, target.number)
+        pairs = [(one.number, other.number)]
+        self.world.after(STROKE_US + self.world.between(MINUTE_US, HOUR_US), self._mend, pairs)
 
     def _file(self, office: Office) -> str:
         targets = [other for other in self.offices if other is not office and self.world.chance(0.4)]
