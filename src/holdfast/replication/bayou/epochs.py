@@ -256,7 +256,7 @@ class Epochs:
             return
         if max(vow.csn for vow in self.vows.values()) > replica.log.csn:
             return
-        proposals = adopted(self.vows.values(), replica.log.csn)
+        proposals = adopted(self.vows.values(), replica.log)
         epoch = self.claimed
         fresh = self.proposals.fresh(write for _, write in proposals)
         if fresh is None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from holdfast.kernel.contracts import Peer
-from holdfast.replication.bayou.log import Entry, name_of
+from holdfast.replication.bayou.log import Entry, WriteLog, name_of
 from holdfast.replication.bayou.messages import Proposal, Proposed, Store, Stored, Vow, Write
 from holdfast.replication.bayou.replica import Replica
 
@@ -226,11 +226,17 @@ class Proposals:
             self._send(again=True)
 
 
-def adopted(vows: Iterable[Vow], csn: int) -> list[Proposal]:
-    """What may have been confirmed after `csn`, by what a majority of the voters hold: place by place the
-    proposal with the latest ballot. A voter that holds another one there has nothing to say of the places
-    behind it: what follows a proposal that was not confirmed was not confirmed either."""
-    lists = [(vow.proposals[csn - vow.csn :], vow.ballots[csn - vow.csn :]) for vow in vows]
+def adopted(vows: Iterable[Vow], log: WriteLog) -> list[Proposal]:
+    """What may have been confirmed after the commits of `log`, by what a majority of the voters hold: place by
+    place the proposal with the latest ballot. A voter that holds another one there, or in a place that is
+    confirmed since, has nothing to say of the places behind it: what follows a proposal that was not
+    confirmed was not confirmed either. (Its place and first epoch tell a proposal from all others.)"""
+    lists = []
+    for vow in vows:
+        count = log.csn - vow.csn
+        before = enumerate(vow.proposals[:count], vow.csn + 1)
+        if all(first_epoch == log.epoch_at(csn) for csn, (first_epoch, _) in before):
+            lists.append((vow.proposals[count:], vow.ballots[count:]))
     chosen: list[Proposal] = []
     while True:
         place = len(chosen)
