@@ -74,7 +74,11 @@ class Members:
         replica = self.replica
         if replica.state != ACTIVE or message.node != replica.configuration.nodes[peer]:
             return
-        id = f"{message.node}~{message.disk}"
+        id = first = f"{message.node}~{message.disk}"
+        lives = 1
+        while id in replica.log.members and replica.log.members[id].state != "live":
+            id = f"{first}+{lives}"  # that one is over: this must be an old copy of its disk
+            lives += 1
         member = replica.log.members.get(id)
         if member is None:
             replaces = tuple(
@@ -93,7 +97,7 @@ class Members:
         replica = self.replica
         if replica.state != JOINING or replica.replica:
             return
-        if message.replica != f"{replica.configuration.name}~{self._disk_name()}":
+        if message.replica.partition("+")[0] != f"{replica.configuration.name}~{self._disk_name()}":
             return  # late, for an id that this disk has given up
         replica.record(Named(message.replica, message.creator, message.number))
         self.named(message)

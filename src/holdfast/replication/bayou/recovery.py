@@ -55,8 +55,8 @@ def recover(replica: Replica, proposals: Proposals, members: Members, recovered:
 
 
 def _begin(replica: Replica, members: Members) -> None:
-    if replica.configuration.is_copy and replica.replica:
-        replica.event(f"this disk was copied or restored, so it may not go on as {replica.replica}")
+    if replica.configuration.is_copy:
+        replica.event(f"this disk was copied or restored, so it may not go on as {replica.replica or 'what it was'}")
         replica.record(Forked(replica.replica, replica.own_at_start, True))
         members.forget_own(replica.replica, replica.own_at_start, is_copy=True)
         return
