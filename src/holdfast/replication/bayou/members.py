@@ -31,6 +31,8 @@ from holdfast.replication.bayou.messages import (
 from holdfast.replication.bayou.replica import ACTIVE, JOINING, RETIRED, Replica
 from holdfast.replication.bayou.words import CannotDo, Done
 
+CREATION_PATIENCE = 4
+"""So many times the patience a creation is waited for, before another is asked for."""
 NAME_CHARACTERS = 6
 """Of the disk's identity, in a replica's id."""
 
@@ -50,11 +52,12 @@ class Members:
     # -- Joining
 
     def tick(self) -> None:
-        """Ask somebody for an id, while there is none."""
+        """Ask somebody for an id, while there is none; or once more, when the creation does not come: it may have
+        gone with its creator's disk."""
         replica = self.replica
-        if replica.state != JOINING or replica.replica:
+        if replica.state != JOINING:
             return
-        patience_us = replica.configuration.patience_us
+        patience_us = replica.configuration.patience_us * (CREATION_PATIENCE if replica.replica else 1)
         if self._asked is not None and replica.now_us - self._asked[1] < patience_us:
             return
         connected = replica.connected
@@ -95,13 +98,17 @@ class Members:
     def on_created(self, message: Created) -> None:
         """This disk has its id; it takes part once it has seen its creation."""
         replica = self.replica
-        if replica.state != JOINING or replica.replica:
+        if replica.state != JOINING or self._is_known(message):
             return
         if message.replica.partition("+")[0] != f"{replica.configuration.name}~{self._disk_name()}":
             return  # late, for an id that this disk has given up
         replica.record(Named(message.replica, message.creator, message.number))
         self.named(message)
         replica.event(f"this replica is {message.replica}")
+
+    def _is_known(self, message: Created) -> bool:
+        known = (self.replica.replica, *self.replica.created_by)
+        return known == (message.replica, message.creator, message.number)
 
     def named(self, message: Created | Named) -> None:
         """Also from the journal."""

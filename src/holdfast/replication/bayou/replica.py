@@ -343,7 +343,9 @@ class Replica:
         middle = max(skews[(len(skews) - 1) // 2], skews[len(skews) // 2], key=abs)
         self.skew_ms = middle if abs(middle) > self.configuration.forward_bound_ms else 0
         self.follows_ms = 0
-        if 2 * sum(1 for skew in skews if skew >= self.skew_ms > 0) > len(self.log.live):
+        live = self.log.live
+        ahead = [s for s in self.peers if s.skew_ms is not None and s.skew_ms >= self.skew_ms > 0 and s.replica in live]
+        if 2 * len(ahead) > len(live):
             self.follows_ms = self.skew_ms
 
     @property
