@@ -46,6 +46,7 @@ class BayouSite:
             disk = Disk(number + 1)
             self.ground.found(disk, number)
             self.offices.append(Office(number, world, self.network, self.ledger, self.ground, disk, bug))
+        self.ledger.most_ahead_ms = self._most_ahead_ms
         self.span_us = source.choice((6 * HOUR_US, DAY_US, 2 * DAY_US, 3 * DAY_US))
         self.punctual = source.random() < 0.4
         self.operators = Operators(world, self.offices, self.ledger, self.ground)
@@ -95,6 +96,9 @@ class BayouSite:
                 )
             )
         return secretaries
+
+    def _most_ahead_ms(self) -> int:
+        return sorted(office.ahead_ms for office in self.offices)[(len(self.offices) - 1) // 2]
 
     def _is_alive(self, number: int) -> bool:
         return self.offices[number].alive
