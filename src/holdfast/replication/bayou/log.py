@@ -201,9 +201,12 @@ class WriteLog:
             creation = decode_creation(write.body)
             for replica in creation.replaces:
                 self.retire(replica, "replaced")
-            if creation.replica not in members:
-                row = MemberRow(creation.replica, creation.node, write.replica, write.number, "live")
-                members[creation.replica] = row
+            known = members.get(creation.replica)
+            if known is None or not known.node:
+                state = "live" if known is None else known.state
+                members[creation.replica] = MemberRow(
+                    creation.replica, creation.node, write.replica, write.number, state
+                )
                 self.members_changed += 1
                 self.vector.setdefault(creation.replica, 0)
         elif write.kind == RETIREMENT:
@@ -213,10 +216,11 @@ class WriteLog:
             raise MalformedInput(f"a write of the unknown kind {write.kind}: of a later version?")
 
     def retire(self, replica: str, state: str) -> None:
-        """A replica is waited for no longer."""
+        """A replica is waited for no longer; or will not be, when its creation comes (until then it has no node)."""
         member = self.members.get(replica)
-        if member is not None and member.state == "live":
-            self.members[replica] = msgspec.structs.replace(member, state=state)
+        if member is None or member.state == "live":
+            known = member or MemberRow(replica, "", "", 0, state)
+            self.members[replica] = msgspec.structs.replace(known, state=state)
             self.members_changed += 1
 
     def remove_tail(self, keep: int) -> list[Entry]:
