@@ -241,6 +241,8 @@ class AntiEntropy:
         known: dict[str, int] = {}
         last_ms: dict[str, int] = {}
         created: dict[str, int] = {}
+        if firm:  # what waits in quarantine comes before what its author wrote after it
+            fresh += self._committed_held(commits, known, last_ms, created)
         for write in writes:
             name = write.replica
             number = known.get(name)
@@ -259,7 +261,7 @@ class AntiEntropy:
             last_ms[name] = write.ms
             fresh.append(write)
         if firm:
-            fresh += self._committed_held(commits, known)
+            fresh += self._committed_held(commits, known, last_ms, created)
         return fresh
 
     def _check(self, write: Write, number: int, last_ms: int, created: dict[str, int]) -> None:
@@ -317,13 +319,17 @@ class AntiEntropy:
             if not held:
                 del self.replica.held[replica]
 
-    def _committed_held(self, commits: Sequence[Name], known: dict[str, int]) -> list[Write]:
+    def _committed_held(
+        self, commits: Sequence[Name], known: dict[str, int], last_ms: dict[str, int], created: dict[str, int]
+    ) -> list[Write]:
         """Writes from the quarantine that are committed by now."""
         fresh = []
         for name, number in commits:
             for write in self.replica.held.get(name, ()):
                 if write.number == number == known.get(name, self.replica.log.vector.get(name, 0)) + 1:
-                    known[name] = number
+                    known[name], last_ms[name] = number, write.ms
+                    if write.kind:
+                        self.replica.check_body(write, created)
                     fresh.append(write)
         for write in fresh:
             self._unhold(write.replica, write.number)
