@@ -21,13 +21,14 @@ STORE_WRITES_MAX = 500
 
 
 class Voter:
-    """What the primary knows of another voter: how far it has stored the proposals of this epoch, and
-    what has been sent to it and when."""
+    """What the primary knows of another voter: how far it has stored the proposals of this epoch, what has
+    been sent to it and when, and from where on the last time."""
 
-    __slots__ = ("sent", "sent_us", "stored")
+    __slots__ = ("begun", "sent", "sent_us", "stored")
 
     def __init__(self, stored: int) -> None:
         self.stored = stored
+        self.begun = -1
         self.sent = stored
         self.sent_us = 0
 
@@ -86,12 +87,16 @@ class Proposals:
         """Those of proposed writes that are not in the log; None if one does not follow its author's last."""
         log = self.replica.log
         known = dict(log.vector)
+        created: dict[str, int] = {}
         fresh = []
         for write in writes:
             if name_of(write) in log.entries:
                 continue
-            if write.number != known.get(write.replica, 0) + 1 or write.replica not in log.members:
+            is_known = write.replica in log.members or write.replica in created
+            if write.number != known.get(write.replica, 0) + 1 or not is_known:
                 return None
+            if write.kind:
+                self.replica.check_body(write, created)
             known[write.replica] = write.number
             fresh.append(write)
         return fresh
@@ -134,7 +139,7 @@ class Proposals:
             begin = max(csn, voter.sent)
             if begin < last:
                 proposals = tuple(replica.proposed[begin - csn : begin - csn + STORE_WRITES_MAX])
-                voter.sent = begin + len(proposals)
+                voter.begun, voter.sent = begin, begin + len(proposals)
                 voter.sent_us = replica.now_us
                 replica.send(peer, Store(replica.epoch, replica.me, begin, proposals, csn))
 
@@ -186,7 +191,7 @@ class Proposals:
             self.confirm()
             return
         voter.sent = stored.csn
-        if stored.csn < replica.log.csn:  # anti-entropy brings it what is confirmed
+        if stored.csn < replica.log.csn or stored.csn == voter.begun:  # anti-entropy brings it what it lacks
             replica.send(peer, replica.have(peer, wants=False))
             voter.sent_us = replica.now_us
         else:
