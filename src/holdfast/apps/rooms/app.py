@@ -323,7 +323,7 @@ def _record(
     state: str,
     lost: Lost | None,
 ) -> None:
-    """Put a new request on record, ."""
+    """Put a new request on record, with what became of it."""
     whose = (context.now_ms, person.id, person.first_name, person.department)
     store.table(Entry).put(Entry(id, id, *whose, command, choice, state, lost))
 

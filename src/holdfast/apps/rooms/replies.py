@@ -211,6 +211,7 @@ class Standing(Reply, frozen=True, tag="standing"):
             what += f', "{self.purpose}"'
         said: str = self.outcome
         if self.place is None:
+            said += f", {self.firm}" if self.firm == "tentative" and self.outcome == "cancelled" else ""
             said += f", wanted {self.wanted.text()}"
         elif self.outcome == "moved":
             said += f" from {self.wanted.text()} to {self.place.text()}, {self.firm}"

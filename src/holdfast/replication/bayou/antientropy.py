@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from holdfast.kernel.contracts import Peer
+from holdfast.kernel.contracts import Peer, Vector
 from holdfast.kernel.errors import MalformedInput
 from holdfast.replication.bayou.configuration import UPDATES_BYTES_MAX, WRITE_BYTES_MAX
 from holdfast.replication.bayou.epochs import Epochs
@@ -114,7 +114,7 @@ class AntiEntropy:
             if have.csn < log.omitted or not have.vector:  # a new disk knows no replicas yet
                 self.transfer.offer(peer)
             else:
-                updates = self.updates_for(highest(have), have.csn, answers=True)
+                updates = self.updates_for(dict(have.vector), have.csn, aside=have.aside, answers=True)
                 _note(state, updates)
                 replica.send(peer, updates)
         lacks = log.missing(have.vector, replica.aside())
@@ -130,9 +130,16 @@ class AntiEntropy:
             self.pull(peer)
 
     def updates_for(
-        self, vector: dict[str, int], csn: int, *, answers: bool = False, bytes_max: int = UPDATES_BYTES_MAX
+        self,
+        vector: dict[str, int],
+        csn: int,
+        *,
+        aside: Vector = (),
+        answers: bool = False,
+        bytes_max: int = UPDATES_BYTES_MAX,
     ) -> Updates:
-        """What a peer with this vector and so many commits lacks, in our log's order, as far as it fits."""
+        """What a peer with this vector and so many commits lacks, in our log's order, as far as it fits. What it
+        has `aside` it need not get again; but a creation there says nothing: it has not heard of that replica."""
         replica = self.replica
         log = replica.log
         writes: list[Write] = []
@@ -140,6 +147,9 @@ class AntiEntropy:
         room = bytes_max
         more = False
         known = log.lacking(vector)
+        for name, number in aside:
+            if name in known:
+                known[name] = max(number, known[name])
         for write in log.after(csn) if csn < log.csn else ():
             if room <= 0 or len(commits) >= COMMITS_MAX:
                 more = True
@@ -363,14 +373,6 @@ def _note(state: PeerState, updates: Updates) -> None:
         if write.number > state.vector.get(write.replica, 0):
             state.vector[write.replica] = write.number
     state.csn = max(state.csn, updates.csn + len(updates.commits))
-
-
-def highest(have: Have) -> dict[str, int]:
-    """What a peer has in its log or aside: it need not get that again."""
-    known = dict(have.vector)
-    for name, number in have.aside:
-        known[name] = max(number, known.get(name, 0))
-    return known
 
 
 def replica_seed(replica: Replica) -> str:

@@ -337,7 +337,7 @@ class Bayou:
             vector = log.known if view == "full" else log.committed_vector
             answer = replica.views.answer(request, view, replica.wall_ms)
             rests_on = tuple(sorted(vector.items())) if reading is not None else ()
-            replica.reply(token, Outcome(answer, view, vector=rests_on, warning=""))
+            replica.reply(token, Outcome(answer, view, vector=rests_on, warning=replica.warning))
         self._reads = later
 
     def _behind(self, wanted: Sequence[str], reading: Any, kinds: Sequence[str], view: str = "full") -> Behind | None:

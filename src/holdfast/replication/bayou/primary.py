@@ -19,7 +19,7 @@ from bisect import bisect_right
 from heapq import heappop, heappush
 
 from holdfast.kernel.contracts import Peer
-from holdfast.replication.bayou.antientropy import AntiEntropy, highest
+from holdfast.replication.bayou.antientropy import AntiEntropy
 from holdfast.replication.bayou.epochs import Epochs
 from holdfast.replication.bayou.log import Entry, Stamp, name_of, stamp_of
 from holdfast.replication.bayou.messages import Ask, Promise, Released, Reply, Updates
@@ -146,7 +146,7 @@ class Primary:
         self.epochs.learn(ask.have.epoch, ask.have.primary)
         replica.promise(ms)
         number = replica.log.vector.get(replica.replica, 0)
-        updates = self.anti_entropy.updates_for(highest(ask.have), ask.have.csn)
+        updates = self.anti_entropy.updates_for(dict(ask.have.vector), ask.have.csn, aside=ask.have.aside)
         replica.send(peer, Promise(ms, number, replica.have(peer, wants=False), updates))
 
     def on_promise(self, peer: Peer, promise: Promise) -> None:

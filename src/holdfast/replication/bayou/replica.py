@@ -318,7 +318,8 @@ class Replica:
     def outcome(self, entry: Entry, firm: str) -> Outcome:
         """What the user hears of a write."""
         write = entry.write
-        firm_by = "" if firm == "committed" else self.time_text(self.firm_by_ms(entry))
+        has_deadline = firm == "tentative" and self.configuration.policy != "immediate"
+        firm_by = self.time_text(self.firm_by_ms(entry)) if has_deadline else ""
         vector = ((write.replica, write.number),)
         return Outcome(entry.reply, firm, id_of(write), firm_by, vector, self.warning)
 
