@@ -46,6 +46,8 @@ class RoomsSpeaker(Speaker):
         words = line.split()
         if self._at_prompt and (words[0].isdecimal() or words[0] in ("day", "next", "prev", "today")):
             return self._book(words) if words[0].isdecimal() else self._turn_to(words)
+        if self._at_prompt and words[0] == "cells" and len(words) == 2:  # numbers mean the cells that are shown last
+            return self._turn_to(["day", words[1]])
         self._is_stale = self._is_stale or words[0] in ("reserve", "change", "cancel", "login", "view")
         if words[0] != "reserve" or "--weekly" not in words:
             return super().typed(line)

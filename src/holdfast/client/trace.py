@@ -70,7 +70,7 @@ def show_trace(
         fields: dict[str, Any] = {"id": id, "heard": list(told), "events": events}
         print(msgspec.json.encode(fields).decode())
     elif not events:
-        print(f"Nobody remembers {id}: it was never made, or too long ago.")
+        print(f"Nobody remembers {id}: it was never made, too long ago, or the nodes were started again since.")
     elif mermaid:
         print(as_mermaid(events))
     else:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
     from holdfast.client.outcomes import Server
+    from holdfast.site import Site
 
 LOOK_EVERY_S = 0.5
 STOP_TIMEOUT_S = 10.0
@@ -214,6 +215,21 @@ class PlainLines:
             print(f"{what}: {text}", flush=True)
 
 
+def page_addresses(site: Site) -> list[str]:
+    """Where the services' pages are, a line for each service and host."""
+    lines = []
+    for service in site.services.values():
+        hosts: dict[str, list[int]] = {}
+        for node in (site.nodes[name] for name in service.nodes if service.app == "rooms"):
+            if node.http_port is not None:
+                hosts.setdefault(node.host, []).append(node.http_port)
+        for host, ports in hosts.items():
+            first, *more = sorted(ports)
+            also = f", and at the port{'s' * (len(more) > 1)} {ports_text(more)}" if more else ""
+            lines.append(f"Page of {service.name}: http://{host}:{first}/{service.name}{also}")
+    return lines
+
+
 def run_up(path: str) -> int:
     """The command `holdfast up`; its exit status."""
     from holdfast.client.processes import find_site, first_start, node_command, node_command_shown, node_servers
@@ -225,11 +241,6 @@ def run_up(path: str) -> int:
         for server in node_servers(site)
     ]
     heading = f"Site {site.name}. Ctrl-C ends all. Data and logs (<node>/log.txt): {site.data}"
-    hosts: dict[str, list[int]] = {}
-    for node in site.nodes.values():
-        if node.http_port:
-            hosts.setdefault(node.host, []).append(node.http_port)
-    for host, ports in hosts.items():
-        heading += f"\nPages: http://{host}:{min(ports)}, and at the ports {ports_text(ports)}"
+    heading += "".join(f"\n{line}" for line in page_addresses(site))
     asyncio.run(Supervisor(nodes, heading, lambda name: node_command_shown(site, name)).run())
     return 0

@@ -132,6 +132,13 @@ class Machine:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise MalformedInput(f"a request for {self.app.name} does not decode: {error}") from error
 
+    def recorded(self, request: Request) -> Reply | None:
+        """The answer to a request that was executed already, or None."""
+        if not request.client or not self._sessions.knows(request):
+            return None
+        known = self._sessions.lookup(request, self._clock_row().now_ms)
+        return cast("Reply", self._reply_decoder.decode(known)) if isinstance(known, bytes) else None
+
     def admit(self, request: Request, now_ms: int) -> Refusal | None:
         """What the door refuses, and never logs. A retry of what was admitted once gets in again, and the
         words of a protocol itself are none of the app's business."""

@@ -137,7 +137,7 @@ class Outcome(Reply, frozen=True, tag="outcome"):
         return bool(self.reply.failed)
 
     def text(self) -> str:
-        notes = [self.firm] if self.write else []
+        notes = [self.firm] if self.write or self.firm == "tentative" else []
         notes += [self.write] if self.write else []
         notes += [f"firm by {self.firm_by} at the latest"] if self.firm_by else []
         notes += [self.warning] if self.warning else []

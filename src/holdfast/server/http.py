@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from litestar import Litestar, MediaType, Response, get, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.response import Redirect
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -79,7 +80,15 @@ def make_application(node: Node) -> Litestar:
     def status() -> dict[str, Any]:
         return node.status()
 
-    handlers = [metrics, status, *(handler for name in _with_pages(node) for handler in _page_handlers(node, name))]
+    pages = _with_pages(node)
+
+    @get("/", sync_to_thread=False)
+    def home() -> Redirect:
+        return Redirect(f"/{pages[0]}")
+
+    handlers = [metrics, status, *(handler for name in pages for handler in _page_handlers(node, name))]
+    if pages:
+        handlers.append(home)
     return Litestar(handlers, openapi_config=None, logging_config=None)
 
 

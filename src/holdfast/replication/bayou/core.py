@@ -274,6 +274,12 @@ class Bayou:
             if behind is not None:
                 replica.reply(token, behind)
                 return
+        known = replica.machine.recorded(request) if replica.views.caught_up else None
+        if known is not None:  # a retry: what was done once is not written again
+            with replica.views.committed():
+                firm = "tentative" if replica.machine.recorded(request) is None else "committed"
+            replica.reply(token, Outcome(known, firm, warning=replica.warning))
+            return
         if len(replica.waiting) >= self.configuration.waiting_max:
             replica.reply(token, Overloaded(self.configuration.waiting_max))
             return
