@@ -69,8 +69,11 @@ class Members:
 
     def _disk_name(self) -> str:
         """Of this disk, and of each life that it began as a copy."""
-        forks = self.replica.forks
-        return self.replica.identity.disk[:NAME_CHARACTERS] + (f".{forks}" if forks else "")
+        replica = self.replica
+        if not replica.forks:
+            return replica.identity.disk[:NAME_CHARACTERS]
+        # The identity, and how often it forked, may have been copied along with everything else.
+        return f"{replica.configuration.disk[:NAME_CHARACTERS]}.{replica.forks}"
 
     def on_create(self, peer: Peer, message: Create) -> None:
         """Create a replica for a peer's disk; asked again, tell again. Its node's earlier ones are gone."""
