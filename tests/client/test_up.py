@@ -19,7 +19,8 @@ from holdfast.client import status, up
 from holdfast.client.outcomes import Server
 from holdfast.client.picture import ports_text, remarks, status_table
 from holdfast.client.status import NodeStatus, ask_nodes
-from holdfast.client.up import NodeProcess, Supervisor, ending, fitting_notes
+from holdfast.client.up import NodeProcess, Supervisor, ending, fitting_notes, page_addresses
+from holdfast.site import demo_site as load_demo_site
 
 FAKE_NODE = Path(__file__).parent / "fake_node.py"
 
@@ -336,3 +337,9 @@ def test_a_replica_with_a_name_of_its_own_is_remarked() -> None:
 
 def test_ports_are_told_as_ranges() -> None:
     assert ports_text([8011, 8001, 8002, 8003, 8013, 8012, 8020]) == "8001-8003, 8011-8013, 8020"
+
+
+def test_only_what_has_a_page_is_told_to_have_one(tmp_path: Path) -> None:
+    assert page_addresses(load_demo_site(tmp_path)) == [
+        "Page of rooms: http://127.0.0.1:8011/rooms, and at the ports 8012-8020"
+    ]

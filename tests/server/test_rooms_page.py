@@ -443,6 +443,7 @@ department = "biology"
         told = office.outcome(office.send(**office.form(weeks="2")))
         assert f"is confirmed: {place('Maple', 7, '09:00–11:00')}" in told
         assert f"is confirmed: {place('Maple', 14, '09:00–11:00')}" in told
+        assert office.browser.get("/").headers["location"] == "/rooms"
         office.browser.close()
 
     def look_again() -> None:

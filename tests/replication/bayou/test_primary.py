@@ -180,3 +180,18 @@ def test_immediate_asks_for_no_promises() -> None:
     replicas.book("law", book(9))
     assert sent(replicas, "Ask", "Promise") == []
     replicas.settled()
+
+
+def test_a_retry_is_the_first_write_again_and_says_how_firm_that_is() -> None:
+    replicas = Replicas("biology law")
+    line, granted = f"@liam:1 {book(9)}", "Maple on 2026-12-01 from 09:00 to 10:00 is reserved, as law-1."
+    for _ in range(2):
+        replicas.submit("law", line)
+    replicas.deliver_all()
+    replicas.submit("law", line)
+    assert [reply.text() for _, _, reply in replicas.replies] == [
+        f"{granted} [tentative, law-1, firm by 2026-12-01 08:00 at the latest]",
+        f"{granted} [tentative]",
+        granted,
+    ]
+    assert committed(replicas, "law") == ["law-1"], "the retries made no writes of their own"
