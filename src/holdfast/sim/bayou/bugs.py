@@ -190,6 +190,11 @@ def _nobody_heard(core: Bayou) -> None:
     _put(core.primary, "frontier_ms", lambda: 1 << 62)
 
 
+def _behind_ignored(core: Bayou) -> None:
+    """A session is served wherever it comes, whatever it has read and written elsewhere."""
+    _put(core, "_behind", lambda *_arguments: None)
+
+
 def _executed_again(core: Bayou) -> None:
     """A retry that was taken elsewhere, as another write, is executed like any other."""
     machine = core.replica.machine
@@ -216,6 +221,7 @@ BUGS: dict[str, Bug] = {
     "retirement-forgotten": Bug(_retirement_forgotten),
     "followed-future": Bug(_followed_future),
     "nobody-heard": Bug(_nobody_heard),
+    "behind-ignored": Bug(_behind_ignored),
     "executed-again": Bug(_executed_again),
 }
 """By name."""

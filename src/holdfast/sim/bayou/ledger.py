@@ -126,8 +126,9 @@ class Ledger(Audit):
             self._firm(office, writes, last, digest)
         if process.kept == process.asked:
             held = self.held.setdefault(office.disk.id, {})
-            held.update(log.committed_vector)
-            held.update(log.vector)
+            for name, number in log.vector.items():
+                if number > held.get(name, 0):
+                    held[name] = number
 
     def _on_commits(self, office: Office, seen: Seen) -> None:
         log = office.replica.log
@@ -177,7 +178,8 @@ class Ledger(Audit):
     def _on_primary(self, office: Office, seen: Seen) -> None:
         """The primary gave places to writes: it may hold no other one with an earlier stamp."""
         replica, log = office.replica, office.replica.log
-        held = (*log.committed, *(write for _, write in replica.proposed))
+        own = (write for csn, write in enumerate(log.committed, log.omitted + 1) if log.epoch_at(csn) >= replica.epoch)
+        held = (*own, *(write for _, write in replica.proposed))  # not what a primary before it has placed
         places = {(write.replica, write.number): write for write in held}
         known, seen.assigned = seen.assigned, dict.fromkeys(places)
         fresh = {} if known is None else {name: write for name, write in places.items() if name not in known}

@@ -80,14 +80,16 @@ def _authors_order(writes: Sequence[Write]) -> None:
 
 
 def _nothing_lost(ledger: Ledger, order: Sequence[Executed]) -> None:
-    """Every acknowledged write is in the order (author's order: once), unless all disks that ever held it are gone."""
+    """Every acknowledged write is in the order (author's order: once), or its request is, by another write; unless
+    all disks that ever held it are gone."""
     there = {parse(done.id): done for done in order}
+    requests = {(done.request.client, done.request.number) for done in order}
     for name, known in ledger.acknowledged.items():
         done = there.get(name)
         if done is None:
             holders = [disk for disk, held in ledger.held.items() if held.get(name[0], 0) >= name[1]]
             whole = [disk for disk in holders if disk not in ledger.lost_disks]
-            if whole:
+            if whole and (known.client, known.number) not in requests:
                 raise Violation("write lost", f"{name} was acknowledged by {known.host}, disks {whole} held it")
         elif (done.request.client, done.request.number) != (known.client, known.number):
             raise Violation("write exchanged", f"{name} was number {known.number} of {known.client}, is {done.request}")

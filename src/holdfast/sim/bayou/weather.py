@@ -178,16 +178,22 @@ class Weather:
         office.set_wall(0)
 
     def _battery(self, office: Office) -> str:
-        """A laptop's battery runs empty: it starts again far from any network, with a clock that has stood still."""
-        if not office.alive:
+        """A laptop's battery runs empty, now or at some act soon: it starts again far from any network, with a
+        clock that has stood still."""
+        if not office.alive or office.mortality is not None:
             return ""
-        office.crash(silent=True)
-        office.set_wall(-self.world.between(MINUTE_MS, 600 * MINUTE_MS))
-        self._offline(office)
-        away_us = self._some_time()
+        office.mortality = self.world.between(1, 40)
+        self.world.after(self.world.between(1_000, 2_000_000), self._far_away, office)
+        return f"battery of {office.name}"
+
+    def _far_away(self, office: Office) -> None:
+        if office.alive:
+            office.crash(silent=True)
+        away_us = self.world.between(HOUR_US, 12 * HOUR_US)
+        office.set_wall(-2 * away_us // 1000)
+        self._cut(self._all_of(office), away_us)
         self.world.after(self.world.between(1_000, MINUTE_US), self._start, office)
         self.world.after(away_us, self._set_right, office)
-        return f"battery of {office.name}, its clock off by {office.wall_offset_ms // MINUTE_MS} min"
 
     # ---- links ----
 
@@ -213,22 +219,25 @@ class Weather:
         rest = [office for office in self.offices if office not in side]
         if not side or not rest:
             return ""
-        self._cut([(one.number, other.number) for one in side for other in rest])
+        self._cut([(one.number, other.number) for one in side for other in rest], self._some_time())
         return f"split {''.join(office.name for office in side)} | {''.join(office.name for office in rest)}"
 
     def _offline(self, office: Office) -> str:
         """A laptop leaves the network for hours, or a day."""
-        self._cut([(office.number, other.number) for other in self.offices if other is not office])
+        self._cut(self._all_of(office), self._some_time())
         return f"offline {office.name}"
 
-    def _cut(self, pairs: list[tuple[int, int]]) -> None:
+    def _all_of(self, office: Office) -> list[tuple[int, int]]:
+        return [(office.number, other.number) for other in self.offices if other is not office]
+
+    def _cut(self, pairs: list[tuple[int, int]], duration_us: int) -> None:
         for one, other in pairs:
             if self.world.chance(0.8):
                 self.network.sever(one, other)
             else:
                 self.network.block(one, other)
                 self.network.block(other, one)
-        self.world.after(self._some_time(), self._mend, pairs)
+        self.world.after(duration_us, self._mend, pairs)
 
     def _one_way(self, office: Office) -> str:
         """What this office sends to another does not arrive; what it hears does."""

@@ -1,0 +1,50 @@
+"""A checker that has never found a mistake is not a checker: each bug planted in Bayou is found in so many seeds."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from holdfast.sim.bayou.bugs import BUGS
+from holdfast.sim.options import Options
+from holdfast.sim.run import run
+
+
+def bayou(model: str, **chosen: object) -> Options:
+    return Options(app="rooms", protocol="bayou", model=model, **chosen)  # type: ignore[arg-type]
+
+
+FOUND_WITHIN: dict[str, tuple[int, Options]] = {
+    "hasty-gate": (3, bayou("immediate")),
+    "tie-by-replica": (30, bayou("all-heard", faults=("slow",))),
+    "no-roll-back": (10, bayou("all-heard")),
+    "author-order": (10, bayou("all-heard")),
+    "forgotten-promise": (30, bayou("all-heard", faults=("battery", "one-way", "offline"))),
+    "commit-unexecuted": (10, bayou("immediate")),
+    "old-epoch-stored": (50, bayou("immediate", servers=3, faults=("usurp",))),
+    "nothing-adopted": (80, bayou("immediate", servers=3, faults=("usurp",))),
+    "lost-tentative": (50, bayou("immediate", faults=("offline", "truncate", "file"))),
+    "without-basis": (15, bayou("immediate")),
+    "unstable-truncated": (20, bayou("immediate", faults=("truncate", "offline"))),
+    "retirement-forgotten": (10, bayou("immediate", faults=("retire", "offline", "new", "split", "file"))),
+    "followed-future": (10, bayou("immediate", faults=("jump",))),
+    "nobody-heard": (10, bayou("all-heard")),
+    "behind-ignored": (10, bayou("immediate")),
+    "executed-again": (3, bayou("immediate")),
+}
+"""The bug, how many seeds it may take, and the schedules that try it."""
+
+
+def test_every_planted_bug_has_its_test() -> None:
+    assert set(FOUND_WITHIN) == set(BUGS)
+    assert len(BUGS) >= 8
+
+
+@pytest.mark.parametrize("bug", FOUND_WITHIN)
+def test_the_planted_bug_is_found(bug: str) -> None:
+    seeds, options = FOUND_WITHIN[bug]
+    planted = msgspec.structs.replace(options, bug=bug)
+    failed = next((result for seed in range(seeds) if not (result := run(planted, seed)).ok), None)
+    assert failed is not None, f"{bug} was not found in {seeds} seeds"
+    healthy = run(options, failed.seed)
+    assert healthy.ok, f"seed {failed.seed} fails without the bug too: {healthy.text}"
