@@ -8,7 +8,7 @@ from holdfast.kernel.machine import Machine
 from holdfast.kernel.replies import Expired, Forgotten
 from holdfast.replication.bayou import make_machine
 from holdfast.replication.bayou.log import id_of
-from holdfast.replication.bayou.messages import APP, Write
+from holdfast.replication.bayou.messages import APP, CREATION, Write, decode_creation
 from holdfast.sim.audit import Violation
 from holdfast.sim.bayou.ground import Ground
 from holdfast.sim.bayou.ledger import Ledger, Name, parse, stamp_of
@@ -141,9 +141,20 @@ def _causes(ledger: Ledger, writes: Sequence[Write]) -> None:
         before[write.replica] = write.number
 
 
+def _lineage(replica: str, writes: Sequence[Write]) -> list[str]:
+    """A replica, who created it, who created that one, and so on."""
+    creators = {
+        decode_creation(write.body).replica: write.replica for write in reversed(writes) if write.kind == CREATION
+    }
+    line = [replica]
+    while line[-1] in creators:
+        line.append(creators[line[-1]])
+    return line
+
+
 def _late_at_deadlines(ledger: Ledger, writes: Sequence[Write], machine: Machine, ground: Ground) -> None:
     """Under `all-heard` a write may be late only if its primary had reached the deadline of one that it gave a
-    place then, or waited for the author no longer."""
+    place then; or waited no longer for the author, or for who had created it, and so may never have heard of it."""
     by_name = {(write.replica, write.number): write for write in writes}
 
     def firm_by_ms(write: Write) -> int:
@@ -154,7 +165,7 @@ def _late_at_deadlines(ledger: Ledger, writes: Sequence[Write], machine: Machine
     for write in writes:
         passed = next((other for other in before if stamp_of(other) > stamp_of(write)), None)
         assigned = None if passed is None else ledger.assigned.get((passed.replica, passed.number))
-        if assigned is not None and write.replica not in assigned.ended:
+        if assigned is not None and not any(name in assigned.ended for name in _lineage(write.replica, writes)):
             due_ms = min((firm_by_ms(by_name[name]) for name in assigned.names if name in by_name), default=0)
             if due_ms > assigned.wall_ms:
                 raise Violation(
