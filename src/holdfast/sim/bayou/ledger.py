@@ -75,12 +75,12 @@ class Seen:
 
 class Ledger(Audit):
     """The watch over all offices of a run. `may_lose`: an operator may accept the loss of commits.
-    `most_ahead_ms()`: how far the clocks of more than half of all offices ever were ahead, for who follows those."""
+    `most_ahead_ms(n)`: how far the clocks of more than half of `n` replicas ever were ahead, for who follows those."""
 
     def __init__(self, world: World, may_lose: bool) -> None:
         super().__init__(world)
         self.may_lose = may_lose
-        self.most_ahead_ms: Callable[[], int] = lambda: 0
+        self.most_ahead_ms: Callable[[int], int] = lambda _replicas: 0
         self.commits: dict[tuple[int, int], Write] = {}
         self.numbers: dict[int, Write] = {}
         self.stores: dict[tuple[int, int], tuple[bytes, str, int]] = {}
@@ -213,7 +213,11 @@ class Ledger(Audit):
         if outcome.firm == "committed":
             self._tell(office.name, outcome.write, outcome.reply.text())
         ahead_ms = office.replica.log.last_ms.get(name[0], 0) - office.true_ms
-        believed_ms = max(office.ahead_ms, self.most_ahead_ms()) + office.ground.forward_bound_ms + CLOSE_MS
+        believed_ms = (
+            max(office.ahead_ms, self.most_ahead_ms(len(office.replica.log.live)))
+            + office.ground.forward_bound_ms
+            + CLOSE_MS
+        )
         if ahead_ms > believed_ms:
             raise Violation(
                 "future", f"{outcome.write} of {office.name} is {ahead_ms} ms ahead of the time, not {believed_ms}"

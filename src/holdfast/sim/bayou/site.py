@@ -97,8 +97,8 @@ class BayouSite:
             )
         return secretaries
 
-    def _most_ahead_ms(self) -> int:
-        return sorted(office.ahead_ms for office in self.offices)[(len(self.offices) - 1) // 2]
+    def _most_ahead_ms(self, replicas: int) -> int:
+        return sorted((office.ahead_ms for office in self.offices), reverse=True)[replicas // 2]
 
     def _is_alive(self, number: int) -> bool:
         return self.offices[number].alive
