@@ -98,7 +98,8 @@ class BayouSite:
         return secretaries
 
     def _most_ahead_ms(self, replicas: int) -> int:
-        return sorted((office.ahead_ms for office in self.offices), reverse=True)[replicas // 2]
+        farthest = sorted((office.ahead_ms for office in self.offices), reverse=True)
+        return farthest[min(replicas // 2, len(farthest) - 1)]
 
     def _is_alive(self, number: int) -> bool:
         return self.offices[number].alive
