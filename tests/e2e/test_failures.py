@@ -119,12 +119,9 @@ def test_a_flipped_bit_is_found_set_aside_and_copied_from_the_peers(tmp_path: Pa
             cluster.ask("abc"[number % 3], f"reserve guest{number} 1")
         cluster.kill("b")
         journal = cluster.journal("b")
-        log = journal.with_name(journal.name + "-wal")
-        damaged = log if log.exists() and log.stat().st_size else journal
-        content = bytearray(damaged.read_bytes())
-        place = content.index(b"guest9")
-        content[place] ^= 1
-        damaged.write_bytes(content)
+        for file in (journal, journal.with_name(journal.name + "-wal")):
+            if file.exists():  # in both: a page of the log that was copied to the journal counts no more
+                file.write_bytes(file.read_bytes().replace(b"guest9", b"guest8"))
         cluster.start("b")
         cluster.wait_serving()
         cluster.wait_equal()
