@@ -23,6 +23,7 @@ from holdfast.replication.bayou.messages import (
     Forked,
     Have,
     MadeAnew,
+    MemberRow,
     Named,
     Retirement,
     Write,
@@ -94,9 +95,18 @@ class Members:
             )
             write = self._write(CREATION, encode(Creation(id, message.node, replaces)))
             replica.event(f"created the replica {id}" + (f" in the place of {', '.join(replaces)}" if replaces else ""))
-            replica.send(peer, Created(id, write.replica, write.number))
+            replica.send(peer, Created(id, write.replica, write.number, write.ms))
         elif member.creator:
-            replica.send(peer, Created(id, member.creator, member.number))
+            replica.send(peer, Created(id, member.creator, member.number, self._created_ms(member)))
+
+    def _created_ms(self, member: MemberRow) -> int:
+        """The stamp of its creation; where that is no longer in the log, a later one of its creator's."""
+        log = self.replica.log
+        entry = log.entries.get((member.creator, member.number))
+        if entry is not None:
+            return entry.write.ms
+        known = (write.ms for write in log.committed if name_of(write) == (member.creator, member.number))
+        return next(known, log.last_ms.get(member.creator, 0))
 
     def on_created(self, message: Created) -> None:
         """This disk has its id; it takes part once it has seen its creation."""
@@ -105,7 +115,7 @@ class Members:
             return
         if message.replica.partition("+")[0] != f"{replica.configuration.name}~{self._disk_name()}":
             return  # late, for an id that this disk has given up
-        replica.record(Named(message.replica, message.creator, message.number))
+        replica.record(Named(message.replica, message.creator, message.number, message.ms))
         self.named(message)
         replica.event(f"this replica is {message.replica}")
 
@@ -119,6 +129,7 @@ class Members:
         replica.replica = message.replica
         replica.clock.replica = message.replica
         replica.created_by = (message.creator, message.number)
+        replica.clock.observe(message.ms)  # whatever this clock says: the primary may count on it
 
     def consider(self) -> None:
         """Begin to take part when the own creation is in the log."""
@@ -130,6 +141,7 @@ class Members:
             return
         if replica.log.includes((replica.created_by,)):
             replica.state = ACTIVE
+            replica.promise(self._created_ms())  # whoever promised for what stands before its creation counts on it
             replica.own_at_start = replica.log.vector.get(replica.replica, 0)
             replica.event(f"{replica.replica} takes part")
             anew, replica.anew = replica.anew, []
@@ -143,6 +155,16 @@ class Members:
             if anew:
                 replica.renamed.update(renamed)
                 replica.record(MadeAnew(tuple(renamed)))
+
+    def _created_ms(self) -> int:
+        """The stamp of the own creation, or of its author's last committed write where the log has it no more."""
+        log = self.replica.log
+        creator, number = self.replica.created_by
+        entry = log.entries.get((creator, number))
+        if entry is not None:
+            return entry.write.ms
+        found = (write.ms for write in log.committed if name_of(write) == (creator, number))
+        return next(found, log.committed_ms.get(creator, 0))
 
     def _look_at_own_node(self) -> None:
         """A node has one disk. Of two replicas created for it, the one that takes part says that the other is
