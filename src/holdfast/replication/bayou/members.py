@@ -141,7 +141,6 @@ class Members:
             return
         if replica.log.includes((replica.created_by,)):
             replica.state = ACTIVE
-            replica.promise(self._created_ms())  # whoever promised for what stands before its creation counts on it
             replica.own_at_start = replica.log.vector.get(replica.replica, 0)
             replica.event(f"{replica.replica} takes part")
             anew, replica.anew = replica.anew, []
@@ -155,16 +154,6 @@ class Members:
             if anew:
                 replica.renamed.update(renamed)
                 replica.record(MadeAnew(tuple(renamed)))
-
-    def _created_ms(self) -> int:
-        """The stamp of the own creation, or of its author's last committed write where the log has it no more."""
-        log = self.replica.log
-        creator, number = self.replica.created_by
-        entry = log.entries.get((creator, number))
-        if entry is not None:
-            return entry.write.ms
-        found = (write.ms for write in log.committed if name_of(write) == (creator, number))
-        return next(found, log.committed_ms.get(creator, 0))
 
     def _look_at_own_node(self) -> None:
         """A node has one disk. Of two replicas created for it, the one that takes part says that the other is
