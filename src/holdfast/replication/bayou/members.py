@@ -23,6 +23,7 @@ from holdfast.replication.bayou.messages import (
     Forked,
     Have,
     MadeAnew,
+    MemberRow,
     Named,
     Retirement,
     Write,
@@ -94,9 +95,18 @@ class Members:
             )
             write = self._write(CREATION, encode(Creation(id, message.node, replaces)))
             replica.event(f"created the replica {id}" + (f" in the place of {', '.join(replaces)}" if replaces else ""))
-            replica.send(peer, Created(id, write.replica, write.number))
+            replica.send(peer, Created(id, write.replica, write.number, write.ms))
         elif member.creator:
-            replica.send(peer, Created(id, member.creator, member.number))
+            replica.send(peer, Created(id, member.creator, member.number, self._created_ms(member)))
+
+    def _created_ms(self, member: MemberRow) -> int:
+        """The stamp of its creation; where that is no longer in the log, a later one of its creator's."""
+        log = self.replica.log
+        entry = log.entries.get((member.creator, member.number))
+        if entry is not None:
+            return entry.write.ms
+        known = (write.ms for write in log.committed if name_of(write) == (member.creator, member.number))
+        return next(known, log.last_ms.get(member.creator, 0))
 
     def on_created(self, message: Created) -> None:
         """This disk has its id; it takes part once it has seen its creation."""
@@ -105,7 +115,7 @@ class Members:
             return
         if message.replica.partition("+")[0] != f"{replica.configuration.name}~{self._disk_name()}":
             return  # late, for an id that this disk has given up
-        replica.record(Named(message.replica, message.creator, message.number))
+        replica.record(Named(message.replica, message.creator, message.number, message.ms))
         self.named(message)
         replica.event(f"this replica is {message.replica}")
 
@@ -119,6 +129,7 @@ class Members:
         replica.replica = message.replica
         replica.clock.replica = message.replica
         replica.created_by = (message.creator, message.number)
+        replica.clock.observe(message.ms)  # whatever this clock says: the primary may count on it
 
     def consider(self) -> None:
         """Begin to take part when the own creation is in the log."""

@@ -226,11 +226,12 @@ class Create(Message, frozen=True, tag="create"):
 
 
 class Created(Message, frozen=True, tag="created"):
-    """The new id, and the write that created it."""
+    """The new id, and the write that created it, stamped `ms`: what the new replica writes is stamped later."""
 
     replica: str
     creator: str
     number: int
+    ms: int
 
 
 AnyMessage = (
@@ -258,11 +259,12 @@ class Identity(Record, frozen=True, tag="identity"):
 
 
 class Named(Record, frozen=True, tag="named"):
-    """This disk's replica has this id from now on, created by that write."""
+    """This disk's replica has this id from now on, created by that write, stamped `ms`."""
 
     replica: str
     creator: str
     number: int
+    ms: int
 
 
 class Logged(Record, frozen=True, tag="logged"):

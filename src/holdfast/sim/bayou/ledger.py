@@ -18,7 +18,7 @@ import msgspec
 from holdfast.kernel.contracts import Change
 from holdfast.kernel.replies import Outcome
 from holdfast.replication.bayou.log import Entry, WriteLog, id_of
-from holdfast.replication.bayou.messages import Write
+from holdfast.replication.bayou.messages import CREATION, Write, decode_creation
 from holdfast.sim.audit import Audit, Violation
 from holdfast.sim.world import World
 
@@ -83,6 +83,7 @@ class Ledger(Audit):
         self.most_ahead_ms: Callable[[int], int] = lambda _replicas: 0
         self.commits: dict[tuple[int, int], Write] = {}
         self.numbers: dict[int, Write] = {}
+        self.created_ms: dict[str, int] = {}
         self.stores: dict[tuple[int, int], tuple[bytes, str, int]] = {}
         self.told: dict[str, str] = {}
         self.acknowledged: dict[Name, Acknowledged] = {}
@@ -96,15 +97,23 @@ class Ledger(Audit):
     # ---- every step ----
 
     def watch(self, office: Office, log: WriteLog) -> None:
-        """A process begins: note every commit as it is made, for a log may be cut short at once."""
+        """A process begins: note every commit as it is made, for a log may be cut short at once; and every creation."""
         seen = self._seen[office.number] = Seen()
-        commit = log.commit
+        commit, insert = log.commit, log.insert
+
+        def inserted(writes: Sequence[Write], place: int) -> None:
+            for write in writes:
+                if write.kind == CREATION:
+                    replica = decode_creation(write.body).replica
+                    self.created_ms[replica] = max(write.ms, self.created_ms.get(replica, 0))
+            insert(writes, place)
 
         def noted(entries: Sequence[Entry], epoch: int) -> None:
             seen.fresh += [(csn, epoch, entry.write) for csn, entry in enumerate(entries, log.csn + 1)]
             commit(entries, epoch)
 
-        setattr(log, "commit", noted)  # noqa: B010 (a method of one instance)
+        setattr(log, "commit", noted)  # noqa: B010 (methods of one instance)
+        setattr(log, "insert", inserted)  # noqa: B010
 
     def look(self, office: Office) -> None:
         """A core has returned a step."""
@@ -213,11 +222,9 @@ class Ledger(Audit):
         if outcome.firm == "committed":
             self._tell(office.name, outcome.write, outcome.reply.text())
         ahead_ms = office.replica.log.last_ms.get(name[0], 0) - office.true_ms
-        believed_ms = (
-            max(office.ahead_ms, self.most_ahead_ms(len(office.replica.log.live)))
-            + office.ground.forward_bound_ms
-            + CLOSE_MS
-        )
+        followed_ms = self.most_ahead_ms(len(office.replica.log.live)) + office.ground.forward_bound_ms
+        created_ms = self.created_ms.get(name[0], 0) - office.true_ms  # its creator's clock, which it must not precede
+        believed_ms = max(office.ahead_ms + office.ground.forward_bound_ms, followed_ms, created_ms) + CLOSE_MS
         if ahead_ms > believed_ms:
             raise Violation(
                 "future", f"{outcome.write} of {office.name} is {ahead_ms} ms ahead of the time, not {believed_ms}"

@@ -81,11 +81,15 @@ def _authors_order(writes: Sequence[Write]) -> None:
 
 def _nothing_lost(ledger: Ledger, order: Sequence[Executed]) -> None:
     """Every acknowledged write is in the order (author's order: once), or its request is, by another write; unless
-    all disks that ever held it are gone."""
+    all disks that ever held it are gone. Where loss is accepted, what was confirmed in a history that was cut off may
+    be lost, for it may be truncated wherever it was known."""
     there = {parse(done.id): done for done in order}
+    confirmed = {(write.replica, write.number) for write in ledger.commits.values()} if ledger.may_lose else frozenset()
     requests = {(done.request.client, done.request.number) for done in order}
     for name, known in ledger.acknowledged.items():
         done = there.get(name)
+        if done is None and name in confirmed:
+            continue
         if done is None:
             holders = [disk for disk, held in ledger.held.items() if held.get(name[0], 0) >= name[1]]
             whole = [disk for disk in holders if disk not in ledger.lost_disks]
