@@ -87,7 +87,7 @@ class Ledger(Audit):
         self.stores: dict[tuple[int, int], tuple[bytes, str, int]] = {}
         self.told: dict[str, str] = {}
         self.acknowledged: dict[Name, Acknowledged] = {}
-        self.assigned: dict[Name, Assigned] = {}
+        self.assigned: dict[tuple[Name, int], Assigned] = {}
         self.held: dict[int, dict[str, int]] = {}
         self.lost_disks: dict[int, None] = {}
         self.retired: dict[str, None] = {}
@@ -104,8 +104,8 @@ class Ledger(Audit):
         def inserted(writes: Sequence[Write], place: int) -> None:
             for write in writes:
                 if write.kind == CREATION:
-                    replica = decode_creation(write.body).replica
-                    self.created_ms[replica] = max(write.ms, self.created_ms.get(replica, 0))
+                    node = decode_creation(write.body).node
+                    self.created_ms[node] = max(write.ms, self.created_ms.get(node, 0))
             insert(writes, place)
 
         def noted(entries: Sequence[Entry], epoch: int) -> None:
@@ -203,7 +203,7 @@ class Ledger(Audit):
         top = stamps[-1]
         assigned = Assigned(office.wall_ms, tuple(fresh), ended)
         for name in fresh:
-            self.assigned.setdefault(name, assigned)
+            self.assigned.setdefault((name, replica.epoch), assigned)
         for entry in log.tail:
             write = entry.write
             if stamp_of(write) < top and (write.replica, write.number) not in places:
@@ -223,7 +223,8 @@ class Ledger(Audit):
             self._tell(office.name, outcome.write, outcome.reply.text())
         ahead_ms = office.replica.log.last_ms.get(name[0], 0) - office.true_ms
         followed_ms = self.most_ahead_ms(len(office.replica.log.live)) + office.ground.forward_bound_ms
-        created_ms = self.created_ms.get(name[0], 0) - office.true_ms  # its creator's clock, which it must not precede
+        # Its creator's clock, which it must not precede; nor may the replica that a copy of its disk becomes.
+        created_ms = self.created_ms.get(office.name, 0) - office.true_ms
         believed_ms = max(office.ahead_ms + office.ground.forward_bound_ms, followed_ms, created_ms) + CLOSE_MS
         if ahead_ms > believed_ms:
             raise Violation(

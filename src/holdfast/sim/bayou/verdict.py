@@ -32,7 +32,9 @@ def judge(ledger: Ledger, offices: list[Office], work: OfficeWork, ground: Groun
         _told(ledger, order)
         _causes(ledger, writes)
         if ground.policy == "all-heard":
-            _late_at_deadlines(ledger, writes, machine, ground)
+            log = taking_part[0].replica.log
+            epochs = [log.epoch_at(csn) for csn in range(1, log.csn + 1)]
+            _late_at_deadlines(ledger, writes, epochs, machine, ground)
     work.judge(order, machine.store)
     _count(ledger, offices, order, work)
 
@@ -156,26 +158,29 @@ def _lineage(replica: str, writes: Sequence[Write]) -> list[str]:
     return line
 
 
-def _late_at_deadlines(ledger: Ledger, writes: Sequence[Write], machine: Machine, ground: Ground) -> None:
-    """Under `all-heard` a write may be late only if its primary had reached the deadline of one that it gave a
-    place then; or waited no longer for the author, or for who had created it, and so may never have heard of it."""
+def _late_at_deadlines(
+    ledger: Ledger, writes: Sequence[Write], epochs: Sequence[int], machine: Machine, ground: Ground
+) -> None:
+    """Under `all-heard` a write may be late only if the primary whose commit passed it (that of its epoch, not one
+    that was overtaken) had reached the deadline of one that it gave a place then; or waited no longer for the
+    author, or for who had created it, and so may never have heard of it."""
     by_name = {(write.replica, write.number): write for write in writes}
 
     def firm_by_ms(write: Write) -> int:
         wanted = machine.app.firm_by_ms(machine.decode_request(write.body).command) if write.kind == APP else None
         return min(write.ms + ground.horizon_ms, wanted if wanted is not None else NEVER_MS)
 
-    before: list[Write] = []
-    for write in writes:
-        passed = next((other for other in before if stamp_of(other) > stamp_of(write)), None)
-        assigned = None if passed is None else ledger.assigned.get((passed.replica, passed.number))
+    before: list[tuple[Write, int]] = []
+    for write, epoch in zip(writes, epochs, strict=True):
+        passed, label = next(((other, at) for other, at in before if stamp_of(other) > stamp_of(write)), (None, 0))
+        assigned = None if passed is None else ledger.assigned.get(((passed.replica, passed.number), label))
         if assigned is not None and not any(name in assigned.ended for name in _lineage(write.replica, writes)):
             due_ms = min((firm_by_ms(by_name[name]) for name in assigned.names if name in by_name), default=0)
             if due_ms > assigned.wall_ms:
                 raise Violation(
                     "late", f"{id_of(write)} is behind {passed and id_of(passed)}, which was not due before {due_ms}"
                 )
-        before.append(write)
+        before.append((write, epoch))
 
 
 def _count(ledger: Ledger, offices: list[Office], order: Sequence[Executed], work: OfficeWork) -> None:
