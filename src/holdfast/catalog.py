@@ -90,12 +90,13 @@ class BayouOptions(ProtocolOptions, frozen=True, forbid_unknown_fields=True):
 class ProtocolEntry(msgspec.Struct, frozen=True):
     """`models`: the failure models to choose from, if there is a choice. `nodes_max`: most servers.
     `options`: the settings a service under it may have beside the common ones. `tentative`: its replies
-    may come before they are final."""
+    may come before they are final. `datagrams`: its messages go by UDP, and may be lost, doubled and overtaken."""
 
     models: tuple[FailureModel, ...]
     nodes_max: int
     options: type[ProtocolOptions] = ProtocolOptions
     tentative: bool = False
+    datagrams: bool = False
 
 
 class Guarantee(msgspec.Struct, frozen=True):

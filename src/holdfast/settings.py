@@ -25,6 +25,7 @@ class SiteSettings(msgspec.Struct, frozen=True):
 
     name: Word = "site"
     data: Annotated[str, Meta(min_length=1)] = "data"
+    key: Annotated[str, Meta(min_length=1)] = "site.key"
 
 
 class NodeSettings(msgspec.Struct, frozen=True):

@@ -68,13 +68,19 @@ class Service(msgspec.Struct, frozen=True):
         """The names of its nodes; a node's place is its peer number."""
         return tuple(self.ports)
 
+    @property
+    def uses_datagrams(self) -> bool:
+        """Whether its servers speak to each other by UDP, and so need the site's key."""
+        return PROTOCOLS[self.protocol].datagrams
+
     def peer(self, node: str) -> int:
         """The peer number of a node of this service."""
         return self.nodes.index(node)
 
 
 class Site(msgspec.Struct, frozen=True):
-    """Everything a process has to know at its start. `data`: where all nodes keep their data, absolute."""
+    """Everything a process has to know at its start. `data`: where all nodes keep their data, absolute.
+    `key`: the file with the site's secret, which its datagrams are sealed with."""
 
     name: str
     file: Path
@@ -83,6 +89,7 @@ class Site(msgspec.Struct, frozen=True):
     services: dict[str, Service]
     people: People
     limits: Limits
+    key: Path
 
     def services_of(self, node: str) -> tuple[Service, ...]:
         """The services that have a replica at this node."""
@@ -167,7 +174,8 @@ class _Loader:
         assert limits is not None
         where = data if data is not None else self._path.parent / settings.data
         complete = {name: service for name, service in services.items() if service is not None}
-        return Site(settings.name, self._path, where.absolute(), known, complete, people, limits)
+        where = where.absolute()
+        return Site(settings.name, self._path, where, known, complete, people, limits, where / settings.key)
 
     def _wrong(self, key: str, why: str) -> None:
         self._mistakes.add(key, why)
@@ -416,8 +424,9 @@ def load_servers_file(
     service = Service(
         "tickets", "tickets", "lamport", model, ports, timeout_seconds, 2 * timeout_seconds, "trusted", {"seats": seats}
     )
-    where = data if data is not None else path.parent / "data"
-    return Site("tickets", path, where.absolute(), nodes, {"tickets": service}, People(), Limits())
+    where = (data if data is not None else path.parent / "data").absolute()
+    key = where / SiteSettings().key
+    return Site("tickets", path, where, nodes, {"tickets": service}, People(), Limits(), key)
 
 
 def _server(words: list[str], file: str, line: int) -> tuple[str, int]:

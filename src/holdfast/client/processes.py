@@ -15,7 +15,7 @@ import typer
 from holdfast.client.addresses import DEMO_DATA, SITE_FILE, demo_file, site_file
 from holdfast.client.errors import Misuse
 from holdfast.client.outcomes import Server
-from holdfast.site import demo_site, load_servers_file, load_site
+from holdfast.site import demo_site, load_servers_file, load_site, on_one_machine
 
 if TYPE_CHECKING:
     from holdfast.catalog import FailureModel
@@ -60,11 +60,16 @@ def is_new(site: Site) -> bool:
 
 
 def first_start(site: Site) -> None:
-    """Make the disks of a site that was never started; of any other, touch nothing."""
+    """Make the disks of a site that was never started; of any other, touch nothing. (But give it its key,
+    if a service has come that needs one: all nodes are started here, so all have it.)"""
     if is_new(site):
         from holdfast.runtime.node import initialise
 
         initialise(site, list(site.nodes))
+    elif any(service.uses_datagrams for service in site.services.values()):
+        from holdfast.runtime.site_key import make_key
+
+        make_key(site.key)
 
 
 def run_one_node(path: str, name: str, *, accept_loss: bool) -> int:
@@ -90,8 +95,11 @@ def initialise_site(place: str, names: Sequence[str]) -> None:
             raise Misuse(f"no node {name!r} in {site.file}; its nodes: {', '.join(site.nodes)}")
     from holdfast.runtime.node import initialise
 
+    had_key = site.key.exists()
     initialise(site, list(names) or list(site.nodes))
     print(f"Made the first disks of {', '.join(names or site.nodes)} in {site.data}.")
+    if site.key.exists() and not had_key and not _on_one_machine(site):
+        print(f"Made the site's key, {site.key}: copy it to the other machines before `init` there.")
 
 
 def _place_of_site(place: str) -> Path | None:
@@ -100,6 +108,10 @@ def _place_of_site(place: str) -> Path | None:
         return site_file()
     path = Path(place)
     return path if path.suffix == ".toml" else path / SITE_FILE
+
+
+def _on_one_machine(site: Site) -> bool:
+    return on_one_machine([node.host for node in site.nodes.values()])
 
 
 def reset_site(path: str, *, sure: bool) -> None:
@@ -120,6 +132,8 @@ def reset_site(path: str, *, sure: bool) -> None:
     for name in site.nodes:
         if site.node_data(name).exists():
             shutil.rmtree(site.node_data(name))
+    if site.key.parent == site.data and _on_one_machine(site):  # otherwise other machines have it too, and go on
+        site.key.unlink(missing_ok=True)
     if not any(site.data.iterdir()):
         site.data.rmdir()
     print(f"Deleted the data of {site.name} in {site.data}.")

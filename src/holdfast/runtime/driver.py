@@ -75,6 +75,8 @@ class Driver:
     `on_halt(halt)` is called once, when the replica has stopped for good. `on_stall(reply)` is called
     again and again while the disk does not end a write: everybody who still waits then gets `reply`,
     for a request ends within `deadline_seconds` whatever the disk does; and the peers hear nothing.
+    `room(node)`, where messages can be lost: how many bytes go in one piece; more messages of a turn than
+    that leave divided, so that they are not lost together.
     `on_change(change)` is called for each outcome that changes after its reply.
     Beyond `waiting_max` replies that wait for the disk, requests are refused.
     """
@@ -94,6 +96,7 @@ class Driver:
         on_stall: Callable[[Reply], None],
         on_change: Callable[[Change], None] = lambda change: None,
         *,
+        room: Callable[[str], int] | None = None,
         deadline_seconds: float = 10.0,
         waiting_max: int = 20_000,
     ) -> None:
@@ -111,6 +114,7 @@ class Driver:
         self._on_halt = on_halt
         self._on_stall = on_stall
         self._on_change = on_change
+        self._room = room
         self._time_keeper = core if isinstance(core, TimeKeeper) else None
         self._look_seconds = deadline_seconds / 2
         self._waiting_max = waiting_max
@@ -315,7 +319,7 @@ class Driver:
             gate.data.clear()
             gate.promises.clear()
             for peer, messages in outgoing.items():
-                self._send(self._peers[peer], _encode(messages))
+                self._post(self._peers[peer], messages)
             self._flush()  # before the journal's turn: what may leave should be on its way
         if gate.replies:
             for waiter, reply in gate.replies:
@@ -327,6 +331,15 @@ class Driver:
                 self._on_change(change)
             gate.changes.clear()
             self._on_turn()
+
+    def _post(self, node: str, messages: list[Any]) -> None:
+        payload = _encode(messages)
+        if self._room is not None and len(messages) > 1 and len(payload) > self._room(node):
+            half = len(messages) // 2
+            self._post(node, messages[:half])
+            self._post(node, messages[half:])
+        else:
+            self._send(node, payload)
 
     def _set_timer(self, wake_us: int) -> None:
         timer = self._timer

@@ -27,10 +27,12 @@ from holdfast.kernel.contracts import Halt
 from holdfast.kernel.errors import ConfigurationError, JournalDamaged, MalformedInput
 from holdfast.kernel.gate import Group
 from holdfast.kernel.replies import Unknown
+from holdfast.runtime.datagrams import Datagrams
 from holdfast.runtime.driver import Driver
 from holdfast.runtime.journal import Journal
 from holdfast.runtime.journal_process import JournalWriter
 from holdfast.runtime.links import Address, Links
+from holdfast.runtime.site_key import make_key, read_key
 from holdfast.server.grammar import Grammar
 from holdfast.server.http_door import HttpDoor
 from holdfast.server.line_server import Connection, Face, LineServer
@@ -64,7 +66,8 @@ def connections_possible(wanted: int) -> int:
 
 def initialise(site: Site, nodes: Iterable[str] = ()) -> list[Path]:
     """The explicit first start: write the first records of every replica of these nodes (all nodes,
-    if none is named). Raises `ConfigurationError` when one of them has a journal already."""
+    if none is named), and make the site's key, where one is needed and there is none. Raises
+    `ConfigurationError` when one of them has a journal already."""
     chosen = list(nodes) or list(site.nodes)
     for node in chosen:
         if node not in site.nodes:
@@ -76,6 +79,8 @@ def initialise(site: Site, nodes: Iterable[str] = ()) -> list[Path]:
     for path in paths:
         if path.exists():
             raise ConfigurationError(f"{path} exists: this site has been started before; `holdfast reset` empties it")
+    if any(service.uses_datagrams for _, service in replicas):
+        make_key(site.key)
     disks = {service.name: {node: uuid.uuid4().hex for node in chosen} for _, service in replicas}
     for (node, service), path in zip(replicas, paths, strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,6 +107,12 @@ class Node:
         self._ended = asyncio.Event()
         self._failed = False
         self._servers: list[asyncio.Server] = []
+        neighbours = {node for service in self._services.values() for node in service.nodes}
+        addresses = {node: Address(site.nodes[node].host, site.nodes[node].peer_port) for node in sorted(neighbours)}
+        self.links = Links(name, addresses, site.name, self._on_link_frame, self._on_event, flushes_itself=False)
+        self.datagrams: Datagrams | None = None
+        if any(service.uses_datagrams for service in self._services.values()):
+            self.datagrams = Datagrams(name, addresses, site.name, read_key(site.key), self._on_datagram)
         limits = site.limits
         self.faces: dict[str, Face] = {}
         try:
@@ -119,9 +130,6 @@ class Node:
             connections_max=connections_possible(limits.connections_max),
             unread_bytes_max=limits.unread_bytes_max,
         )
-        neighbours = {node for service in self._services.values() for node in service.nodes}
-        addresses = {node: Address(site.nodes[node].host, site.nodes[node].peer_port) for node in sorted(neighbours)}
-        self.links = Links(name, addresses, site.name, self._on_frame, self._on_event, flushes_itself=False)
 
     # -- Replicas
 
@@ -160,6 +168,8 @@ class Node:
             requests_waiting_max=self.site.limits.requests_waiting_max,
             accept_loss=self.accept_loss,
         )
+        datagrams = self.datagrams if service.uses_datagrams else None
+        carrier = datagrams or self.links
         self.drivers[service.name] = Driver(
             service.name,
             replicated.core,
@@ -167,12 +177,13 @@ class Node:
             replicated.messages,
             writer,
             service.nodes,
-            lambda node, payload: self.links.send(node, service.name, payload),
-            lambda: self.links.flush(),
+            lambda node, payload: carrier.send(node, service.name, payload),
+            carrier.flush,
             lambda: self.lines.flush(),
             lambda halt: self._on_halt(service, halt),
             lambda reply: self.lines.fail(service.name, reply),
             lambda change: self.lines.tell(service.name, change),
+            room=None if datagrams is None else lambda node: datagrams.room(node, service.name),
             deadline_seconds=service.deadline_seconds,
             waiting_max=self.site.limits.requests_waiting_max,
         )
@@ -202,14 +213,21 @@ class Node:
             if node != self.name and self.links.connected(node):
                 self.links.drop(node, f"{service.name} has started again as an empty server")
 
-    # -- Links
+    # -- Links and datagrams
 
-    def _on_frame(self, node: str, service: str, payload: bytes) -> None:
+    def _on_link_frame(self, node: str, service: str, payload: bytes) -> None:
+        self._on_frame(node, service, payload, by_datagram=False)
+
+    def _on_datagram(self, node: str, service: str, payload: bytes) -> None:
+        self._on_frame(node, service, payload, by_datagram=True)
+
+    def _on_frame(self, node: str, service: str, payload: bytes, *, by_datagram: bool) -> None:
+        """Messages for a replica here, by the way its protocol uses: a link would let anybody in who can
+        reach the port, where datagrams are authenticated; and a datagram's loss would break a link's promise."""
         driver = self.drivers.get(service)
-        if driver is None:
-            raise MalformedInput(
-                f"node {node} speaks to a service {service!r} that is not here; compare the site files"
-            )
+        if driver is None or self._services[service].uses_datagrams != by_datagram:
+            what = f"a service {service!r} that is not here" if driver is None else f"{service} by the wrong way"
+            raise MalformedInput(f"node {node} speaks to {what}; compare the site files and versions")
         driver.on_frame(node, payload)
 
     def _on_event(self, node: str, event: Any) -> None:
@@ -254,6 +272,17 @@ class Node:
                 raise ConfigurationError(why, file=str(self.site.file)) from error
             self._servers.append(server)
 
+    async def _open_datagrams(self) -> None:
+        """Before the replicas' start, as they speak at once; what comes in meanwhile waits for them."""
+        if self.datagrams is None:
+            return
+        node = self.site.nodes[self.name]
+        try:
+            await self.datagrams.start()
+        except OSError as error:
+            why = f"node {self.name} cannot use UDP on {node.host} port {node.peer_port}: {error.strerror or error}"
+            raise ConfigurationError(why, file=str(self.site.file)) from error
+
     async def run(self) -> int:
         """Serve until told to stop. Returns the exit status."""
         loop = asyncio.get_running_loop()
@@ -264,6 +293,7 @@ class Node:
             if node.http_port is not None:
                 http = HttpDoor(self, node.host, node.http_port)
                 await http.start()
+            await self._open_datagrams()
             for driver in list(self.drivers.values()):
                 driver.start()  # before anybody can speak to it: an unread disk must not look like an empty one
             await self._listen()
@@ -284,6 +314,8 @@ class Node:
             await http.stop()
         self.lines.close()
         self._close_drivers()
+        if self.datagrams is not None:
+            self.datagrams.close()
         await self.links.close()
         self.site.people.close()
 

@@ -36,6 +36,8 @@ class NodeCollector(Collector):
         yield from self._services()
         yield from self._totals("lines", "line protocol", self._node.lines.counters)
         yield from self._totals("links", "peer links", self._node.links.counters)
+        if self._node.datagrams is not None:
+            yield from self._totals("datagrams", "datagrams of peers", self._node.datagrams.counters)
         yield GaugeMetricFamily(
             "holdfast_connections_open", "line connections open now", value=len(self._node.lines.connections)
         )
