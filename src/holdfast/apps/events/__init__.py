@@ -7,7 +7,7 @@ for one branch's records, `words` and `replies` for what is said, `names` for th
 
 from __future__ import annotations
 
-from holdfast.apps.events.app import EVENTS_MAX, OFFERED_MAX, OTHER_CITIES_MAX, Events
+from holdfast.apps.events.app import BRANCHES_MAX, EVENTS_MAX, OFFERED_MAX, OTHER_CITIES_MAX, Events
 from holdfast.apps.events.names import (
     BRANCHES,
     TYPES,
@@ -31,7 +31,7 @@ from holdfast.apps.events.words import (
     SwapEvent,
 )
 
-__all__ = ["BRANCHES", "CAPACITY_MAX", "EVENTS_MAX", "OFFERED_MAX", "OTHER_CITIES_MAX", "TYPES",
+__all__ = ["BRANCHES", "BRANCHES_MAX", "CAPACITY_MAX", "EVENTS_MAX", "OFFERED_MAX", "OTHER_CITIES_MAX", "TYPES",
            "AddEvent", "Availability", "BookEvent", "Browse", "CancelEvent", "EventId", "Events", "GetBookingSchedule",
            "ListEventAvailability", "Offer", "PersonId", "RemoveEvent", "Schedule", "SwapEvent",
            "city_of", "parse_event", "parse_person", "parse_type"]  # fmt: skip
