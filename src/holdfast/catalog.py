@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from holdfast.apps import tickets
+from holdfast.apps import events, tickets
+from holdfast.apps.directory import Directory
 from holdfast.apps.rooms import DEPARTMENTS, LEAD_HOURS_MAX, ROOMS, Rooms
 from holdfast.apps.values import Name
 from holdfast.kernel.contracts import App, Command, Core, Query
@@ -43,6 +44,16 @@ class RoomsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     closes: Annotated[int, Meta(ge=1, le=24)] = 17
     zone: Annotated[str, Meta(min_length=1, max_length=64)] = "UTC"
     lead_hours: Annotated[int, Meta(ge=0, le=LEAD_HOURS_MAX)] = 1
+
+
+class EventsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`branches`: the cities that have one, three capitals each; fixed with the first start of the data."""
+
+    branches: Annotated[tuple[str, ...], Meta(min_length=1, max_length=events.BRANCHES_MAX)] = events.BRANCHES
+
+
+class DirectoryOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """None."""
 
 
 class AppEntry(msgspec.Struct, frozen=True):
@@ -113,6 +124,8 @@ class Guarantee(msgspec.Struct, frozen=True):
 APPS: Mapping[str, AppEntry] = {
     "tickets": AppEntry(lambda options: tickets.Tickets(seats=options.seats), TicketsOptions, "lamport"),
     "rooms": AppEntry(lambda options: Rooms(**msgspec.structs.asdict(options)), RoomsOptions, "bayou"),
+    "events": AppEntry(lambda options: events.Events(options.branches), EventsOptions, "lamport"),
+    "directory": AppEntry(lambda options: Directory(), DirectoryOptions, "lamport"),
 }
 
 PROTOCOLS: Mapping[str, ProtocolEntry] = {

@@ -8,10 +8,12 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
+from holdfast.apps.directory import Directory
+from holdfast.apps.events import Events
 from holdfast.apps.rooms import Rooms
 from holdfast.apps.tickets import Reserved, Tickets
 from holdfast.kernel.contracts import Command, Context, Person, Query, Reply, Request
-from holdfast.kernel.machine import Machine
+from holdfast.kernel.machine import Machine, NoticesAfter
 from holdfast.kernel.store import TupleStore
 from holdfast.replication.bayou import words
 from holdfast.server.grammar import Grammar
@@ -20,6 +22,8 @@ from holdfast.server.reply_lines import json_line
 TEXT = (Path(__file__).parents[2] / "docs" / "line-protocol.md").read_text(encoding="utf-8")
 GRAMMAR = Grammar(Tickets.commands, Tickets.queries)
 ROOMS = Grammar(Rooms.commands, Rooms.queries)
+EVENTS = Grammar(Events.commands, Events.queries)
+DIRECTORY = Grammar(Directory.commands, Directory.queries)
 BAYOU = Grammar(words.COMMANDS, words.QUERIES)
 
 
@@ -44,7 +48,7 @@ class Theatre:
 
 def test_every_word_is_documented_with_its_usage_and_no_other() -> None:
     documented = [usage.replace("\\|", "|") for usage in re.findall(r"^\| `([^`]+)` \|", TEXT, flags=re.MULTILINE)]
-    known = {grammar.usage(word) for grammar in (GRAMMAR, ROOMS, BAYOU) for word in grammar.words}
+    known = {grammar.usage(word) for grammar in (GRAMMAR, ROOMS, EVENTS, DIRECTORY, BAYOU) for word in grammar.words}
     assert sorted(documented) == sorted(known)
 
 
@@ -109,6 +113,20 @@ def test_the_two_secretaries_are_told_what_the_page_says() -> None:
     assert len(exchanges) == 10
     for who, line, reply in exchanges:
         assert building.say(who, line) == reply
+
+
+def test_customers_and_managers_are_told_what_the_page_says() -> None:
+    machine = Machine(Events())
+    told = re.search(r"```events\n(.*?)```", TEXT, flags=re.DOTALL)
+    assert told is not None
+    exchanges = re.findall(r"^(\w+)> (.*)\n(.*)$", told[1], flags=re.MULTILINE)
+    assert len(exchanges) == 13
+    for who, line, reply in exchanges:
+        made = Request(NoticesAfter()) if line == "notices" else EVENTS.parse(line.encode(), Person(who))
+        assert isinstance(made, Request)
+        asks = isinstance(made.command, Query)
+        said = machine.answer(made) if asks else machine.execute([made], (1, 0))[0]
+        assert said.text() == reply
 
 
 def test_the_example_of_json_is_what_a_reply_looks_like() -> None:
