@@ -262,11 +262,11 @@ class Datagrams:
 
     def _emit(self, peer: _Peer, body: Body) -> None:
         """One datagram. Whatever the system does not take is lost, as it could be on the way."""
-        if self._socket is None:
+        if self._socket is None or peer.place is None:
             return
         datagram = self._seals.seal(peer.name, body)
         try:
-            self._complain(host, "a datagram does not verify; has it the same key, site name and version?")
+            self._socket.sendto(datagram, peer.place)
         except OSError as error:
             self.counters["unsent"] += 1
             if not isinstance(error, BlockingIOError):
@@ -300,7 +300,7 @@ class Datagrams:
         opened = self._seals.open(datagram)
         if opened is None:
             counters["unauthenticated"] += 1
-            self._complain(host, "a datagram does not verify; has it the same site.key, site name and version?")
+            self._complain(host, "a datagram does not verify; has it the same key, site name and version?")
             return
         sender, life, body = opened
         peer = self._senders.get(sender)
