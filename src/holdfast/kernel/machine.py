@@ -7,7 +7,8 @@ copied and compared together with the app's rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Union, cast
 
 import msgspec
@@ -15,7 +16,7 @@ import msgspec
 from holdfast.kernel.contracts import App, Command, Context, Query, Refusal, Reply, Request
 from holdfast.kernel.errors import BrokenInvariant, MalformedInput
 from holdfast.kernel.replies import Advanced, Expired, Forbidden, Forgotten, Malformed, Notices
-from holdfast.kernel.sessions import RETENTION_MS, PlainClients, Session, Sessions
+from holdfast.kernel.sessions import RETENTION_MS, Known, PlainClients, Session, Sessions
 from holdfast.kernel.store import Row, TupleStore
 
 Stamp = tuple[int, int]
@@ -87,6 +88,8 @@ class Machine:
         self._reply_decoder = msgspec.msgpack.Decoder(replies)
         self._context = Context()
         self._context.notify = self._notify
+        self._notified: list[tuple[str, str]] = []
+        self._in_run = False
         self.store = TupleStore(self.rows)
         self.store.table(Clock).put(Clock(0, 0, 1))
         app.create(self.store)
@@ -137,7 +140,7 @@ class Machine:
         if not request.client or not self._sessions.knows(request):
             return None
         known = self._sessions.lookup(request, self._clock_row().now_ms)
-        return cast("Reply", self._reply_decoder.decode(known)) if isinstance(known, bytes) else None
+        return self._decode_reply(known) if isinstance(known, bytes) else None
 
     def admit(self, request: Request, now_ms: int) -> Refusal | None:
         """What the door refuses, and never logs. A retry of what was admitted once gets in again, and the
@@ -166,46 +169,50 @@ class Machine:
         context.late = late
         context.person = request.person
         context.client = request.client
-        if not request.client:
-            return self.app.apply(self.store, request.command, context)
-        known = self._sessions.lookup(request, clock.now_ms)
-        if isinstance(known, bytes):
-            return cast("Reply", self._reply_decoder.decode(known))
-        if isinstance(known, Refusal):
-            return known
-        reply = self.app.apply(self.store, request.command, context)
-        self._sessions.record(known, request, self._encoder.encode(reply), clock.now_ms)
+        reply = self._execute_once(request, clock.now_ms)
+        if not self._in_run:
+            self._settle()
         return reply
+
+    @contextmanager
+    def run(self) -> Iterator[None]:
+        """Writes executed in here follow each other without a mark in between: rows of the machine that several
+        of them change (sessions, the outbox, the time) are put once, at the end."""
+        self._in_run = True
+        try:
+            yield
+            self._settle()
+        finally:
+            self._in_run = False
 
     def execute(self, requests: Sequence[Request], stamp: Stamp) -> list[Reply]:
         """Run a batch in order; one reply each. The stamp fences everything it writes."""
-        context, store, apply = self._context, self.store, self.app.apply
+        context = self._context
         context.stamp = stamp
         replies = []
         for context.index, request in enumerate(requests):
             if type(request.command) is Advance:  # monotone, so that a repeated one needs no session
                 replies.append(self._advance(request.command))
-            elif request.client:
-                replies.append(self._execute_once(request))
-            else:
-                context.person = request.person
-                context.client = ""
-                replies.append(apply(store, request.command, context))
+                continue
+            context.person = request.person
+            context.client = request.client
+            replies.append(self._execute_once(request, context.now_ms))
+        self._settle()
         return replies
 
-    def _execute_once(self, request: Request) -> Reply:
+    def _execute_once(self, request: Request, now_ms: int) -> Reply:
         """Law: a retry gets the first reply and changes nothing; what is too old is refused."""
-        known = self._sessions.lookup(request, self._context.now_ms)
-        if isinstance(known, bytes):
-            return cast("Reply", self._reply_decoder.decode(known))
-        if isinstance(known, Refusal):
-            return known
-        context = self._context
-        context.person = request.person
-        context.client = request.client
-        reply = self.app.apply(self.store, request.command, context)
-        self._sessions.record(known, request, self._encoder.encode(reply), context.now_ms)
-        return reply
+        if not request.client:
+            return self.app.apply(self.store, request.command, self._context)
+        known = self._sessions.lookup(request, now_ms)
+        if type(known) is Known:
+            reply = self.app.apply(self.store, request.command, self._context)
+            self._sessions.record(known, request, reply, now_ms)
+            return reply
+        return self._decode_reply(known) if isinstance(known, bytes) else cast("Reply", known)
+
+    def _decode_reply(self, data: bytes) -> Reply:
+        return cast("Reply", self._reply_decoder.decode(data))
 
     def _advance(self, command: Advance) -> Reply:
         clock = self._clock_row()
@@ -216,9 +223,18 @@ class Machine:
         return Advanced(self._context.now_ms)
 
     def _notify(self, to: str, text: str) -> None:
-        clock = self._clock_row()
-        self._notices.put(Notice(clock.notice_next, to, text))
-        self._clock.put(Clock(0, clock.now_ms, clock.notice_next + 1))
+        self._notified.append((to, text))
+
+    def _settle(self) -> None:
+        """Put the rows of sessions and notices that what was executed has changed."""
+        if self._sessions.recorded:
+            self._sessions.settle()
+        if self._notified:
+            clock, put = self._clock_row(), self._notices.put
+            for number, (to, text) in enumerate(self._notified, clock.notice_next):
+                put(Notice(number, to, text))
+            self._clock.put(Clock(0, clock.now_ms, clock.notice_next + len(self._notified)))
+            self._notified.clear()
 
     def answer(
         self, request: Request, is_committed: Callable[[str], bool] | None = None, now_ms: int | None = None

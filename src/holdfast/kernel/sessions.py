@@ -20,7 +20,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import cast
 
-from holdfast.kernel.contracts import Refusal, Request
+import msgspec
+
+from holdfast.kernel.contracts import Refusal, Reply, Request
 from holdfast.kernel.replies import Expired, Forbidden, Forgotten
 from holdfast.kernel.store import Condition, Row, Select, TupleStore
 
@@ -35,6 +37,7 @@ EXPIRED_A_TIME_MAX = 1000
 _HOUR_MS = 3600 * 1000
 _BIRTH_DIGITS = 13
 _NEVER = 1 << 62
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Session(Row, frozen=True):
@@ -73,8 +76,20 @@ def birth_ms(client: str) -> int | None:
     return None
 
 
+class Known(msgspec.Struct, gc=False):
+    """A client's session while commands are being executed; `settle` makes a row of it. `answers`: by number, in
+    the order of their execution, the new ones not encoded yet. `last_ms`: the replicated time of its last use."""
+
+    client: str
+    lowest: int
+    answers: dict[int, bytes | Reply]
+    unseen: tuple[tuple[int, int], ...]
+    last_ms: int = 0
+
+
 class Sessions:
-    """The table of sessions in a store, and the rules above."""
+    """The table of sessions in a store, and the rules above. What was recorded since the last `settle` is
+    not in the table yet: of a client whose answers follow each other, most never need to be."""
 
     def __init__(self, store: TupleStore, retention_ms: int = RETENTION_MS, in_order: bool = True) -> None:
         self._store = store
@@ -82,28 +97,29 @@ class Sessions:
         self._retention_ms = retention_ms
         self._table = store.table(Session)
         self._plain = store.table(PlainClients)
+        self.recorded: dict[str, Known] = {}
 
-    def lookup(self, request: Request, now_ms: int) -> Session | bytes | Refusal:
-        """The recorded answer (bytes), or a refusal, or the session under which to execute."""
-        session: Session | None = self._table.get(request.client)
-        if session is None:
-            return self._open(request.client, now_ms)
+    def lookup(self, request: Request, now_ms: int) -> Known | bytes | Reply:
+        """The recorded answer (encoded or not), or a refusal, or the session under which to execute."""
+        known = self.recorded.get(request.client)
+        if known is None:
+            row: Session | None = self._table.get(request.client)
+            if row is None:
+                return self._open(request.client, now_ms)
+            known = Known(request.client, row.lowest, dict(row.answers), row.unseen)
         number = request.number
-        if number < session.lowest:
-            if any(low <= number <= high for low, high in session.unseen):
-                return session
-            return Forgotten(request.client, number, session.lowest)
-        for known, answer in session.answers:
-            if known == number:
-                return answer
-        return session
+        if number < known.lowest:
+            if any(low <= number <= high for low, high in known.unseen):
+                return known
+            return Forgotten(request.client, number, known.lowest)
+        return known.answers.get(number, known)
 
     def knows(self, request: Request) -> bool:
         """Whether the request was answered already."""
         session: Session | None = self._table.get(request.client)
         return session is not None and any(known == request.number for known, _ in session.answers)
 
-    def _open(self, client: str, now_ms: int) -> Session | Refusal:
+    def _open(self, client: str, now_ms: int) -> Known | Refusal:
         birth = birth_ms(client)
         if birth is None:
             plain = self._plain.get(0) or PlainClients(0, 0)
@@ -113,33 +129,44 @@ class Sessions:
             self._plain.put(PlainClients(0, plain.count + 1))
         elif now_ms and not now_ms - self._retention_ms < birth < now_ms + self._retention_ms:
             return Expired(client)
-        return Session(client, 0, (), 0)
+        return Known(client, 0, {}, ())
 
-    def record(self, session: Session, request: Request, answer: bytes, now_ms: int) -> None:
+    def record(self, session: Known, request: Request, answer: Reply, now_ms: int) -> None:
         """Keep the answer; forget what the client no longer needs."""
-        number, before = request.number, session.lowest
-        answers, unseen = session.answers, session.unseen
+        number, before, answers = request.number, session.lowest, session.answers
         declared = request.lowest if request.lowest < number else number
         lowest = declared if declared > before else before
         if number < before:  # one of the unseen: its answer is kept no longer than it takes to send it
-            unseen = _without(unseen, number)
+            session.unseen = _without(session.unseen, number)
         else:
-            answers = (*answers, (number, answer))
+            answers[number] = answer
             if len(answers) > WINDOW:
-                lowest = max(lowest, min(answers)[0] + 1)
+                lowest = max(lowest, min(answers) + 1)
         if lowest > before:
-            kept = tuple([row for row in answers if row[0] >= lowest])
-            if not self._in_order and len(answers) - len(kept) < lowest - max(1, before):
-                done = [known for known, _ in answers if known < lowest]
-                unseen = (*unseen, *_gaps(max(1, before), lowest, done))[-UNSEEN_MAX:]
-            answers = kept
-        last_use_ms = max(now_ms, birth_ms(request.client) or 0)
-        # Before the first `Advance` nobody knows the time, and that one must not expire everybody at once.
-        expires_hour = (last_use_ms + self._retention_ms) // _HOUR_MS + 1 if last_use_ms else _NEVER
-        self._table.put(Session(request.client, lowest, answers, expires_hour, unseen))
+            done = [known for known in answers if known < lowest]
+            if not self._in_order and len(done) < lowest - max(1, before):
+                session.unseen = (*session.unseen, *_gaps(max(1, before), lowest, done))[-UNSEEN_MAX:]
+            for known in done:
+                del answers[known]
+            session.lowest = lowest
+        session.last_ms = now_ms
+        self.recorded[request.client] = session
+
+    def settle(self) -> None:
+        """Make rows of what was recorded."""
+        for client, session in self.recorded.items():
+            last_use_ms = max(session.last_ms, birth_ms(client) or 0)
+            # Before the first `Advance` nobody knows the time, and that one must not expire everybody at once.
+            expires_hour = (last_use_ms + self._retention_ms) // _HOUR_MS + 1 if last_use_ms else _NEVER
+            answers = tuple(
+                [(number, new if type(new) is bytes else _encode(new)) for number, new in session.answers.items()]
+            )
+            self._table.put(Session(client, session.lowest, answers, expires_hour, session.unseen))
+        self.recorded.clear()
 
     def expire(self, now_ms: int) -> None:
         """Drop what is past its hour by the replicated time, a bounded number of rows."""
+        self.settle()
         where = (Condition("expires_hour", "<=", now_ms // _HOUR_MS),)
         oldest = Select(Session.table, where=where, order=("expires_hour",), limit=EXPIRED_A_TIME_MAX)
         for row in self._store.select(oldest):

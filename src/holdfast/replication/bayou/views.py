@@ -139,8 +139,9 @@ class Views:
         elif self.executed:
             store.forget()
         latest, entries = self.log.latest, self.log.entries
-        for entry in head[self.executed :]:
-            entry.reply = self._execute(entry, latest)
+        with self.machine.run():
+            for entry in head[self.executed :]:
+                entry.reply = self._execute(entry, latest)
         del tail[:count]
         for entry in head:
             del entries[entry.name]
@@ -154,13 +155,14 @@ class Views:
         log.commit(head, epoch)
         taken: list[Entry] = []
         latest = log.latest
-        for name in names:
-            entry = log.entries.pop(name, None)
-            if entry is None:
-                raise BrokenInvariant(f"write {name} is to be committed and is not in the tail")
-            entry.reply = self._execute(entry, latest)
-            latest = max(latest, entry.stamp)
-            taken.append(entry)
+        with self.machine.run():
+            for name in names:
+                entry = log.entries.pop(name, None)
+                if entry is None:
+                    raise BrokenInvariant(f"write {name} is to be committed and is not in the tail")
+                entry.reply = self._execute(entry, latest)
+                latest = max(latest, entry.stamp)
+                taken.append(entry)
         log.commit(taken, epoch)
         gone = {id(entry) for entry in taken}
         log.tail[:] = [entry for entry in log.tail if id(entry) not in gone]
