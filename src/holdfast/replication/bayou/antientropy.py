@@ -105,10 +105,8 @@ class AntiEntropy:
         if replica.state not in (ACTIVE, RETIRED, JOINING):
             return
         log = replica.log
-        shared = min(have.csn, log.csn)
-        ours = log.epoch_at(shared)
-        if have.at < ours or (have.csn == shared and have.at > ours):
-            self._on_other_history(peer, is_ours_later=have.at < ours)
+        if self._is_other_history(have):
+            self._on_other_history(peer, is_ours_later=have.at < log.epoch_at(log.csn))
             return
         if have.wants:
             if have.csn < log.omitted or not have.vector:  # a new disk knows no replicas yet
@@ -121,9 +119,18 @@ class AntiEntropy:
         if lacks or have.csn > log.csn:
             self.pull(peer)
 
+    def _is_other_history(self, have: Have) -> bool:
+        """Whether the peer has commits that were made under another primary than ours of the same numbers: a
+        take-over accepted their loss. The number of a commit and its epoch name all that was committed up to it,
+        and epochs never go back along the commits. So of two replicas the one with fewer commits, if its last
+        one was made in the same epoch at the other, has the beginning of the other's."""
+        log = self.replica.log
+        if have.csn <= log.csn:
+            return have.at != log.epoch_at(have.csn)
+        return have.at < log.epoch_at(log.csn)  # whether ours is the beginning of its, the peer can tell
+
     def _on_other_history(self, peer: Peer, *, is_ours_later: bool) -> None:
-        """The peer has commits that were made under another primary than ours of the same numbers: a take-over
-        accepted their loss. The later epoch stands. (Epochs never go back along the commits, so it shows.)"""
+        """Of two histories the one whose last commit was made in the later epoch stands."""
         if is_ours_later:
             self.transfer.offer(peer)
         else:
@@ -170,10 +177,11 @@ class AntiEntropy:
                     break
                 writes.append(write)
                 room -= len(write.body) + 40
-        epochs = log.epochs_from(csn) if commits else ()
+        epochs, at = (log.epochs_from(csn), log.epoch_at(csn)) if commits else ((), 0)
         return Updates(
-            as_vector(vector), tuple(writes), csn, tuple(commits), epochs, replica.epoch, replica.primary, more, answers
-        )
+            as_vector(vector), tuple(writes), csn, tuple(commits), epochs, replica.epoch, replica.primary,
+            more, answers, at,
+        )  # fmt: skip
 
     # -- Pushing
 
@@ -229,12 +237,10 @@ class AntiEntropy:
         return Taken(done == len(commits), len(fresh), done)
 
     def _same_history(self, updates: Updates) -> bool:
-        """Whether the commits that both have were made in the same epochs."""
+        """Whether the last commit that both have was made in the same epoch: then so were all before it."""
         log = self.replica.log
         last = min(log.csn, updates.csn + len(updates.commits))
-        if last <= updates.csn:
-            return True
-        theirs = 0
+        theirs = updates.at
         for first, epoch in updates.epochs:
             if first <= last:
                 theirs = epoch

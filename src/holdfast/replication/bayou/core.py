@@ -66,7 +66,7 @@ class Bayou:
         self.transfer = Transfer(self.replica, self.snapshots)
         self.anti_entropy = AntiEntropy(self.replica, self.epochs, self.transfer)
         self.primary = Primary(self.replica, self.epochs, self.anti_entropy)
-        self.members = Members(self.replica, self._write_own, lambda: bool(self.epochs.claimed))
+        self.members = Members(self.replica, self._write_own, lambda: self.epochs.is_claiming)
         self.files = Files(self.replica, self.anti_entropy, self.transfer)
         self._reads: list[tuple[Token, Request]] = []
         self._news: list[Write] = []

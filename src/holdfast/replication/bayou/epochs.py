@@ -9,6 +9,8 @@ one voter, the primary itself (the papers' mode), its vow is needed, and it give
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 from holdfast.kernel.contracts import Peer, Token
 from holdfast.kernel.errors import BrokenInvariant, MalformedInput
 from holdfast.replication.bayou.messages import (
@@ -143,7 +145,7 @@ class Epochs:
             if self._accepts_loss and (replica.is_primary or not replica.peers[replica.primary].connected):
                 self._take_with_loss()
             else:
-                self._claim(self._next_epoch())
+                self._claim(self._epoch_to_claim())
 
     def _take_with_loss(self) -> None:
         """The one voter cannot vow, and the operator accepts what that means."""
@@ -168,23 +170,46 @@ class Epochs:
     def on_yield(self, peer: Peer, message: Yield) -> None:
         """The primary hands over to this node."""
         if message.epoch == self.replica.epoch and peer == self.replica.primary and self.replica.state == ACTIVE:
-            self._claim(self._next_epoch())
+            self._claim(self._epoch_to_claim())
 
     def _next_epoch(self) -> int:
+        """A later one than all that are known here, of this very disk: those in turn at one node do not know of
+        each other's, so all but the first leave out as many as their ids say."""
         replica = self.replica
+        rounds = 1
+        if replica.replica != replica.configuration.name:
+            rounds += int.from_bytes(blake2b(replica.replica.encode(), digest_size=2).digest(), "big")
         highest = max(replica.epoch, replica.vowed, self.proposals.overtaken)
-        return (highest // EPOCH_NODES + 1) * EPOCH_NODES + replica.me
+        return (highest // EPOCH_NODES + rounds) * EPOCH_NODES + replica.me
+
+    def _epoch_to_claim(self) -> int:
+        """The next one; but a lone voter gives its word once, and it may have given it to our last claim."""
+        replica = self.replica
+        return replica.vowed if len(replica.voters) == 1 and self._is_own_claim(replica.vowed) else self._next_epoch()
+
+    @property
+    def is_claiming(self) -> bool:
+        """Whether this node may be the primary soon, as far as it knows."""
+        return bool(self.claimed) or (len(self.replica.voters) == 1 and self._is_own_claim(self.replica.vowed))
+
+    def _is_own_claim(self, epoch: int) -> bool:
+        """Whether this disk has claimed that epoch, and it has not begun."""
+        replica = self.replica
+        return epoch == replica.vowed > replica.epoch and epoch % EPOCH_NODES == replica.me
 
     def _claim(self, epoch: int) -> None:
         replica = self.replica
         self.claimed = epoch
         self.claimed_us = replica.now_us
         self.vows = {}
+        if len(replica.voters) == 1 and epoch > replica.vowed:
+            self._vow(epoch)  # so that a restart does not forget it
         for voter in replica.voters:
             if voter == replica.me and not replica.votes:
                 continue
             if voter == replica.me:
-                self._vow(self.claimed)
+                if replica.vowed < self.claimed:
+                    self._vow(self.claimed)
                 self.vows[voter] = self._own_vow(self.claimed)
             else:
                 replica.send(voter, Claim(self.claimed, replica.log.csn))
@@ -201,6 +226,8 @@ class Epochs:
     def on_claim(self, peer: Peer, claim: Claim) -> None:
         """Vow, unless a later epoch was vowed to already. A repeated claim gets the same vow again."""
         replica = self.replica
+        if replica.me not in replica.voters:  # one of the two has yet to hear of a primary
+            return
         if not replica.votes:
             replica.send(peer, ClaimRefused(0))
             return
@@ -208,7 +235,7 @@ class Epochs:
         if given_away:  # the vow of a lone voter makes a primary at once: there can be only one
             replica.send(peer, ClaimRefused(replica.vowed))
             return
-        if claim.epoch < replica.vowed or claim.epoch <= replica.epoch or replica.me not in replica.voters:
+        if claim.epoch < replica.vowed or claim.epoch <= replica.epoch:
             replica.send(peer, ClaimRefused(max(replica.vowed, replica.epoch)))
             return
         if claim.epoch > replica.vowed:
@@ -237,10 +264,7 @@ class Epochs:
         replica = self.replica
         if len(vow.proposals) != len(vow.ballots):
             raise MalformedInput(f"a vow with {len(vow.proposals)} proposals and {len(vow.ballots)} ballots")
-        forgotten = (
-            replica.votes and not self.claimed and vow.epoch > replica.epoch and vow.epoch % EPOCH_NODES == replica.me
-        )
-        if forgotten and replica.state == ACTIVE and vow.epoch >= replica.vowed:
+        if not self.claimed and replica.state == ACTIVE and self._is_own_claim(vow.epoch):
             self._claim(vow.epoch)
         if replica.state != ACTIVE:
             self.claimed = 0

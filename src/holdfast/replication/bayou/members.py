@@ -136,24 +136,26 @@ class Members:
         replica = self.replica
         if replica.state == ACTIVE:
             self._look_at_own_node()
-            return
-        if replica.state != JOINING or not replica.replica:
-            return
-        if replica.log.includes((replica.created_by,)):
+        elif replica.state == JOINING and replica.replica and replica.log.includes((replica.created_by,)):
             replica.state = ACTIVE
             replica.own_at_start = replica.log.vector.get(replica.replica, 0)
             replica.event(f"{replica.replica} takes part")
-            anew, replica.anew = replica.anew, []
-            renamed = []
-            for write in anew:
-                fresh = self._write(write.kind, write.body, write.first_name)
-                replica.event(f"{id_of(write)} was made anew as {id_of(fresh)}")
-                renamed.append((name_of(write), name_of(fresh)))
-                what = Done(f"made anew as {id_of(fresh)}, because this disk had to take a new id")
-                replica.step.changes.append(Change(id_of(write), "", "tentative", what))
-            if anew:
-                replica.renamed.update(renamed)
-                replica.record(MadeAnew(tuple(renamed)))
+        if replica.state == ACTIVE and replica.anew:
+            self._make_anew()
+
+    def _make_anew(self) -> None:
+        """Write again, as this replica, what was written under an id that is over."""
+        replica = self.replica
+        anew, replica.anew = replica.anew, []
+        renamed = []
+        for write in anew:
+            fresh = self._write(write.kind, write.body, write.first_name)
+            replica.event(f"{id_of(write)} was made anew as {id_of(fresh)}")
+            renamed.append((name_of(write), name_of(fresh)))
+            what = Done(f"made anew as {id_of(fresh)}, because the id {write.replica} is over")
+            replica.step.changes.append(Change(id_of(write), "", "tentative", what))
+        replica.renamed.update(renamed)
+        replica.record(MadeAnew(tuple(renamed)))
 
     def _look_at_own_node(self) -> None:
         """A node has one disk. Of two replicas created for it, the one that takes part says that the other is

@@ -79,9 +79,9 @@ class Have(Message, frozen=True, tag="have"):
 class Updates(Message, frozen=True, tag="updates"):
     """Writes in the sender's log order, then commits in theirs.
 
-    To be taken in only by a replica that has everything in `basis` and all commits up to `csn`; the
-    commits that follow are `commits`, numbered from `csn` + 1. `epochs`: (first csn, epoch) of them.
-    `more`: the sender has more; ask again when these are stored. `answers`: it answers a `Have`.
+    To be taken in only by a replica that has everything in `basis` and all commits up to `csn`, which was made
+    in epoch `at`; the commits that follow are `commits`, numbered from `csn` + 1. `epochs`: (first csn, epoch) of
+    them. `more`: the sender has more; ask again when these are stored. `answers`: it answers a `Have`.
     """
 
     basis: Vector
@@ -93,6 +93,7 @@ class Updates(Message, frozen=True, tag="updates"):
     primary: int
     more: bool = False
     answers: bool = False
+    at: int = 0
 
 
 class StatePart(Message, frozen=True, tag="state"):
@@ -298,7 +299,7 @@ class Proposed(Record, frozen=True, tag="proposed"):
 
 
 class Vowed(Record, frozen=True, tag="vowed"):
-    """Nothing of an epoch below this one will be stored."""
+    """Nothing of an epoch below this one will be stored; or, at who is no voter, this disk has claimed it."""
 
     epoch: int
 

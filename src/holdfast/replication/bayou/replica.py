@@ -285,10 +285,13 @@ class Replica:
             raise MalformedInput(f"{id_of(write)} is of the unknown kind {write.kind}: of a later version?")
 
     def give_up_id(self, writes: Sequence[Write], *, is_copy: bool) -> None:
-        """This disk takes a new id, and makes these writes anew under it. As a voter a copy has to learn again."""
+        """This disk takes a new id, and makes these writes anew under it. As a voter a copy has to learn again;
+        and what it has claimed, the other one may have begun."""
         self.anew += [write for write in writes if write.kind == APP]
         self.forks += 1
-        self.votes = self.votes and not is_copy
+        if is_copy:
+            self.votes = False
+            self.vowed = 0
         self.replica = ""
         self.state = JOINING
 

@@ -15,8 +15,8 @@ from holdfast.kernel.replies import Unknown
 from holdfast.kernel.store import TupleStore
 from holdfast.replication.bayou.configuration import STATE_PART_BYTES
 from holdfast.replication.bayou.log import Entry, id_of, name_of
-from holdfast.replication.bayou.messages import Checkpoint, StateNext, StatePart, Write
-from holdfast.replication.bayou.replica import Replica
+from holdfast.replication.bayou.messages import CREATION, Checkpoint, StateNext, StatePart, Write, decode_creation
+from holdfast.replication.bayou.replica import JOINING, Replica
 from holdfast.replication.bayou.snapshots import Snapshots, checkpoint_of, head_of, restore, split_head
 
 KEPT_US = 30_000_000
@@ -117,14 +117,10 @@ class Transfer:
         return self._taking[0] if self._parts else None
 
     def wants(self, csn: int, epoch: int) -> bool:
-        """Whether a state is ahead of this replica: it has more commits, or those of a later epoch where
-        histories part. A new disk, which knows of no replica yet, wants any, also one before the first commit."""
+        """Whether a state is ahead of this replica: its last commit was made in a later epoch, or it has more of the
+        same. A new disk, which knows of no replica yet, wants any, also one before the first commit."""
         log = self.replica.log
-        if not log.members:
-            return True
-        if csn <= log.csn:
-            return epoch > log.epoch_at(csn)
-        return epoch >= log.epoch_at(log.csn)  # epochs never go back along the commits
+        return not log.members or (epoch, csn) > (log.epoch_at(log.csn), log.csn)
 
     def install(self, data: bytes) -> None:
         """Put a peer's committed state in the place of ours; our own tentative writes stay. Raises
@@ -140,17 +136,12 @@ class Transfer:
         csn_before = replica.log.csn
         mine = self._beyond(checkpoint)
         replica.views.roll_back(0)
-        old_members = replica.log.members
         wrong = restore(replica, _bare(checkpoint), store)
         if wrong is not None:
             replica.halt("configuration", wrong)
             return
-        log = replica.log
-        for name, row in old_members.items():
-            log.members.setdefault(name, row)
-            if row.state != "gone":
-                log.vector.setdefault(name, log.committed_vector.get(name, 0))
         self._put_back(mine)
+        replica.held = {}  # it followed what was here; what still follows will be sent again
         self._keep_proposals(checkpoint.csn - csn_before)
         if checkpoint.epoch > replica.epoch:
             replica.epoch, replica.primary = checkpoint.epoch, checkpoint.primary
@@ -169,26 +160,46 @@ class Transfer:
                 + ", ".join(id_of(entry.write) for entry in lost)
             )
         tail = (entry for entry in log.tail if entry.write.number > theirs.get(entry.write.replica, 0))
-        return self._without_gaps([*lost, *tail], theirs)
+        return self._that_follow([*lost, *tail], checkpoint)
 
-    def _without_gaps(self, entries: list[Entry], theirs: dict[str, int]) -> list[Entry]:
-        """Of each author what follows its last write in the state. Behind a gap (commits that were lost, and
-        truncated here) another author's writes come from itself; our own are made anew under a new id."""
+    def _that_follow(self, entries: list[Entry], checkpoint: Checkpoint) -> list[Entry]:
+        """Those that follow the state: their authors are known by then, and none of their writes is missing. What
+        came before the others was confirmed under the lost primary, and truncated here. They are made anew."""
         replica = self.replica
-        last = dict(theirs)
-        kept = []
+        last = dict(checkpoint.committed_vector)
+        created = {row.replica: None for row in checkpoint.members}
+        kept: list[Entry] = []
         behind: list[Write] = []
-        for entry in sorted(entries, key=lambda entry: (entry.write.replica, entry.write.number)):
+        for entry in entries:  # each behind all that its author had seen
             write = entry.write
-            if write.number == last.get(write.replica, 0) + 1:
-                last[write.replica] = write.number
-                kept.append(entry)
-            elif write.replica == replica.replica:
+            if write.replica not in created or write.number != last.get(write.replica, 0) + 1:
                 behind.append(write)
-        if replica.log.vector.get(replica.replica, 0) > last.get(replica.replica, 0):
-            replica.event(f"writes of {replica.replica} were lost with the accepted loss; this disk takes a new id")
-            replica.give_up_id(behind, is_copy=False)
+                continue
+            last[write.replica] = write.number
+            kept.append(entry)
+            if write.kind == CREATION:
+                created[decode_creation(write.body).replica] = None
+        creator, number = replica.created_by
+        is_created = replica.replica in created and (not creator or last.get(creator, 0) >= number)
+        is_whole = replica.log.vector.get(replica.replica, 0) <= last.get(replica.replica, 0)
+        self._make_anew(behind, is_ours_lost=replica.state != JOINING and not (is_created and is_whole))
         return kept
+
+    def _make_anew(self, behind: list[Write], *, is_ours_lost: bool) -> None:
+        """Our own writes under a new id; and others', whose disks may be gone, as ours: of many copies of a
+        request one is executed. (Not where it has no number, for then each would be.)"""
+        replica = self.replica
+        others = [write for write in behind if write.replica != replica.replica]
+        if is_ours_lost:
+            replica.event(f"writes of {replica.replica} were lost with the accepted loss; this disk takes a new id")
+            own = [write for write in behind if write.replica == replica.replica]
+            replica.give_up_id(own, is_copy=False)
+        for write in others:
+            request = replica.views.request_of(write)
+            if request is not None and request.client:
+                replica.anew.append(write)
+            elif request is not None:
+                replica.event(f"{id_of(write)} was lost with the accepted loss, unless its author makes it anew")
 
     def _keep_proposals(self, skipped: int) -> None:
         """What this voter has stored behind the state, if the state holds what was before it."""

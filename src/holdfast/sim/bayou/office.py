@@ -26,11 +26,13 @@ Known = dict[str, int]
 
 
 class OfficeAttempt(Attempt):
-    """A request to an office. `known`, `firm`: what its replica had in its log, and committed, when it was asked."""
+    """A request to an office. `known`, `firm`: what its replica had in its log, and committed, when it was asked.
+    `alone`: it may change that, so it is not handed in together with others."""
 
     known: Known
     firm: Known
     disk: int
+    alone = False
 
 
 class Office(Host):
@@ -111,12 +113,18 @@ class Office(Host):
         self.ledger.changed(self.name, change)
 
     def _submit(self) -> None:
-        log = self.core.replica.log
-        known, firm = dict(log.vector), dict(log.committed_vector)
-        for attempt, _, _ in self._arrived:
-            assert isinstance(attempt, OfficeAttempt)
-            attempt.known, attempt.firm, attempt.disk = known, firm, self.disk.id
-        super()._submit()
+        waiting = self._arrived
+        while waiting and self.state == "up":
+            own_turns = [place for place, (attempt, _, _) in enumerate(waiting) if _of(attempt).alone]
+            count = 1 if own_turns[:1] == [0] else min(own_turns, default=len(waiting))
+            self._arrived, waiting = waiting[:count], waiting[count:]
+            self._attempts.update(dict.fromkeys(attempt for attempt, _, _ in waiting))  # who hears if it dies now
+            log = self.core.replica.log
+            known, firm = dict(log.vector), dict(log.committed_vector)
+            for attempt, _, _ in self._arrived:
+                office_attempt = _of(attempt)
+                office_attempt.known, office_attempt.firm, office_attempt.disk = known, firm, self.disk.id
+            super()._submit()
 
     # ---- disks ----
 
@@ -132,6 +140,11 @@ class Office(Host):
         self.votes = self.settled = False
         self.is_copy = is_copy
         self.copied = None
+
+
+def _of(attempt: Attempt) -> OfficeAttempt:
+    assert isinstance(attempt, OfficeAttempt)
+    return attempt
 
 
 def _no_probe(_core: Any) -> Probe:

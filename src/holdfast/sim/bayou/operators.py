@@ -26,6 +26,8 @@ PARTS_MAX = 200
 class Word(OfficeAttempt):
     """One word, said to one office; `then(reply)` where an answer comes."""
 
+    alone = True
+
     def __init__(self, world: World, office: Office, command: Any, then: Callable[[Any], None]) -> None:
         self.world = world
         self.office = office
