@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.kernel.contracts import Reply, Request
+from holdfast.kernel.contracts import Person, Reply, Request
 from holdfast.kernel.replies import Expired, Forgotten, Overloaded, Unavailable, Unknown
 from holdfast.sim.audit import Audit, Violation
 from holdfast.sim.history import Action, History, Operation
@@ -87,6 +87,7 @@ class Client:
         audit: Audit,
         options: ClientOptions,
         draw: Callable[[], tuple[Action, Any, bool]],
+        person: Callable[[Action], Person | None],
     ) -> None:
         self.name = name
         self.world = world
@@ -95,6 +96,7 @@ class Client:
         self.audit = audit
         self.options = options
         self.draw = draw
+        self.person = person
         self.left = options.operations
         self.number = 0
         self.open: dict[int, None] = {}
@@ -161,11 +163,12 @@ class Client:
         self.world.after(self.world.between(20, self.options.delay_us_max), action, *arguments)
 
     def _request(self, errand: Errand) -> Request:
+        person = self.person(errand.action)
         if not errand.number:
-            return Request(errand.command)
+            return Request(errand.command, person=person)
         lowest = min(self.open)
         self.lowest_declared = max(self.lowest_declared, lowest)
-        return Request(errand.command, self.name, errand.number, lowest)
+        return Request(errand.command, self.name, errand.number, lowest, person)
 
     def _reaches_host(self, attempt: ClientAttempt) -> None:
         if attempt.host.alive:

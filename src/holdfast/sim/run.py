@@ -123,7 +123,8 @@ class _Site:
             patience=source.choice((0.85, 0.97)),
         )
         names = [f"c{number}.{WALL_MS}" if source.random() < 0.5 else f"c{number}" for number in range(1, count + 1)]
-        return [Client(name, self.world, self.hosts, self.history, self.audit, options, self._draw) for name in names]
+        common = (self.world, self.hosts, self.history, self.audit, options, self._draw, self.workload.person)
+        return [Client(name, *common) for name in names]
 
     def _deliver(self, target: int, source: int, payload: object) -> None:
         self.hosts[target].receive(source, payload)

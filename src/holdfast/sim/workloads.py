@@ -8,8 +8,11 @@ from typing import Any, Protocol, Union
 
 import msgspec
 
+from holdfast.apps.events import Events
 from holdfast.apps.tickets import Tickets
-from holdfast.kernel.contracts import App
+from holdfast.kernel.contracts import App, Person
+from holdfast.sim.city import QUESTIONS as CITY_QUESTIONS
+from holdfast.sim.city import City, Public, check_text
 from holdfast.sim.history import Action
 from holdfast.sim.linearizability import SequentialModel
 from holdfast.sim.theatre import QUESTIONS, Crowd, Theatre, check_list
@@ -28,6 +31,9 @@ class Workload(Protocol):
 
     def command(self, action: Action) -> tuple[Any, bool]:
         """The command or query that carries `action`, and whether it is a query."""
+
+    def person(self, action: Action) -> Person | None:
+        """Who asks for `action`."""
 
     def final_questions(self) -> tuple[Action, ...]:
         """What every server is asked at the end."""
@@ -54,6 +60,9 @@ class TicketsWorkload:
     def command(self, action: Action) -> tuple[Any, bool]:
         return msgspec.convert(action, self._convert), action[0] in QUESTIONS
 
+    def person(self, action: Action) -> Person | None:
+        return None
+
     def final_questions(self) -> tuple[Action, ...]:
         return (("list",), ("seats",))
 
@@ -62,5 +71,33 @@ class TicketsWorkload:
             check_list(text)
 
 
-WORKLOADS: dict[str, Callable[[random.Random], Workload]] = {"tickets": TicketsWorkload}
+class EventsWorkload:
+    """Three cities with a few events, which are fought for. An action is (word, who asks, argument, ...)."""
+
+    def __init__(self, source: random.Random) -> None:
+        self.public = Public(source)
+        self.model: SequentialModel = City()
+        self._convert = Union[(*Events.commands, *Events.queries)]
+
+    def app(self) -> App:
+        return Events()
+
+    def draw(self) -> Action:
+        return self.public.draw()
+
+    def command(self, action: Action) -> tuple[Any, bool]:
+        word, _, *arguments = action
+        return msgspec.convert((word, *arguments), self._convert), word in CITY_QUESTIONS
+
+    def person(self, action: Action) -> Person | None:
+        return Person(str(action[1]))
+
+    def final_questions(self) -> tuple[Action, ...]:
+        return self.public.final_questions()
+
+    def check_answer(self, action: Action, text: str) -> None:
+        check_text(text)
+
+
+WORKLOADS: dict[str, Callable[[random.Random], Workload]] = {"tickets": TicketsWorkload, "events": EventsWorkload}
 """By the app's name."""
