@@ -1,0 +1,181 @@
+"""Take-overs that accept a loss: histories that part, and what becomes of what was lost with one of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from tests.replication.bayou.replicas import SECOND_US, Replicas
+
+from holdfast.kernel.contracts import Reading, Request
+from holdfast.replication.bayou.messages import Updates
+
+MINUTE_US = 60 * SECOND_US
+
+
+def book(hour: int, room: str = "Maple") -> str:
+    return f"reserve {room} 2026-12-01 {hour:02}:00 1h Meeting"
+
+
+class Numbered(Replicas):
+    """Users whose commands bear numbers, as those of every client do."""
+
+    number = 0
+
+    def request(self, name: str, line: str, reading: Reading | None = None) -> Request:
+        self.number += 1
+        return msgspec.structs.replace(super().request(name, line, reading), client=name, number=self.number)
+
+
+def apart(names: str, *, kind: type[Replicas] = Numbered, **options: Any) -> Replicas:
+    """Replicas that commit at once, each cut off from all others."""
+    replicas = kind(names, policy="immediate", **options)
+    for name in replicas.names:
+        replicas.isolate(name)
+    return replicas
+
+
+def take_over(replicas: Replicas, name: str) -> None:
+    assert "is the primary now" in replicas.book(name, "take-over --accept-loss")
+
+
+def commits(replicas: Replicas, name: str) -> list[tuple[str, int]]:
+    log = replicas.log(name)
+    names = [f"{write.replica}-{write.number}" for write in log.committed]
+    return [(text, log.epoch_at(csn)) for csn, text in enumerate(names, log.omitted + 1)]
+
+
+def settle(replicas: Replicas) -> None:
+    replicas.heal()
+    replicas.wait(30 * SECOND_US)
+    replicas.settled()
+
+
+def test_of_two_histories_the_one_whose_last_commit_is_of_the_later_epoch_stands() -> None:
+    replicas = apart("biology law music")
+    replicas.book("biology", book(9))
+    replicas.book("biology", book(10))
+    take_over(replicas, "law")
+    replicas.book("law", book(9, "Oak"))
+    settle(replicas)
+    assert commits(replicas, "law") == [("law-1", 65), ("biology-1", 65), ("biology-2", 65)]
+
+
+def test_where_three_meet_one_stands_though_another_was_later_where_they_parted() -> None:
+    replicas = apart("biology law music")
+    replicas.book("biology", book(9))
+    take_over(replicas, "law")
+    replicas.book("law", book(9, "Oak"))
+    replicas.connect("biology", "music")
+    replicas.wait(2 * SECOND_US)
+    replicas.isolate("music")
+    take_over(replicas, "music")
+    replicas.book("music", book(9, "Elm"))
+    assert commits(replicas, "law") == [("law-1", 65)]
+    assert commits(replicas, "music") == [("biology-1", 0), ("music-1", 66)]
+    settle(replicas)
+    assert commits(replicas, "music") == [("biology-1", 0), ("music-1", 66), ("law-1", 66)]
+
+
+@pytest.mark.parametrize("at", [0, 65])
+def test_commits_are_taken_only_where_they_follow_what_their_sender_has(at: int) -> None:
+    replicas = apart("biology law")
+    replicas.book("biology", book(9))
+    take_over(replicas, "law")
+    replicas.book("law", book(9, "Oak"))
+    replicas.submit("biology", book(10))
+    log = replicas.log("law")
+    log_before = commits(replicas, "biology")
+    late = Updates((("biology", 2),), tuple(log.committed), 2, (("law", 1),), ((3, 65),), 65, 1, at=at)
+    replicas.hear("biology", "law", late)
+    assert (commits(replicas, "biology") == log_before) == (at == 65), "biology's second commit is of epoch 0"
+
+
+def test_what_waits_in_quarantine_does_not_come_in_behind_a_gap() -> None:
+    replicas = apart("biology law music", forward_bound_ms=5 * 60_000)
+    replicas.connect("biology", "law")
+    replicas.book("law", book(9))
+    replicas["law"].skew_ms = 3_600_000
+    replicas.isolate("law")
+    replicas.submit("law", book(10))
+    replicas.connect("biology", "law")
+    replicas.deliver_all()
+    assert list(replicas.core("biology").replica.held) == ["law"]
+    replicas.isolate("law")
+    replicas.book("biology", "truncate")
+    take_over(replicas, "music")
+    replicas.book("music", book(9, "Elm"))
+    replicas.connect("biology", "music")
+    replicas.wait(3 * SECOND_US)
+    assert not replicas.core("biology").replica.held
+    replicas["law"].skew_ms = 0
+    replicas.jump(61 * MINUTE_US)
+    settle(replicas)
+    told = replicas.ask("music", "schedule 2026-12-01", "committed")
+    assert "Maple 10:00-11:00 Liam" in told, "law still has it, and made it anew"
+
+
+def test_what_a_lost_replica_wrote_whose_creation_is_lost_is_made_anew_by_who_has_it() -> None:
+    replicas = apart("biology law music +chemistry", committed_kept_max=0)
+    replicas.connect("biology", "law")
+    replicas.connect("biology", "chemistry")
+    replicas.restart("chemistry")
+    replicas.wait(2 * SECOND_US)
+    assert replicas.core("chemistry").replica.replica == "chemistry~1chemi"
+    replicas.isolate("law", "chemistry")
+    replicas.connect("law", "chemistry")
+    assert "chemistry~1chemi-1" in replicas.book("chemistry", book(9))
+    replicas.wait(2 * SECOND_US)
+    replicas.crash("chemistry")
+    take_over(replicas, "music")
+    replicas.book("music", book(10))
+    replicas.heal()
+    replicas.wait(10 * SECOND_US)
+    replicas.settled()
+    told = replicas.ask("music", "schedule 2026-12-01", "committed")
+    assert "Maple 09:00-10:00" in told
+    assert "chemistry~1chemi" not in replicas.log("music").members
+    assert replicas.ask("law", "stable chemistry~1chemi-1").startswith("law-1 is committed")
+    replicas.restart("chemistry")
+    settle(replicas)
+    assert told == replicas.ask("chemistry", "schedule 2026-12-01", "committed"), "of two copies one is executed"
+
+
+def test_who_has_claimed_a_lone_voter_s_word_takes_it_up_again_after_a_restart_also_on_a_new_disk() -> None:
+    replicas = Replicas("biology law +music")
+    replicas.restart("music")
+    replicas.wait(2 * SECOND_US)
+    replicas.submit("biology", "hand-over music")
+    replicas.deliver("biology", "music")
+    replicas.deliver("music", "biology")
+    assert replicas.core("biology").replica.vowed > 0
+    replicas.crash("music")
+    replicas.restart("music")
+    assert "about to be" in replicas.book("music", "retire")
+    replicas.wait(5 * SECOND_US)
+    assert replicas.core("music").replica.is_primary
+    replicas.book("law", book(9))
+    replicas.wait(SECOND_US)
+    replicas.settled()
+
+
+def test_a_lone_voter_s_word_to_an_earlier_disk_is_not_taken_up_by_the_next_one() -> None:
+    replicas = Replicas("biology law music")
+    replicas.submit("biology", "hand-over music")
+    replicas.deliver("biology", "music")
+    replicas.deliver("music", "biology")
+    given = replicas.core("biology").replica.vowed
+    replicas.crash("music")
+    replicas.empty_disk("music")
+    replicas.restart("music")
+    replicas.wait(5 * SECOND_US)
+    assert not replicas.core("music").replica.is_primary
+    replicas.submit("music", "take-over")
+    replicas.wait(5 * SECOND_US)
+    assert [node.core.replica.epoch for node in replicas.running] == [0, 0, 0]
+    take_over(replicas, "music")
+    replicas.wait(5 * SECOND_US)
+    epoch = replicas.core("law").replica.epoch
+    assert epoch > given
+    assert epoch % 64 == 2
