@@ -1,0 +1,242 @@
+"""What the managers agree on about their replicas, as a function of the order alone.
+
+Front ends report wrong and missing results, managers vote on digests, all of it as entries of the
+order; each manager takes them in in that order and so comes to the same standing: who is wrong, who
+is being replaced, as of which number, with whose copy.
+
+"Three consecutive client requests wrong" counts by the numbers of the order: three that no other
+client's request lies between, whoever reported them (seed 003, "Front End").
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable
+
+import msgspec
+
+from holdfast.kernel.codec import decoder, encode
+from holdfast.kernel.errors import MalformedInput
+from holdfast.replication.sequencer.messages import (
+    CONTROL,
+    QUERIES,
+    REQUESTS,
+    SEQUENCER_ORIGIN,
+    AnyControl,
+    DigestAt,
+    NeedCopy,
+    Restored,
+    Run,
+    Silent,
+    Stream,
+    Wrong,
+    decode_control,
+)
+
+CONSECUTIVE = 3
+"""So many wrong results in a row, and a replica is replaced."""
+WRONG_KEPT = 64
+CONTROLS_KEPT = 4096
+VOTES_KEPT = 8
+NO_DONOR = -1
+
+
+class Copy(msgspec.Struct, frozen=True, array_like=True):
+    """A replica takes the state as of `number` from `donor`'s."""
+
+    number: int
+    donor: int
+
+
+class Standing(msgspec.Struct, frozen=True, array_like=True):
+    """A council in canonical bytes. Maps are tuples in the order of their keys."""
+
+    position: int
+    streams: tuple[Stream, ...]
+    lives: tuple[int, ...]
+    begun: tuple[int, ...]
+    copies: tuple[tuple[int, int, int], ...]
+    wrong: tuple[tuple[int, ...], ...]
+    controls: tuple[int, ...]
+    votes: tuple[tuple[int, tuple[tuple[int, int, bytes], ...]], ...]
+    suspected: tuple[int, ...]
+    replacements: int
+    restarts: int
+
+
+_decode: Callable[[bytes], Standing] = decoder(Standing, "standing of the replicas")
+
+
+class Council:
+    """`managers`: their nodes. `agreeing`: how many must say the same.
+
+    `position`: the last number taken in. `streams`: of each node, its incarnation and the last serial
+    of it in the order. `lives`: of each manager, how often its replica was begun anew, `begun`: as of
+    which number the last time. `copies`: those that are being copied. `suspected`: those that a front
+    end has reported as silent since they were last heard of in the order. `votes`: by number, of each
+    manager (life, digest).
+    """
+
+    def __init__(self, managers: tuple[int, ...], agreeing: int) -> None:
+        self.managers = managers
+        self.agreeing = agreeing
+        self.position = 0
+        self.streams: dict[int, tuple[int, int]] = {}
+        self.lives = dict.fromkeys(managers, 0)
+        self.begun = dict.fromkeys(managers, 0)
+        self.copies: dict[int, Copy] = {}
+        self.wrong: dict[int, list[int]] = {manager: [] for manager in managers}
+        self.controls: list[int] = []
+        self.votes: dict[int, dict[int, tuple[int, bytes]]] = {}
+        self.suspected: dict[int, int] = {}
+        self.replacements = 0
+        self.restarts = 0
+        self.events: list[str] = []
+
+    # -- As bytes
+
+    def standing(self) -> bytes:
+        """Everything, to go into a snapshot."""
+        return encode(
+            Standing(
+                self.position,
+                tuple((node, *self.streams[node]) for node in sorted(self.streams)),
+                tuple(self.lives[manager] for manager in self.managers),
+                tuple(self.begun[manager] for manager in self.managers),
+                tuple((manager, *msgspec.structs.astuple(self.copies[manager])) for manager in sorted(self.copies)),
+                tuple(tuple(self.wrong[manager]) for manager in self.managers),
+                tuple(self.controls),
+                tuple(
+                    (number, tuple((manager, *voted[manager]) for manager in sorted(voted)))
+                    for number, voted in sorted(self.votes.items())
+                ),
+                tuple(sorted(self.suspected)),
+                self.replacements,
+                self.restarts,
+            )
+        )
+
+    def adopt(self, data: bytes) -> None:
+        """The inverse of `standing`. Raises `MalformedInput`."""
+        standing = _decode(data)
+        self.position = standing.position
+        self.streams = {node: (incarnation, serial) for node, incarnation, serial in standing.streams}
+        self.lives = dict(zip(self.managers, standing.lives, strict=True))
+        self.begun = dict(zip(self.managers, standing.begun, strict=True))
+        self.copies = {manager: Copy(number, donor) for manager, number, donor in standing.copies}
+        self.wrong = {manager: list(known) for manager, known in zip(self.managers, standing.wrong, strict=True)}
+        self.controls = list(standing.controls)
+        self.votes = {
+            number: {manager: (life, digest) for manager, life, digest in voted} for number, voted in standing.votes
+        }
+        self.suspected = dict.fromkeys(standing.suspected, 0)
+        self.replacements = standing.replacements
+        self.restarts = standing.restarts
+
+    # -- In order
+
+    def take(self, first: int, run: Run) -> None:
+        """The next run of the order."""
+        assert first == self.position + 1
+        self.position += run.count
+        if run.origin != SEQUENCER_ORIGIN:
+            self.streams[run.origin] = (run.incarnation, run.serial + run.count - 1)
+        if run.kind in (REQUESTS, QUERIES):
+            return
+        self.controls.append(first)
+        if len(self.controls) > CONTROLS_KEPT:
+            del self.controls[: CONTROLS_KEPT // 2]
+        if run.kind == CONTROL:
+            try:
+                control = decode_control(run.batch)
+            except MalformedInput as error:  # the same at every manager of this version
+                self.events.append(f"number {first} of the order is passed over: {error}")
+                return
+            self._control(control)
+
+    def _control(self, control: AnyControl) -> None:
+        manager = control.manager
+        if manager not in self.lives:
+            return
+        if isinstance(control, Wrong):
+            self._wrong(manager, control.numbers)
+        elif isinstance(control, Silent):
+            self.suspected[manager] = control.number
+        elif isinstance(control, DigestAt):
+            if control.life == self.lives[manager]:
+                self.suspected.pop(manager, None)
+                self._vote(control)
+        elif isinstance(control, NeedCopy):
+            if control.life == self.lives[manager]:
+                self.restarts += manager not in self.copies
+                self._begin_copy(manager, control.why)
+        elif isinstance(control, Restored) and control.life == self.lives[manager]:
+            self.copies.pop(manager, None)
+            self.suspected.pop(manager, None)
+            self.events.append(f"the replica of manager {manager} has the agreed state of {control.number} and goes on")
+
+    # -- Wrong results
+
+    def _wrong(self, manager: int, numbers: tuple[int, ...]) -> None:
+        known = self.wrong[manager]
+        for number in numbers:
+            if self.begun[manager] < number <= self.position and number not in known:
+                insort(known, number)
+        del known[:-WRONG_KEPT]
+        if manager not in self.copies and self._are_consecutive(known):
+            self._replace(manager, f"its results {known[-CONSECUTIVE:]} were wrong, {CONSECUTIVE} in a row")
+
+    def _are_consecutive(self, numbers: list[int]) -> bool:
+        """Whether some three of them have no other client's request between them."""
+        for first, last in zip(numbers, numbers[CONSECUTIVE - 1 :], strict=False):
+            between = bisect_left(self.controls, last) - bisect_right(self.controls, first)
+            if last - first - between == CONSECUTIVE - 1:
+                return True
+        return False
+
+    # -- Votes on the state
+
+    def _vote(self, vote: DigestAt) -> None:
+        voted = self.votes.setdefault(vote.number, {})
+        voted[vote.manager] = (vote.life, vote.digest)
+        agreed = self.agreed(vote.number)
+        if agreed is not None:
+            for manager in self.managers:
+                life, digest = voted.get(manager, (0, agreed))
+                if digest != agreed and life == self.lives[manager] and manager not in self.copies:
+                    self._replace(manager, f"its state as of {vote.number} is not that of the others")
+        copied = [copy.number for copy in self.copies.values()]
+        for number in sorted(self.votes)[:-VOTES_KEPT]:
+            if number not in copied:
+                del self.votes[number]
+
+    def agreed(self, number: int) -> bytes | None:
+        """The digest that enough replicas have as of that number, if they have said so."""
+        counts: dict[bytes, int] = {}
+        for _, digest in self.votes.get(number, {}).values():
+            counts[digest] = counts.get(digest, 0) + 1
+        return next((digest for digest, count in sorted(counts.items()) if count >= self.agreeing), None)
+
+    # -- Replacing
+
+    def _replace(self, manager: int, why: str) -> None:
+        self.replacements += 1
+        self.events.append(f"the replica of manager {manager} is replaced: {why}")
+        self._begin_copy(manager, "")
+
+    def _begin_copy(self, manager: int, why: str) -> None:
+        if why:
+            self.events.append(f"the replica of manager {manager} is begun anew: {why}")
+        self.lives[manager] += 1
+        self.begun[manager] = self.position
+        self.wrong[manager] = []
+        before = self.copies.get(manager)
+        self.copies[manager] = Copy(self.position, self._donor(manager, before.donor if before else manager))
+
+    def _donor(self, manager: int, last: int) -> int:
+        """The next one in the ring after the last that was asked, of those that are whole as far as is known."""
+        count = len(self.managers)
+        begin = self.managers.index(last) if last in self.managers else 0
+        ring = [self.managers[(begin + step) % count] for step in range(1, count + 1)]
+        whole = [other for other in ring if other != manager and other not in self.copies]
+        return next((other for other in whole if other not in self.suspected), whole[0] if whole else NO_DONOR)

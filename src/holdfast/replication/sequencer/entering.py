@@ -1,0 +1,47 @@
+"""A manager's way into a new epoch.
+
+It gathers what follows the decided numbers it has, from the sequencer and from other managers, until
+everything that the epoch has inherited is here. Until then its own log stays as it is, for what stands
+in it may have been decided with its word, and it may be asked for that by yet another sequencer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.replication.sequencer.log import fresh_after
+from holdfast.replication.sequencer.messages import Jumped, Run
+
+
+class Entering:
+    """`inherited`: how far it must come. `first`: the number that `runs` begin with, `last`: with which they
+    end. `jumped`: what is decided up to some number is not kept by anybody; then `runs` follow that."""
+
+    def __init__(self, epoch: int, inherited: int, decided: int) -> None:
+        self.epoch = epoch
+        self.inherited = inherited
+        self.first = decided + 1
+        self.last = decided
+        self.runs: list[Run] = []
+        self.jumped: Jumped | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the epoch can be entered."""
+        return self.last >= self.inherited
+
+    def take(self, first: int, runs: Sequence[Run]) -> bool:
+        """Runs that begin at number `first`; whether some of them come next."""
+        fresh = fresh_after(first, runs, self.last)
+        if not fresh:
+            return False
+        self.runs += fresh
+        self.last += sum(run.count for run in fresh)
+        return True
+
+    def jump(self, decided: int, standing: bytes) -> None:
+        """Begin after that number."""
+        self.jumped = Jumped(decided, standing)
+        self.first = decided + 1
+        self.last = decided
+        self.runs = []

@@ -1,0 +1,210 @@
+"""The front end: takes clients' requests, submits them, believes what enough replicas say alike, and
+reports those that say something else or nothing (seed 003, "Front End").
+
+Results are compared a run at a time, as bytes: equal states give equal bytes. Only where they differ
+is each request looked at.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from holdfast.kernel.contracts import Request, Token
+from holdfast.kernel.replies import Overloaded, Unavailable, Unknown
+from holdfast.replication.sequencer.messages import QUERIES, REQUESTS, Forwarded, Recall, Row, Silent, Wrong
+from holdfast.replication.sequencer.shared import Shared
+from holdfast.replication.sequencer.submitting import Submitter
+
+TIMES_KEPT = 1_000
+NUMBERS_A_REPORT_MAX = 256
+RECALL_DOUBLINGS_MAX = 5
+TICK_US = 20_000
+
+
+class Pending:
+    """A run under way. `number`: its first, once known. `answers`: by manager. `agreed`: what is believed."""
+
+    __slots__ = ("agreed", "answers", "asked_us", "count", "number", "recalls", "serial", "since_us", "tokens")
+
+    def __init__(self, serial: int, tokens: list[Token], now_us: int) -> None:
+        self.serial = serial
+        self.tokens: list[Token] | None = tokens
+        self.count = len(tokens)
+        self.since_us = self.asked_us = now_us
+        self.recalls = 0
+        self.number = 0
+        self.answers: dict[int, bytes] = {}
+        self.agreed: bytes | None = None
+
+
+class Tally:
+    """What this front end has seen of one manager's replica."""
+
+    __slots__ = ("agreed", "differed", "late")
+
+    def __init__(self) -> None:
+        self.agreed = 0
+        self.differed = 0
+        self.late = 0
+
+
+class FrontEnd:
+    """`pending`: by serial, oldest first. `silent`: managers reported since they were last heard."""
+
+    def __init__(self, shared: Shared, submitter: Submitter) -> None:
+        self.shared = shared
+        self.submitter = submitter
+        self.pending: dict[int, Pending] = {}
+        self.waiting = 0
+        self.tallies = {manager: Tally() for manager in shared.configuration.managers}
+        self.silent: dict[int, None] = {}
+        self._times_us: deque[int] = deque(maxlen=TIMES_KEPT)
+        self._looked_us = 0
+        self.limit_us = shared.configuration.suspect_us
+        self.serves = shared.me in shared.configuration.front_ends
+
+    # -- Requests
+
+    def take(self, requests: Sequence[tuple[Token, Request]], *, are_queries: bool) -> None:
+        """Requests of clients: they become a run of the order."""
+        shared, configuration = self.shared, self.shared.configuration
+        replies = shared.step.settled_replies
+        if not self.serves:
+            served = ", ".join(shared.name(node) for node in configuration.front_ends)
+            elsewhere = Unavailable(f"{shared.name(shared.me)} is no front end; these are: {served}")
+            replies += [(token, elsewhere) for token, _ in requests]
+            return
+        room = max(0, configuration.waiting_max - self.waiting)
+        if len(requests) > room:
+            overloaded = Overloaded(configuration.waiting_max)
+            replies += [(token, overloaded) for token, _ in requests[room:]]
+        most = configuration.batch_requests_max
+        for begin in range(0, min(room, len(requests)), most):
+            some = requests[begin : min(begin + most, room)]
+            batch = shared.batches.encode([request for _, request in some])
+            run = self.submitter.submit(QUERIES if are_queries else REQUESTS, len(some), batch)
+            self.pending[run.serial] = Pending(run.serial, [token for token, _ in some], shared.now_us)
+            self.waiting += len(some)
+
+    # -- Results
+
+    def on_forwarded(self, message: Forwarded) -> None:
+        """Results of one replica."""
+        manager = message.manager
+        if manager not in self.tallies:
+            return
+        for row in message.rows:
+            pending = self.pending.get(row[2])
+            if pending is not None and row[1] == self.shared.incarnation and manager not in pending.answers:
+                self._answer(pending, manager, row)
+
+    def _answer(self, pending: Pending, manager: int, row: Row) -> None:
+        answers, data = pending.answers, row[4]
+        answers[manager] = data
+        self.silent.pop(manager, None)
+        if pending.agreed is not None:
+            self._compare(pending, manager)
+        else:
+            alike = [other for other in answers if answers[other] == data]
+            if len(alike) >= self.shared.configuration.agreeing:
+                self._agree(pending, row)
+                for other in answers:
+                    self._compare(pending, other)
+        if len(answers) == len(self.tallies) and pending.agreed is not None:
+            del self.pending[pending.serial]
+
+    def _agree(self, pending: Pending, row: Row) -> None:
+        """Enough say the same: believe it, and answer."""
+        shared = self.shared
+        pending.agreed, pending.number = row[4], row[3]
+        self._times_us.append(shared.now_us - pending.since_us)
+        self.submitter.open.pop(pending.serial, None)  # it is decided, or nobody had executed it
+        replies = shared.batches.decode_replies(row[4], pending.count)
+        if replies is None:
+            shared.halt("defect", f"{shared.configuration.agreeing} replicas agree on results that mean nothing")
+            return
+        if pending.tokens is not None:
+            shared.step.settled_replies += zip(pending.tokens, replies, strict=True)
+            self._answered(pending)
+
+    def _answered(self, pending: Pending) -> None:
+        pending.tokens = None
+        self.waiting -= pending.count
+
+    def _compare(self, pending: Pending, manager: int) -> None:
+        """One replica's result against what is believed."""
+        assert pending.agreed is not None
+        found = pending.answers[manager]
+        tally = self.tallies[manager]
+        if found == pending.agreed:
+            tally.agreed += pending.count
+            return
+        decode = self.shared.batches.decode_replies
+        right, theirs = decode(pending.agreed, pending.count), decode(found, pending.count)
+        assert right is not None
+        numbers = [
+            pending.number + place for place in range(pending.count) if theirs is None or theirs[place] != right[place]
+        ] or [pending.number]
+        tally.differed += len(numbers)
+        tally.agreed += pending.count - len(numbers)
+        self.submitter.control(Wrong(manager, tuple(numbers[:NUMBERS_A_REPORT_MAX])))
+
+    # -- Time
+
+    @property
+    def due_us(self) -> int | None:
+        """When to look again."""
+        return self._looked_us + TICK_US if self.pending else None
+
+    def tick(self) -> None:
+        """Ask again for results that are missing, report who gives none, end what waits too long."""
+        shared, configuration = self.shared, self.shared.configuration
+        if self.due_us is None or shared.now_us < self.due_us:
+            return
+        self._looked_us = shared.now_us
+        slowest_us = max(self._times_us, default=0)
+        self.limit_us = min(max(configuration.suspect_us, 2 * slowest_us), configuration.suspect_us_max)
+        for pending in list(self.pending.values()):
+            age_us = shared.now_us - pending.since_us
+            if age_us < configuration.resend_us:
+                break
+            if age_us >= self.limit_us and (pending.agreed is not None or pending.answers):
+                self._suspect(pending)
+            if pending.agreed is not None and age_us >= self.limit_us:
+                del self.pending[pending.serial]
+                continue
+            if pending.tokens is not None and age_us >= configuration.deadline_us:
+                unknown = Unknown("the deadline passed before enough replicas had answered alike")
+                shared.step.settled_replies += [(token, unknown) for token in pending.tokens]
+                self._answered(pending)
+            self._recall(pending, slowest_us)
+            if pending.tokens is None and pending.agreed is None and age_us >= 2 * configuration.deadline_us:
+                del self.pending[pending.serial]
+
+    def _suspect(self, pending: Pending) -> None:
+        """Some replicas have answered long ago; those that have not are reported, once until they answer."""
+        for manager, tally in self.tallies.items():
+            if manager not in pending.answers and manager not in self.silent:
+                self.silent[manager] = None
+                tally.late += 1
+                self.submitter.control(Silent(manager, pending.number))
+
+    def _recall(self, pending: Pending, slowest_us: int) -> None:
+        """Results may have been lost on the way: ask the managers for them."""
+        shared = self.shared
+        wait_us = max(shared.configuration.resend_us, slowest_us) << pending.recalls
+        if pending.agreed is not None or shared.now_us < pending.asked_us + wait_us:
+            return
+        pending.asked_us = shared.now_us
+        pending.recalls = min(pending.recalls + 1, RECALL_DOUBLINGS_MAX)
+        recall = Recall(shared.me, shared.incarnation, pending.serial, pending.serial)
+        shared.send_all(shared.configuration.managers, recall)
+
+    def lost(self, why: str) -> None:
+        """Nobody will answer what is under way: this life of the stream is over."""
+        for pending in self.pending.values():
+            if pending.tokens is not None:
+                self.shared.step.settled_replies += [(token, Unknown(why)) for token in pending.tokens]
+        self.pending.clear()
+        self.waiting = 0

@@ -1,0 +1,427 @@
+"""The replica manager: journals the order, lets its replica execute what is decided, and looks after it.
+
+A number is decided when a majority of the managers has journaled it in the same epoch; then the
+council takes it in at once, and the replica when it comes to it. What a manager lacks it fetches from
+the others: runs, or, where those are not kept any more, it jumps to where they are and has its
+replica copied (`copying`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+
+from holdfast.kernel.contracts import Peer
+from holdfast.replication.sequencer.copying import Copying
+from holdfast.replication.sequencer.council import Copy, Council
+from holdfast.replication.sequencer.entering import Entering
+from holdfast.replication.sequencer.log import OrderLog, Placed, fresh_after
+from holdfast.replication.sequencer.messages import (
+    CONTROL,
+    Admitted,
+    Begin,
+    DigestAt,
+    Entered,
+    Fetch,
+    Journaled,
+    Jump,
+    Jumped,
+    Missing,
+    NeedCopy,
+    Order,
+    Ordered,
+    Promise,
+    Promised,
+    Recall,
+    Refused,
+    Rejoin,
+    Results,
+    Row,
+    Run,
+    Seize,
+    Tail,
+)
+from holdfast.replication.sequencer.replica import CRASHED, RIGHT, Replica
+from holdfast.replication.sequencer.shared import STARTING, Shared
+from holdfast.replication.sequencer.submitting import Submitter
+
+FETCHED_MAX = 2_000
+"""Requests in one answer to a fetch."""
+HELD_MAX = 1_000
+"""Orders that came too early."""
+
+
+class Manager:
+    """`promised`: follow no sequencer before this epoch; `entered`: whose order the log holds. `acknowledged`:
+    up to where each manager has journaled that order. `admitted`: this disk counts."""
+
+    def __init__(self, shared: Shared, submitter: Submitter, replica: Replica) -> None:
+        configuration = shared.configuration
+        self.shared = shared
+        self.submitter = submitter
+        self.replica = replica
+        self.log = OrderLog()
+        self.council = Council(configuration.managers, configuration.agreeing)
+        self.copying = Copying(shared, self, submitter)
+        self.manages = shared.me in configuration.managers
+        self.others = tuple(manager for manager in configuration.managers if manager != shared.me)
+        self.admitted = False
+        self.promised = 0
+        self.entered = 0
+        self.acknowledged: dict[int, int] = {}
+        self.rows: list[Row] = []
+        self._own: deque[tuple[int, int]] = deque()
+        self._own_upto = 0
+        self._is_news = False
+        self._held: dict[int, tuple[Run, ...]] = {}
+        self.entering: Entering | None = None
+        self._asked_us = 0
+        self._appended_us = 0
+        self._donor = 0
+        self._told_us = 0
+        self._needs: tuple[int, int] | None = None
+
+    # -- A new sequencer
+
+    def on_seize(self, peer: Peer, message: Seize) -> None:
+        """Promise to follow no earlier one, and show what is here. A disk that was lost has nothing to say."""
+        shared = self.shared
+        if message.epoch < self.promised:
+            shared.send(peer, Refused(self.promised))
+            return
+        if not self.admitted:
+            return
+        if message.epoch > self.promised:
+            self.promised = message.epoch
+            shared.record(Promise(message.epoch))
+        shared.heard_us = shared.now_us  # give it the time to begin
+        log = self.log
+        streams = tuple((node, *stream) for node, stream in sorted(self.council.streams.items()))
+        shared.promise(peer, Promised(message.epoch, self.entered, log.decided, streams, log.undecided))
+
+    def on_begin(self, peer: Peer, message: Begin) -> None:
+        """The order of a new epoch, or the next stretch of it."""
+        shared = self.shared
+        if message.epoch < self.promised or not shared.hear(message.epoch):
+            shared.send(peer, Refused(max(self.promised, shared.epoch)))
+            return
+        if not self.admitted and (shared.me, shared.disk) not in message.rejoined:
+            shared.send(peer, Rejoin(shared.disk))
+        elif message.epoch == self.entered:
+            self._append(message.base + 1, message.runs, message.base)
+        else:
+            if self.entering is None or self.entering.epoch != message.epoch:
+                self.entering = Entering(message.epoch, message.inherited, self.log.decided)
+            self.entering.take(message.base + 1, message.runs)
+            self._enter_or_ask(message.base)
+
+    def _enter_or_ask(self, base: int) -> None:
+        """Enter the epoch when everything it inherited is here; else ask for what comes next: whoever
+        has it of what is decided, and the sequencer of what follows `base`."""
+        entering = self.entering
+        assert entering is not None
+        if entering.is_whole:
+            self._enter(entering)
+        elif entering.last < base:
+            self._fetch(entering.last + 1)
+        else:
+            self._ask(Missing(entering.epoch, entering.last + 1))
+
+    def _enter(self, entering: Entering) -> None:
+        """At one stroke, for what gives way may have been counted on: its place is taken by an order that holds
+        everything that can have been decided."""
+        shared, log = self.shared, self.log
+        self.entering = None
+        if entering.epoch < self.promised:
+            return
+        if entering.jumped is not None:
+            shared.record(entering.jumped)
+            self.jump(entering.jumped.decided, entering.jumped.standing)
+            shared.event(f"went on after number {entering.jumped.decided}; the replica here is to be copied")
+        if not self.admitted:
+            self.admitted = True
+            shared.record(Admitted())
+            shared.event("this disk counts among the managers' again")
+        self.promised = self.entered = entering.epoch
+        log.cut()
+        runs = fresh_after(entering.first, entering.runs, log.decided)
+        assert runs is not None
+        shared.record(Entered(entering.epoch, log.decided, runs))
+        log.append(runs, shared.number)
+        self.acknowledged = {}
+        self._held.clear()
+        self._own = deque(((shared.records_written, log.last),))
+        self._own_upto = 0
+        self._is_news = True
+        if entering.jumped is not None:
+            self.need_copy(self.replica.why_crashed)
+
+    # -- The order
+
+    def on_order(self, peer: Peer, message: Order) -> None:
+        """The sequencer's multicast."""
+        shared = self.shared
+        if message.epoch < self.promised or not shared.hear(message.epoch):
+            shared.send(peer, Refused(max(self.promised, shared.epoch)))
+        elif message.epoch != self.entered:
+            self._ask(Missing(message.epoch, 0))
+        else:
+            self._append(message.first, message.runs, message.decided)
+
+    def _append(self, first: int, runs: tuple[Run, ...], decided: int) -> bool:
+        """Runs of the entered epoch: in order, or held back until the gap before them is filled.
+        Whether some are new."""
+        shared, log = self.shared, self.log
+        fresh = fresh_after(first, runs, log.last)
+        if fresh is None:
+            if len(self._held) < HELD_MAX and first > log.last:
+                self._held[first] = runs
+            if decided >= first:  # the sequencer does not keep what is missing before
+                self._fetch(log.last + 1)
+            self._ask(Missing(self.entered, log.last + 1))
+        elif fresh:
+            while (early := self._held.pop(log.last + sum(run.count for run in fresh) + 1, None)) is not None:
+                fresh += early
+            shared.record(Ordered(log.last + 1, fresh, log.decided))
+            log.append(fresh, shared.number)
+            self._own.append((shared.records_written, log.last))
+            self._appended_us = shared.now_us
+            self._is_news = True
+        self.decide(min(decided, log.last))
+        return bool(fresh)
+
+    def _ask(self, message: Missing) -> None:
+        """Tell the sequencer of a gap, not more often than it can be filled."""
+        shared = self.shared
+        if shared.sequencer is not None and shared.now_us - self._asked_us >= shared.configuration.resend_us // 4:
+            self._asked_us = shared.now_us
+            shared.send(shared.sequencer, message)
+
+    def on_journaled(self, peer: Peer, message: Journaled) -> None:
+        """Another manager holds the order up to there."""
+        if message.epoch != self.entered or message.epoch == 0:
+            return
+        if (
+            message.decided > self.log.last
+            and self.shared.now_us - self._appended_us > self.shared.configuration.resend_us
+        ):
+            self._fetch(self.log.last + 1)
+        if message.upto > self.acknowledged.get(peer, 0):
+            self.acknowledged[peer] = message.upto
+        self.decide(min(message.decided, self.log.last))
+        self.consider_decided()
+
+    def synced(self) -> None:
+        """Records are on the disk: this manager's own word counts now."""
+        synced = self.shared.records_synced
+        while self._own and self._own[0][0] <= synced:
+            self._own_upto = self._own.popleft()[1]
+        self.consider_decided()
+
+    def consider_decided(self) -> None:
+        """Count who has journaled what."""
+        known = self.acknowledged
+        uptos = [known.get(manager, 0) for manager in self.others]
+        uptos.append(self._own_upto)
+        uptos.sort(reverse=True)
+        upto = uptos[self.shared.configuration.majority - 1]
+        if upto > self.log.decided:
+            self.decide(min(upto, self.log.last))
+
+    def decide(self, upto: int) -> None:
+        """These numbers will never change: the council and the replica get them."""
+        if upto <= self.log.decided:
+            return
+        self._deliver(self.log.decide(upto))
+
+    def _deliver(self, placed: list[Placed]) -> None:
+        council, replica = self.council, self.replica
+        every = self.shared.configuration.digest_every
+        for first, run, _ in placed:
+            before = council.position // every
+            replica.queue(first, run)
+            if run.kind == CONTROL:
+                copies = dict(council.copies)
+                council.take(first, run)
+                self._after_control(copies)
+            else:
+                council.take(first, run)
+            if council.position // every > before:
+                self.vote(council.position)
+        self.log.forget(self.shared.configuration.kept_numbers_max)
+
+    # -- What the managers agree on
+
+    def _after_control(self, before: dict[int, Copy]) -> None:
+        """Somebody is to be copied, or was."""
+        shared, council = self.shared, self.council
+        for text in council.events:
+            shared.event(text)
+        council.events.clear()
+        if shared.state == STARTING:
+            return  # from the journal: see `restarted`
+        for manager, copy in council.copies.items():
+            if before.get(manager) == copy:
+                continue
+            if manager == shared.me:
+                self.replica.begin_copy()
+                self.copying.begin(copy)
+            elif shared.me not in council.copies:
+                self.vote(copy.number)
+                if copy.donor == shared.me:
+                    self.copying.donate(manager, copy.number)
+        if shared.me in council.suspected and self.replica.state == CRASHED:
+            self.need_copy(self.replica.why_crashed)
+
+    def restarted(self) -> None:
+        """The journal was replayed. What was being copied is copied anew: nobody waited."""
+        if self.shared.me in self.council.copies:
+            self.replica.begin_copy()
+            self.need_copy("its manager was restarted")
+        elif self.replica.state == CRASHED:
+            self.need_copy(self.replica.why_crashed)
+
+    def vote(self, number: int) -> None:
+        """Say what the state is as of that number, once the replica has come there."""
+        self.replica.at(number, partial(self._vote, self.council.lives[self.shared.me], number))
+
+    def _vote(self, life: int, number: int) -> None:
+        digest = self.shared.machine.digest()
+        self.submitter.control(DigestAt(self.shared.me, life, number, digest))
+
+    def need_copy(self, why: str) -> None:
+        """Ask for the state, once in each life of the replica."""
+        me = self.shared.me
+        life = self.council.lives[me]
+        copy = self.council.copies.get(me)
+        about = (life, copy.number if copy is not None else 0)
+        if self._needs != about:
+            self._needs = about
+            self.submitter.control(NeedCopy(me, life, why))
+
+    # -- What is missing here
+
+    def _fetch(self, first: int) -> None:
+        """Ask the next of the others for what is decided and not here."""
+        shared = self.shared
+        if not self.others or shared.now_us - self._asked_us < shared.configuration.resend_us // 4:
+            return
+        self._asked_us = shared.now_us
+        self._donor = (self._donor + 1) % len(self.others)
+        shared.send(self.others[self._donor], Fetch(first))
+
+    def on_fetch(self, peer: Peer, message: Fetch) -> None:
+        """Send what is decided; or say how to go on without."""
+        shared, log = self.shared, self.log
+        if message.first > log.decided or not self.admitted:
+            return
+        if message.first <= log.floor:
+            shared.send(peer, Jump(log.decided, self.council.standing()))
+            return
+        first, runs = log.after(message.first - 1, FETCHED_MAX, log.decided)
+        shared.send(peer, Tail(first, runs, log.decided))
+
+    def on_tail(self, message: Tail) -> None:
+        """Decided runs: on the way into an epoch, or to catch up with the others in this one."""
+        if self.entering is not None:
+            if self.entering.take(message.first, message.runs):
+                self._asked_us = 0
+                self._enter_or_ask(message.decided)
+        elif self.entered and self._append(message.first, message.runs, self.log.last):
+            self.decide(min(message.decided, self.log.last))
+            if self.log.last < message.decided:
+                self._asked_us = 0
+                self._fetch(self.log.last + 1)
+
+    def on_jump(self, message: Jump) -> None:
+        """The others do not keep what this manager lacks: go on after it, with a copy of the state."""
+        shared = self.shared
+        if self.entering is not None:
+            if message.decided > self.entering.last:
+                self.entering.jump(message.decided, message.standing)
+                self._asked_us = 0
+                self._enter_or_ask(message.decided)
+        elif self.entered and message.decided > self.log.last:
+            shared.record(Jumped(message.decided, message.standing))
+            self.jump(message.decided, message.standing)
+            self._own.append((shared.records_written, message.decided))
+            self._is_news = True
+            shared.event(f"went on after number {message.decided}; the replica here is to be copied")
+            self.need_copy(self.replica.why_crashed)
+
+    def jump(self, decided: int, standing: bytes) -> None:
+        """Go on after that number; also from the journal."""
+        self.log.jump(decided)
+        self._held.clear()
+        self._own.clear()
+        self.council.adopt(standing)
+        self.copying.abandon()
+        self.replica.crash("its manager lacked a stretch of the order")
+        self.replica.forget()
+
+    # -- Results
+
+    def on_recall(self, message: Recall) -> None:
+        """A front end lacks results of ours."""
+        self.rows += self.replica.recall(message.origin, message.incarnation, message.serial, message.upto)
+
+    def execute(self) -> None:
+        """Let the replica go on."""
+        shared, replica = self.shared, self.replica
+        was = replica.state
+        self.rows += replica.execute(shared.now_us, shared.configuration.execute_max)
+        if replica.state == CRASHED and was != CRASHED:
+            shared.event(f"the replica here has crashed: {replica.why_crashed}")
+            self.need_copy(replica.why_crashed)
+        if replica.backlog > shared.configuration.backlog_max and replica.state == RIGHT:
+            replica.crash(f"it lags {replica.backlog} numbers behind")
+            self.need_copy(replica.why_crashed)
+        if replica.state != RIGHT and replica.shed(shared.configuration.backlog_max):
+            self.copying.abandon()
+            self.need_copy(replica.why_crashed)
+
+    # -- Time
+
+    def flush(self) -> None:
+        """At the end of an input: tell everybody what is journaled, and the sequencer the results."""
+        shared = self.shared
+        if self._is_news:
+            self._is_news = False
+            self._tell()
+        if self.rows and shared.sequencer is not None:
+            rows, self.rows = self.rows, []
+            shared.send(shared.sequencer, Results(tuple(rows)))
+
+    def _tell(self) -> None:
+        shared = self.shared
+        self._told_us = shared.now_us
+        journaled = Journaled(self.entered, self.log.last, self.log.decided)
+        for manager in self.others:
+            shared.promise(manager, journaled)
+        if shared.sequencer is not None and shared.sequencer not in self.others:
+            shared.promise(shared.sequencer, journaled)
+
+    @property
+    def due_us(self) -> int | None:
+        """When to say again what is journaled, or to fetch again, or to execute more."""
+        times = [] if self.replica.due_us is None else [self.replica.due_us]
+        if self.entered:
+            wait_us = self.shared.configuration.resend_us
+            times.append(self._told_us + (wait_us if self.log.last > self.log.decided else 4 * wait_us))
+        if self.entering is not None:
+            times.append(self._asked_us + self.shared.configuration.resend_us)
+        if (due_us := self.copying.due_us) is not None:
+            times.append(due_us)
+        return min(times, default=None)
+
+    def tick(self) -> None:
+        """Time has passed."""
+        shared = self.shared
+        resend_us = shared.configuration.resend_us
+        if self.entered:
+            wait_us = resend_us if self.log.last > self.log.decided else 4 * resend_us
+            if shared.now_us - self._told_us >= wait_us:
+                self._tell()
+        if self.entering is not None and shared.now_us - self._asked_us >= resend_us:
+            self._fetch(self.entering.last + 1)
+        self.copying.tick()

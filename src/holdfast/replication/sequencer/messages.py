@@ -1,0 +1,359 @@
+"""What the nodes say to each other, what they write to their journals, and the entries of the order.
+
+Every message may be lost, doubled or overtaken: what is cumulative is sent again until it is
+acknowledged, what is not has a number that tells a repeat. The order is of *numbers*, one for each
+request; a *run* is a stretch of them that one front end submitted together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from holdfast.kernel.codec import decoder
+
+REQUESTS, QUERIES, ADVANCE, CONTROL = range(4)
+"""Kinds of runs: commands of clients, questions of clients, the time, and what the roles agree on."""
+
+SEQUENCER_ORIGIN = -1
+"""Of a run that the sequencer makes itself: an advance of the time."""
+
+Stream = tuple[int, int, int]
+"""(node, incarnation, serial): the last of a node's submissions that is in the order."""
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of all messages between nodes."""
+
+
+class Run(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """`count` requests that the node `origin` submitted together in its life `incarnation`, the first of
+    them its `serial`th there. `batch`: the requests as the machine encodes them, or one `Control`."""
+
+    kind: int
+    origin: int
+    incarnation: int
+    serial: int
+    count: int
+    batch: bytes
+
+
+# -- A front end and the sequencer
+
+
+class Submit(Message, frozen=True, tag="submit"):
+    """Give these the next numbers."""
+
+    runs: tuple[Run, ...]
+
+
+class Gap(Message, frozen=True, tag="gap"):
+    """The sequencer of `epoch` lacks what this incarnation submitted from `serial` on."""
+
+    epoch: int
+    incarnation: int
+    serial: int
+
+
+class Stale(Message, frozen=True, tag="stale"):
+    """The order knows a later incarnation of the node: take one above it."""
+
+    incarnation: int
+
+
+Row = tuple[int, int, int, int, bytes]
+"""(origin, incarnation, serial, number, replies): a run's results at one replica; the replies encoded together."""
+
+
+class Results(Message, frozen=True, tag="results"):
+    """What a replica answers to runs; the sequencer passes it back to their front ends."""
+
+    rows: tuple[Row, ...]
+
+
+class Forwarded(Message, frozen=True, tag="forwarded"):
+    """Results of the replica below `manager`, passed on by the sequencer."""
+
+    manager: int
+    rows: tuple[Row, ...]
+
+
+class Recall(Message, frozen=True, tag="recall"):
+    """A front end still lacks results of its runs in the order from `serial` to `upto`: give them again."""
+
+    origin: int
+    incarnation: int
+    serial: int
+    upto: int
+
+
+# -- The sequencer and the replica managers
+
+
+class Order(Message, frozen=True, tag="order"):
+    """The runs that begin at number `first`; `decided`: up to where a majority is known to have journaled."""
+
+    epoch: int
+    first: int
+    runs: tuple[Run, ...]
+    decided: int
+
+
+class Beat(Message, frozen=True, tag="beat"):
+    """The sequencer of this epoch is here. Of what the receiver's `incarnation` submitted, everything up to
+    `serial` is decided."""
+
+    epoch: int
+    last: int
+    decided: int
+    incarnation: int
+    serial: int
+
+
+class Journaled(Message, frozen=True, tag="journaled"):
+    """This manager's journal holds the order of `epoch` up to a number."""
+
+    epoch: int
+    upto: int
+    decided: int
+
+
+class Missing(Message, frozen=True, tag="missing"):
+    """A gap: send the order again from this number."""
+
+    epoch: int
+    first: int
+
+
+class Seize(Message, frozen=True, tag="seize"):
+    """A new sequencer asks for the promise to follow no earlier one."""
+
+    epoch: int
+
+
+class Promised(Message, frozen=True, tag="promised"):
+    """Synced: nothing of an earlier epoch is taken any more. `entered`: the epoch whose order this journal
+    holds; `runs`: of that order, what follows `decided`; `streams`: as of `decided`."""
+
+    epoch: int
+    entered: int
+    decided: int
+    streams: tuple[Stream, ...]
+    runs: tuple[Run, ...]
+
+
+class Refused(Message, frozen=True, tag="refused"):
+    """A later sequencer has been promised that."""
+
+    promised: int
+
+
+class Begin(Message, frozen=True, tag="begin"):
+    """The order of this epoch: everything up to `base` is decided, and these runs follow it. Up to
+    `inherited` it comes from the epochs before: whoever enters must have all of that. `rejoined`: (node, disk)
+    of managers that came back with an empty disk before this epoch was begun."""
+
+    epoch: int
+    base: int
+    runs: tuple[Run, ...]
+    inherited: int
+    rejoined: tuple[tuple[int, str], ...]
+
+
+class Rejoin(Message, frozen=True, tag="rejoin"):
+    """A manager's disk is empty: what it had promised is forgotten, so it may count only in a later epoch."""
+
+    disk: str
+
+
+# -- Between replica managers
+
+
+class Fetch(Message, frozen=True, tag="fetch"):
+    """Send what is decided from this number on."""
+
+    first: int
+
+
+class Tail(Message, frozen=True, tag="tail"):
+    """Decided runs that begin at number `first`, of all up to `decided`."""
+
+    first: int
+    runs: tuple[Run, ...]
+    decided: int
+
+
+class Jump(Message, frozen=True, tag="jump"):
+    """What was asked for is not kept any more: go on after number `decided`, with what the managers have
+    agreed on by then (see `council`)."""
+
+    decided: int
+    standing: bytes
+
+
+class FetchState(Message, frozen=True, tag="fetch_state"):
+    """Send a slice of the state as of this number."""
+
+    number: int
+    index: int
+
+
+class StatePart(Message, frozen=True, tag="state_part"):
+    """One slice of the state as of `number`."""
+
+    number: int
+    index: int
+    data: bytes
+    last: bool
+
+
+AnyMessage = (
+    Submit
+    | Gap
+    | Stale
+    | Results
+    | Forwarded
+    | Recall
+    | Order
+    | Beat
+    | Journaled
+    | Missing
+    | Seize
+    | Promised
+    | Refused
+    | Begin
+    | Rejoin
+    | Fetch
+    | Tail
+    | Jump
+    | FetchState
+    | StatePart
+)
+
+
+# -- What the roles agree on, in the order itself
+
+
+class Control(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of the entries that are about the replicas."""
+
+
+class Wrong(Control, frozen=True, tag="wrong"):
+    """A front end: this manager's replica answered these numbers otherwise than the others."""
+
+    manager: int
+    numbers: tuple[int, ...]
+
+
+class Silent(Control, frozen=True, tag="silent"):
+    """A front end: this manager's replica has given no result in time; the first number it lacks."""
+
+    manager: int
+    number: int
+
+
+class DigestAt(Control, frozen=True, tag="digest"):
+    """A manager: the digest of its replica's state as of a number, in its life so far."""
+
+    manager: int
+    life: int
+    number: int
+    digest: bytes
+
+
+class NeedCopy(Control, frozen=True, tag="need_copy"):
+    """A manager: its replica has crashed, lags too far behind or could not be copied; it needs the state."""
+
+    manager: int
+    life: int
+    why: str
+
+
+class Restored(Control, frozen=True, tag="restored"):
+    """A manager: its replica has the agreed state as of a number, and goes on from there."""
+
+    manager: int
+    life: int
+    number: int
+
+
+AnyControl = Wrong | Silent | DigestAt | NeedCopy | Restored
+
+
+# -- Journal records
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of all journal records."""
+
+
+class Identity(Record, frozen=True, tag="identity"):
+    """The first record: which disk this is, of which app, and what the app puts into an empty store."""
+
+    disk: str
+    app: str
+    created: bytes
+
+
+class Admitted(Record, frozen=True, tag="admitted"):
+    """This disk counts among the managers': of a site's first start, or since it was let in again."""
+
+
+class Started(Record, frozen=True, tag="started"):
+    """A process has begun on this disk."""
+
+    incarnation: int
+
+
+class Promise(Record, frozen=True, tag="promise"):
+    """See `Promised`."""
+
+    epoch: int
+
+
+class Entered(Record, frozen=True, tag="entered"):
+    """The order of this epoch holds here: what followed number `keep` is replaced by these runs."""
+
+    epoch: int
+    keep: int
+    runs: tuple[Run, ...]
+
+
+class Ordered(Record, frozen=True, tag="ordered"):
+    """Runs of the order that follow what is here."""
+
+    first: int
+    runs: tuple[Run, ...]
+    decided: int
+
+
+class Jumped(Record, frozen=True, tag="jumped"):
+    """See `Jump`: the replica's state was left behind, and is to be copied."""
+
+    decided: int
+    standing: bytes
+
+
+AnyRecord = Identity | Admitted | Started | Promise | Entered | Ordered | Jumped
+
+
+class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
+    """The head of a snapshot: everything durable beside the store, as of number `position`. `standing`:
+    what the managers had agreed on by then (see `council`)."""
+
+    disk: str
+    app: str
+    admitted: bool
+    incarnation: int
+    promised: int
+    entered: int
+    position: int
+    standing: bytes
+
+
+encode_record: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
+decode_record: Callable[[bytes], Any] = decoder(AnyRecord, "record of a sequencer's journal")
+encode_control = encode_record
+decode_control: Callable[[bytes], Any] = decoder(AnyControl, "control entry")

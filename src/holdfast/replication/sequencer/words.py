@@ -1,0 +1,81 @@
+"""What operators say to a node itself under the sequencer protocol, whatever its app, and what it answers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from holdfast.kernel.contracts import Command, Query, Refusal, Reply
+
+FaultKind = Literal["none", "wrong", "state", "garbage", "silent", "slow", "crash"]
+"""`wrong`: other results; `state`: right results over a wrong state; `garbage`: bytes that mean nothing;
+`silent`: no results; `slow`: late ones; `crash`: the replica is gone; `none`: as before, if it is still there."""
+
+
+class Fault(Command, frozen=True, tag="fault"):
+    """Plant a fault in this node's replica, to see that it is found out and replaced."""
+
+    kind: FaultKind
+
+
+class Votes(Query, frozen=True, tag="votes"):
+    """Tell who is the sequencer, how the replicas have voted, who is suspected and what was replaced."""
+
+
+class FaultPlanted(Reply, frozen=True, tag="fault_planted"):
+    """The replica here behaves so from now on."""
+
+    node: str
+    kind: str
+
+    def text(self) -> str:
+        if self.kind == "none":
+            return f"The replica of {self.node} works as it should again."
+        return f"The replica of {self.node} is made {self.kind} from now on."
+
+
+class NoReplica(Refusal, frozen=True, tag="no_replica"):
+    """Only a node that manages a replica can have a fault planted."""
+
+    node: str
+
+    def text(self) -> str:
+        return f"Failed: {self.node} manages no replica; name a node that does."
+
+
+class VoteRow(Reply, frozen=True, tag="vote_row"):
+    """One manager's replica. `state`: "right", "copying" or "crashed", as its manager or the order says;
+    `life`: how often it was begun anew; `agreed`, `differed`, `late`: of the results that this node's front
+    end has seen."""
+
+    node: str
+    state: str
+    life: int
+    agreed: int
+    differed: int
+    late: int
+
+    def text(self) -> str:
+        again = f", life {self.life}" if self.life else ""
+        return f"{self.node} {self.state}{again}: {self.agreed} agreed, {self.differed} differed, {self.late} late"
+
+
+class VotesCounted(Reply, frozen=True, tag="votes_counted"):
+    """The answer to `votes`."""
+
+    sequencer: str
+    epoch: int
+    number: int
+    replacements: int
+    restarts: int
+    rows: tuple[VoteRow, ...]
+
+    def text(self) -> str:
+        rows = "; ".join(row.text() for row in self.rows)
+        return (
+            f"Sequencer {self.sequencer or 'none'} (epoch {self.epoch}), {self.number} requests decided, "
+            f"{self.replacements} replicas replaced, {self.restarts} restarted. {rows}."
+        )
+
+
+COMMANDS: tuple[type[Command], ...] = (Fault,)
+QUERIES: tuple[type[Query], ...] = (Votes,)
