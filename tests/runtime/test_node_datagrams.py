@@ -28,7 +28,8 @@ PATIENCE_S = 30.0
 @pytest.fixture(autouse=True)
 def _by_datagrams(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lamport's algorithm lives with UDP as long as nothing is lost, as between two sockets of one process."""
-    monkeypatch.setitem(PROTOCOLS, "lamport", msgspec.structs.replace(PROTOCOLS["lamport"], datagrams=True))  # type: ignore[arg-type]
+    by_datagrams = msgspec.structs.replace(PROTOCOLS["lamport"], datagrams=True)
+    monkeypatch.setattr("holdfast.site.PROTOCOLS", {**PROTOCOLS, "lamport": by_datagrams})
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ def counting_node(*services: Any) -> Any:
         status=lambda: {"node": "a", "services": [tickets, slots]},
         lines=SimpleNamespace(counters={"connections": 5, "malformed": 2}, connections={1: None, 2: None}),
         links=SimpleNamespace(counters={"connects": 1}),
+        datagrams=SimpleNamespace(counters={"received": 8}),
     )
 
 
@@ -72,6 +73,7 @@ def test_metrics_parse_and_tell_the_counters() -> None:
     assert samples["holdfast_groups_total", "slots"] == 4
     assert samples["holdfast_lines_connections_total", ""] == 5
     assert samples["holdfast_links_connects_total", ""] == 1
+    assert samples["holdfast_datagrams_received_total", ""] == 8
     assert samples["holdfast_connections_open", ""] == 2
 
 
