@@ -22,7 +22,7 @@ FOUND_WITHIN: dict[str, tuple[int, Options]] = {
     "forgotten-promise": (30, bayou("all-heard", faults=("battery", "one-way", "offline"))),
     "commit-unexecuted": (10, bayou("immediate")),
     "old-epoch-stored": (50, bayou("immediate", servers=3, faults=("usurp",))),
-    "nothing-adopted": (80, bayou("immediate", servers=3, faults=("usurp",))),
+    "nothing-adopted": (120, bayou("immediate", servers=3, faults=("usurp",))),
     "lost-tentative": (50, bayou("immediate", faults=("offline", "truncate", "file"))),
     "without-basis": (15, bayou("immediate")),
     "unstable-truncated": (20, bayou("immediate", faults=("truncate", "offline"))),

@@ -26,13 +26,12 @@ PARTS_MAX = 200
 class Word(OfficeAttempt):
     """One word, said to one office; `then(reply)` where an answer comes."""
 
-    alone = True
-
     def __init__(self, world: World, office: Office, command: Any, then: Callable[[Any], None]) -> None:
         self.world = world
         self.office = office
         self.command = command
         self.then = then
+        self.alone = isinstance(command, Import)
 
     def answered(self, reply: Reply) -> None:
         inner = reply.reply if isinstance(reply, Outcome) else reply
