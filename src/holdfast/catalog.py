@@ -14,9 +14,10 @@ from holdfast.apps.rooms import DEPARTMENTS, LEAD_HOURS_MAX, ROOMS, Rooms
 from holdfast.apps.values import Name
 from holdfast.kernel.contracts import App, Command, Core, Query
 from holdfast.kernel.machine import Machine
-from holdfast.replication import bayou
+from holdfast.replication import bayou, sequencer
 from holdfast.replication.bayou.configuration import Policy
 from holdfast.replication.lamport import Lamport, LamportConfiguration, genesis_records
+from holdfast.replication.sequencer import Sequencer, SequencerConfiguration
 from holdfast.replication.solo import Solo
 
 if TYPE_CHECKING:
@@ -98,6 +99,34 @@ class BayouOptions(ProtocolOptions, frozen=True, forbid_unknown_fields=True):
             yield "voters", f"the primary, {primary}, must be one of them, or it could confirm nothing"
 
 
+class SequencerOptions(ProtocolOptions, frozen=True, forbid_unknown_fields=True):
+    """`front_ends`, `sequencers`, `managers`: the nodes with each role, all of them for (); the sequencers
+    follow each other in their order. `wrong_max`: how many replicas may be wrong at once (None: one, of
+    three or more); one more must agree. `takeover_seconds`: after how long without a word of the sequencer the next one takes over.
+    `suspect_seconds`: the least time after which a replica without a result is reported."""
+
+    front_ends: tuple[str, ...] = ()
+    sequencers: tuple[str, ...] = ()
+    managers: tuple[str, ...] = ()
+    wrong_max: Annotated[int, Meta(ge=0, le=10)] | None = None
+    takeover_seconds: Annotated[float, Meta(ge=0.02, le=60)] = 0.25
+    suspect_seconds: Annotated[float, Meta(ge=0.05, le=60)] = 0.5
+
+    def mistakes(self, nodes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+        """See the base."""
+        for role in ("front_ends", "sequencers", "managers"):
+            named: tuple[str, ...] = getattr(self, role)
+            for place, node in enumerate(named):
+                if node not in nodes:
+                    yield role, f"{node!r} is none of its nodes, {', '.join(nodes)}"
+                if node in named[:place]:
+                    yield role, f"names {node} twice"
+        managers = len(self.managers or nodes)
+        if self.wrong_max is not None and managers <= 2 * self.wrong_max:
+            most = (managers - 1) // 2
+            yield "wrong_max", f"of {managers} replicas {self.wrong_max} cannot be outvoted; at most {most} can"
+
+
 class ProtocolEntry(msgspec.Struct, frozen=True):
     """`models`: the failure models to choose from, if there is a choice. `nodes_max`: most servers.
     `options`: the settings a service under it may have beside the common ones. `tentative`: its replies
@@ -124,7 +153,7 @@ class Guarantee(msgspec.Struct, frozen=True):
 APPS: Mapping[str, AppEntry] = {
     "tickets": AppEntry(lambda options: tickets.Tickets(seats=options.seats), TicketsOptions, "lamport"),
     "rooms": AppEntry(lambda options: Rooms(**msgspec.structs.asdict(options)), RoomsOptions, "bayou"),
-    "events": AppEntry(lambda options: events.Events(options.branches), EventsOptions, "lamport"),
+    "events": AppEntry(lambda options: events.Events(options.branches), EventsOptions, "sequencer"),
     "directory": AppEntry(lambda options: Directory(), DirectoryOptions, "lamport"),
 }
 
@@ -132,6 +161,7 @@ PROTOCOLS: Mapping[str, ProtocolEntry] = {
     "solo": ProtocolEntry((), 1),
     "lamport": ProtocolEntry(("perfect", "majority"), 64),
     "bayou": ProtocolEntry((), 64, BayouOptions, tentative=True),
+    "sequencer": ProtocolEntry((), 64, SequencerOptions, datagrams=True),
 }
 
 GUARANTEES: tuple[Guarantee, ...] = (
@@ -168,6 +198,17 @@ GUARANTEES: tuple[Guarantee, ...] = (
         "the loss of a disk, for those of its writes that no other replica has yet; while the primary, or a majority"
         " of the voters, is away, nothing is confirmed",
         "what this replica knows, tentative or confirmed as asked; session guarantees across replicas on request",
+    ),
+    Guarantee(
+        "sequencer",
+        None,
+        "what is answered is in the journals of a majority of the replica managers, and what more replicas than may be"
+        " wrong have said alike",
+        "of three replicas one that crashes or one that is wrong, of four one of each at once; a wrong one is replaced;"
+        " crashes of every front end and sequencer but one",
+        "as many wrong replicas as must agree; the loss of a majority of the managers' disks; while a majority of the"
+        " managers is away nothing is answered",
+        "linearizable",
     ),
 )
 
@@ -211,6 +252,8 @@ def make_core(
     if service.protocol == "bayou":
         return _make_bayou(service, node, disk=disk, is_copy=is_copy, requests_waiting_max=requests_waiting_max)
     machine = Machine(make_app(service))
+    if service.protocol == "sequencer":
+        return _make_sequencer(service, node, machine, disk=disk, requests_waiting_max=requests_waiting_max)
     if service.protocol == "solo":
         return Replicated(Solo(machine, disk=disk, name=node), machine, Solo.messages)
     assert service.failure_model is not None
@@ -246,6 +289,28 @@ def _make_bayou(service: Service, node: str, *, disk: str, is_copy: bool, reques
     return Replicated(core, machine, core.messages, core.commands, core.queries)
 
 
+def _make_sequencer(
+    service: Service, node: str, machine: Machine, *, disk: str, requests_waiting_max: int
+) -> Replicated:
+    options = msgspec.convert(dict(service.protocol_options), SequencerOptions)
+    configuration = SequencerConfiguration(
+        me=service.peer(node),
+        nodes=service.nodes,
+        disk=disk,
+        front_ends=tuple(map(service.peer, options.front_ends)),
+        sequencers=tuple(map(service.peer, options.sequencers)),
+        managers=tuple(map(service.peer, options.managers)),
+        wrong_max=1 if options.wrong_max is None else options.wrong_max,
+        takeover_us=round(options.takeover_seconds * 1e6),
+        beat_us=round(options.takeover_seconds * 1e5),
+        suspect_us=round(options.suspect_seconds * 1e6),
+        deadline_us=round(service.deadline_seconds * 1e6),
+        waiting_max=requests_waiting_max,
+    )
+    core = Sequencer(machine, configuration)
+    return Replicated(core, machine, core.messages, core.commands, core.queries)
+
+
 def first_records(service: Service, node: str, disks: Mapping[str, str]) -> list[bytes]:
     """What `holdfast init` writes to the disk of one replica. `disks`: the identities by node, as far
     as they are made together."""
@@ -258,4 +323,6 @@ def first_records(service: Service, node: str, disks: Mapping[str, str]) -> list
         return bayou.genesis_records(service.nodes, me, disks[node], service.app, service.peer(primary), created)
     known = [disks.get(other, "") for other in service.nodes]
     created = Machine(make_app(service)).store.snapshot()
+    if service.protocol == "sequencer":
+        return sequencer.genesis_records(disks[node], service.app, created)
     return genesis_records(len(service.nodes), disks[node], service.app, known, created)

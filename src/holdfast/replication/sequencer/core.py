@@ -302,7 +302,7 @@ class Sequencer:
             "epoch": shared.epoch,
             "position": manager.log.decided,
             "executed": self.replica.position,
-            "replica": self._state_of(shared.me) if manager.manages else "",
+            "health": self._state_of(shared.me) if manager.manages else "",
             "fault": self.replica.fault,
             "votes": [
                 {"node": row.node, "state": row.state, "life": row.life, "agreed": row.agreed,
