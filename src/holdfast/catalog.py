@@ -102,8 +102,9 @@ class BayouOptions(ProtocolOptions, frozen=True, forbid_unknown_fields=True):
 class SequencerOptions(ProtocolOptions, frozen=True, forbid_unknown_fields=True):
     """`front_ends`, `sequencers`, `managers`: the nodes with each role, all of them for (); the sequencers
     follow each other in their order. `wrong_max`: how many replicas may be wrong at once (None: one, of
-    three or more); one more must agree. `takeover_seconds`: after how long without a word of the sequencer the next one takes over.
-    `suspect_seconds`: the least time after which a replica without a result is reported."""
+    three or more); one more must agree. `takeover_seconds`: after how long without a word of the
+    sequencer the next one takes over. `suspect_seconds`: the least time after which a replica without a
+    result is reported."""
 
     front_ends: tuple[str, ...] = ()
     sequencers: tuple[str, ...] = ()
