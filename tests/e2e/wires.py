@@ -33,12 +33,15 @@ class Wires:
         self._turn = threading.Lock()
         self._ending = False
         self._listeners: dict[socket.socket, tuple[frozenset[str], int]] = {}
+        self.ports: dict[tuple[str, str], tuple[int, int]] = {}
+        """(who dials, whom): where that wire begins, and where it ends."""
         for name in cluster.names:
             ports = dict(cluster.peer_ports)
             for other in cluster.names:
                 if other != name:
                     listener = socket.create_server((HOST, 0))
                     ports[other] = listener.getsockname()[1]
+                    self.ports[name, other] = (ports[other], cluster.peer_ports[other])
                     self._listeners[listener] = (frozenset((name, other)), cluster.peer_ports[other])
                     self._selector.register(listener, selectors.EVENT_READ)
             cluster.sites[name] = cluster.write_site(f"site-{name}.toml", ports)
@@ -58,6 +61,10 @@ class Wires:
             asleep, self._asleep = self._asleep, []
             for connection, wire in asleep:
                 self._selector.register(connection, selectors.EVENT_READ, wire)
+
+    def has_cut(self, pair: frozenset[str]) -> bool:
+        """Whether these two are split now."""
+        return pair in self._cut
 
     def close(self) -> None:
         self._ending = True

@@ -14,24 +14,48 @@ HELD_S = 0.005
 """So long a datagram is held back at most, that others may overtake it."""
 
 
-class RoughWeather(asyncio.DatagramProtocol):
-    """`lost`, `doubled`, `overtaken`: how many of a hundred. `counters` tells what has become of them."""
+class Weather:
+    """`lost`, `doubled`, `overtaken`: how many of a hundred datagrams; may be changed at any time.
+    `counters` tells what has become of them."""
 
-    def __init__(
-        self, target: tuple[str, int], seed: int, *, lost: int = 0, doubled: int = 0, overtaken: int = 0
-    ) -> None:
-        self.target = target
+    def __init__(self, seed: int, *, lost: int = 0, doubled: int = 0, overtaken: int = 0) -> None:
         self.lost = lost
         self.doubled = doubled
         self.overtaken = overtaken
         self.counters = dict.fromkeys(("passed", "lost", "doubled", "overtaken"), 0)
         self._chance = random.Random(seed)
 
+    def copies(self) -> list[float]:
+        """After how many seconds each copy of the next datagram goes on; none of a lost one."""
+        if self._falls("lost", self.lost):
+            return []
+        self.counters["passed"] += 1
+        delays = [self._delay() if self._falls("overtaken", self.overtaken) else 0.0]
+        if self._falls("doubled", self.doubled):
+            delays.append(self._delay())
+        return delays
+
+    def _delay(self) -> float:
+        return self._chance.random() * HELD_S
+
+    def _falls(self, what: str, percent: int) -> bool:
+        it_does = self._chance.random() * 100 < percent
+        self.counters[what] += it_does
+        return it_does
+
+
+class RoughWeather(asyncio.DatagramProtocol):
+    """The stretch before `target`, in the running loop. Make it with `before`."""
+
+    def __init__(self, target: tuple[str, int], weather: Weather) -> None:
+        self.target = target
+        self.weather = weather
+
     @classmethod
-    async def before(cls, target: tuple[str, int], seed: int, **weather: int) -> RoughWeather:
+    async def before(cls, target: tuple[str, int], weather: Weather) -> RoughWeather:
         """Stands at a free port, `address`."""
         loop = asyncio.get_running_loop()
-        _, made = await loop.create_datagram_endpoint(lambda: cls(target, seed, **weather), local_addr=("127.0.0.1", 0))
+        _, made = await loop.create_datagram_endpoint(lambda: cls(target, weather), local_addr=("127.0.0.1", 0))
         return made
 
     @property
@@ -48,25 +72,12 @@ class RoughWeather(asyncio.DatagramProtocol):
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, address: object) -> None:
-        if self._falls(self.lost):
-            self.counters["lost"] += 1
-            return
-        if self._falls(self.doubled):
-            self.counters["doubled"] += 1
-            self._hold(data)
-        if self._falls(self.overtaken):
-            self.counters["overtaken"] += 1
-            self._hold(data)
-        else:
-            self._pass(data)
-
-    def _falls(self, percent: int) -> bool:
-        return self._chance.random() * 100 < percent
-
-    def _hold(self, data: bytes) -> None:
-        asyncio.get_running_loop().call_later(self._chance.random() * HELD_S, self._pass, data)
+        for delay_s in self.weather.copies():
+            if delay_s:
+                asyncio.get_running_loop().call_later(delay_s, self._pass, data)
+            else:
+                self._pass(data)
 
     def _pass(self, data: bytes) -> None:
         if not self._transport.is_closing():
-            self.counters["passed"] += 1
             self._transport.sendto(data, self.target)
