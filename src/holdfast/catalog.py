@@ -58,11 +58,13 @@ class DirectoryOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AppEntry(msgspec.Struct, frozen=True):
-    """`options`: the settings a service with this app may have beside the common ones. `protocol`: its default."""
+    """`options`: the settings a service with this app may have beside the common ones. `protocol`: its default.
+    `datagrams`: its faces at several nodes speak to each other by UDP, whatever the protocol."""
 
     make: Callable[[Any], App]
     options: type[msgspec.Struct]
     protocol: str
+    datagrams: bool = False
 
 
 class ProtocolOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -154,7 +156,7 @@ class Guarantee(msgspec.Struct, frozen=True):
 APPS: Mapping[str, AppEntry] = {
     "tickets": AppEntry(lambda options: tickets.Tickets(seats=options.seats), TicketsOptions, "lamport"),
     "rooms": AppEntry(lambda options: Rooms(**msgspec.structs.asdict(options)), RoomsOptions, "bayou"),
-    "events": AppEntry(lambda options: events.Events(options.branches), EventsOptions, "sequencer"),
+    "events": AppEntry(lambda options: events.Events(options.branches), EventsOptions, "sequencer", datagrams=True),
     "directory": AppEntry(lambda options: Directory(), DirectoryOptions, "lamport"),
 }
 

@@ -70,8 +70,13 @@ class Service(msgspec.Struct, frozen=True):
 
     @property
     def uses_datagrams(self) -> bool:
-        """Whether its servers speak to each other by UDP, and so need the site's key."""
+        """Whether its replicas speak to each other by UDP."""
         return PROTOCOLS[self.protocol].datagrams
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether its replicas or its faces do, so that its nodes need the site's key."""
+        return self.uses_datagrams or APPS[self.app].datagrams
 
     def peer(self, node: str) -> int:
         """The peer number of a node of this service."""

@@ -204,7 +204,7 @@ def test_a_site_without_datagrams_has_no_key(tmp_path: Path, ports: Ports, monke
     first_start(site)
     first_start(site)
     assert not site.key.exists()
-    make_key(site.key)
+    make_key(site.key)  # another site's, say
 
     async def make() -> None:
         node = Node(site, "a")
@@ -212,3 +212,28 @@ def test_a_site_without_datagrams_has_no_key(tmp_path: Path, ports: Ports, monke
         node._close_drivers()
 
     uvloop.run(make())
+
+
+def test_faces_that_speak_by_datagrams_have_them_under_a_protocol_of_links(
+    tmp_path: Path, ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    site = write_site(tmp_path, ports, nodes="ab")
+    text = site.file.read_text().replace(
+        'app = "tickets"\nprotocol = "lamport"', 'app = "events"\nprotocol = "lamport"'
+    )
+    site.file.write_text(text.replace("seats = 20\n", ""))
+    site = load_site(site.file)
+    initialise(site)
+    heard: list[tuple[str, str, bytes]] = []
+
+    async def story(a: Node, b: Node) -> None:
+        assert a.datagrams is not None
+        assert b.datagrams is not None
+        b.datagrams.handlers["branch"] = lambda *message: heard.append(message)
+        a.datagrams.send("b", "branch/TOR", b"question")
+        await until(lambda: heard == [("a", "branch/TOR", b"question")])
+        assert a.links.counters["frames_sent"] > 0, "its replicas keep to the links"
+        assert a.datagrams.counters["messages_sent"] == 1
+
+    run_both(site, story)

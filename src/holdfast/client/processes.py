@@ -66,7 +66,7 @@ def first_start(site: Site) -> None:
         from holdfast.runtime.node import initialise
 
         initialise(site, list(site.nodes))
-    elif any(service.uses_datagrams for service in site.services.values()):
+    elif any(service.needs_key for service in site.services.values()):
         from holdfast.runtime.site_key import make_key
 
         make_key(site.key)

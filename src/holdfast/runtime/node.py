@@ -79,7 +79,7 @@ def initialise(site: Site, nodes: Iterable[str] = ()) -> list[Path]:
     for path in paths:
         if path.exists():
             raise ConfigurationError(f"{path} exists: this site has been started before; `holdfast reset` empties it")
-    if any(service.uses_datagrams for _, service in replicas):
+    if any(service.needs_key for _, service in replicas):
         make_key(site.key)
     disks = {service.name: {node: uuid.uuid4().hex for node in chosen} for _, service in replicas}
     for (node, service), path in zip(replicas, paths, strict=True):
@@ -111,7 +111,7 @@ class Node:
         addresses = {node: Address(site.nodes[node].host, site.nodes[node].peer_port) for node in sorted(neighbours)}
         self.links = Links(name, addresses, site.name, self._on_link_frame, self._on_event, flushes_itself=False)
         self.datagrams: Datagrams | None = None
-        if any(service.uses_datagrams for service in self._services.values()):
+        if any(service.needs_key for service in self._services.values()):
             self.datagrams = Datagrams(name, addresses, site.name, read_key(site.key), self._on_datagram)
         limits = site.limits
         self.faces: dict[str, Face] = {}
