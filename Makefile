@@ -47,6 +47,10 @@ bench: $(VENV)/.run ## the ticket benchmark; its report goes to reports/
 bench-rooms: $(VENV)/.run ## the rooms benchmark; its report goes to reports/
 	$(BIN)/holdfast bench rooms
 
+.PHONY: bench-events
+bench-events: $(VENV)/.run ## the events benchmark; its report goes to reports/
+	$(BIN)/holdfast bench events
+
 .PHONY: bench-peers
 bench-peers: $(VENV)/.run ## the same job on etcd and PostgreSQL, where installed
 	PYTHON=$(CURDIR)/$(BIN)/python benchmarks/peers.sh

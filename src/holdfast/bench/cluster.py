@@ -163,11 +163,21 @@ class CeilingCluster(Cluster):
 
 
 class HoldfastCluster(Cluster):
-    """Three nodes of a site with one service, tickets under Lamport's order."""
+    """Three nodes of a site with one service; by default tickets under Lamport's order. `service`: the lines
+    of its table, but for `nodes`; `more`: what else stands in the site file."""
 
     system = "holdfast"
 
-    def __init__(self, directory: Path, *, seats: int = 100_000, failure_model: str = "perfect") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        seats: int = 100_000,
+        failure_model: str = "perfect",
+        name: str = "tickets",
+        service: Sequence[str] = (),
+        more: Sequence[str] = (),
+    ) -> None:
         super().__init__(directory)
         ports = free_ports(9)
         self.addresses = tuple((HOST, port) for port in ports[:3])
@@ -176,10 +186,10 @@ class HoldfastCluster(Cluster):
         for place, name in enumerate(NAMES):
             lines += [f"[nodes.{name}]", f'host = "{HOST}"']
             lines += [f"peer_port = {ports[3 + place]}", f"http_port = {ports[6 + place]}"]
-        lines += ["[services.tickets]", 'app = "tickets"', 'protocol = "lamport"', 'identity = "trusted"']
-        lines += [f'failure_model = "{failure_model}"', f"seats = {seats}"]
+        tickets = ('app = "tickets"', 'protocol = "lamport"', f'failure_model = "{failure_model}"', f"seats = {seats}")
+        lines += [f"[services.{name}]", 'identity = "trusted"', *(service or tickets)]
         lines += [f"nodes = {{ {', '.join(f'{name} = {port}' for name, port in zip(NAMES, ports, strict=False))} }}"]
-        self.site.write_text("\n".join(lines) + "\n")
+        self.site.write_text("\n".join([*lines, *more]) + "\n")
         subprocess.run([*self.program, "init", str(self.site)], check=True, stdout=subprocess.DEVNULL)
 
     @property

@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     bench.command("tickets")(tickets)
     bench.command("million")(million)
     bench.command("rooms")(rooms)
+    bench.command("events")(events)
     app.add_typer(bench, name="bench")
 
 
@@ -101,6 +102,35 @@ def rooms(
     page, plot = write_rooms_report(report, reports)
     print(msgspec.json.encode(report).decode() if json else rooms_markdown(report, plot.name))
     progress(f"report: {page}, plot: {plot}")
+    if report.errors():
+        raise typer.Exit(1)
+
+
+def events(
+    quick: Annotated[bool, typer.Option("--quick", help="Seconds only; shows that it runs.")] = False,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often each row is measured.")] = 3,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="How long each row is measured.")] = 4.0,
+    bookings: Annotated[int, typer.Option("--bookings", min=100, help="Of the replica that is replaced.")] = 100_000,
+    data: DataOption = None,
+    reports: ReportsOption = Path("reports"),
+    json: JsonOption = False,
+) -> None:
+    """Three durable nodes whose answers are voted on, beside the same without a vote; a kill; a wrong replica.
+
+    Takes some minutes. Ends with status 1 if any reply was wrong.
+    """
+    from holdfast.bench.events import FULL, QUICK, measure_events
+    from holdfast.bench.events_report import events_markdown, write_events_report
+
+    plan = msgspec.structs.replace(FULL, rounds=rounds, seconds=seconds, bookings=bookings)
+    with tempfile.TemporaryDirectory(prefix="holdfast-bench-", dir=data) as directory:
+        try:
+            report = measure_events(QUICK if quick else plan, Path(directory), progress)
+        except ClusterError as error:
+            raise typer.Exit(failed(str(error))) from error
+    page = write_events_report(report, reports)
+    print(msgspec.json.encode(report).decode() if json else events_markdown(report))
+    progress(f"report: {page}")
     if report.errors():
         raise typer.Exit(1)
 

@@ -26,6 +26,7 @@ import socket
 import sys
 import time
 from collections import deque
+from datetime import date, timedelta
 
 import msgspec
 
@@ -41,6 +42,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     `@client:number/lowest`, so that a client whose server dies repeats its request elsewhere and must
     get the right reply. `frame_bytes`: frames of this size instead of commands, echoed by the ceiling.
     `kill_pid`: a process to kill with SIGKILL, `kill_after_seconds` into the measured time; needs `exact`.
+    `people`: customers of `events`, who log in and book places in their own city instead of seats, one a client.
     `fill`: instead of measuring for `seconds`, make so many bookings, each for a name of its own, and
     delete none; `seconds` is then the time limit."""
 
@@ -56,6 +58,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     kill_after_seconds: float = 1.0
     fill: int = 0
     tag: str = "b"
+    people: tuple[str, ...] = ()
 
 
 class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,12 +91,13 @@ class Client:
     """One connection and its endless script of requests."""
 
     __slots__ = (
-        "checked", "id", "last_reply", "longest_gap", "number", "partial", "replies", "requests",
+        "checked", "id", "last_reply", "longest_gap", "number", "partial", "person", "replies", "requests",
         "script", "sent", "server", "socket",
     )  # fmt: skip
 
     def __init__(self, index: int, options: LoadOptions, stamp_ms: int) -> None:
         self.id = f"{options.tag}{index}.{stamp_ms:013}".encode()
+        self.person = options.people[index % len(options.people)] if options.people else ""
         self.server = index if options.home is None else options.home
         self.requests, self.replies = script(index, options)
         self.script = 0
@@ -111,6 +115,8 @@ class Client:
 
 def script(index: int, options: LoadOptions) -> tuple[list[bytes], list[bytes]]:
     """One round of requests, each with its newline, and the beginnings of the right replies."""
+    if options.people:
+        return bookings(index, options)
     names = [f"{options.tag}{index}x{number}" for number in range(max(1, options.window // 2))]
     if options.frame_bytes:
         frames = [f"{name} {'.' * options.frame_bytes}"[: options.frame_bytes - 1] for name in names]
@@ -123,6 +129,25 @@ def script(index: int, options: LoadOptions) -> tuple[list[bytes], list[bytes]]:
         requests += [f"delete {name}\n" for name in names]
         replies += ["1 seats have been released. "] * len(names)
     return [text.encode() for text in requests], [text.encode() for text in replies]
+
+
+def bookings(index: int, options: LoadOptions) -> tuple[list[bytes], list[bytes]]:
+    """As `script`, for a customer of `events`: book in the own city and cancel, or only book."""
+    person = options.people[index % len(options.people)]
+    count = max(1, options.fill // options.clients if options.fill else options.window // 2)
+    events = [event_of(person[:3], number) for number in range(count)]
+    requests = [f"bookEvent {person} {event}\n" for event in events]
+    replies = [f"{event} is booked for {person}." for event in events]
+    if not options.fill:
+        requests += [f"cancelEvent {person} {event}\n" for event in events]
+        replies += [f"{event} is cancelled for {person}." for event in events]
+    return [text.encode() for text in requests], [text.encode() for text in replies]
+
+
+def event_of(city: str, number: int) -> str:
+    """Id and type of the city's event with this number, from 0: two types and three slots a day, from 2030 on."""
+    day = date(2030, 1, 1) + timedelta(days=number // 6)
+    return f"{city}{'MAE'[number // 2 % 3]}{day:%d%m%y} {('Conferences', 'Seminars')[number % 2]}"
 
 
 class Load:
@@ -355,6 +380,8 @@ class Load:
             except OSError:
                 client.server += 1
                 continue
+            if client.person:
+                log_in(connection, client.person)
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             client.socket = connection
@@ -396,6 +423,14 @@ class Load:
             reconnects=self.reconnects,
             served_again_ms=max(client.longest_gap for client in self.clients) * 1000 if self.killed_at else None,
         )
+
+
+def log_in(connection: socket.socket, person: str) -> None:
+    """Say who asks, and wait until that is known. Raises `LoadError`."""
+    connection.sendall(f"login {person}\n".encode())
+    welcome = connection.makefile("rb", buffering=0).readline()
+    if not welcome.startswith(b"Welcome"):
+        raise LoadError(f"login of {person} was answered {welcome!r}")
 
 
 def quantile_ms(ascending: list[float], share: float) -> float:
