@@ -160,3 +160,22 @@ def test_a_state_of_another_app_is_refused() -> None:
     rooms.hear("law", "biology", StatePart(99, 0, 0, True, foreign))
     assert rooms.core("law").replica.malformed == 1
     assert any("a state of the app 'tickets'" in text for kind, text in rooms.lines if kind == "event")
+
+
+def test_a_state_says_of_the_replicas_what_is_committed_and_the_tail_tells_the_rest() -> None:
+    replicas = Replicas("biology law music +physics")
+    replicas.book("law", book(9))
+    replicas.isolate("law", "physics")
+    replicas.book("law", "retire music")
+    replicas.book("law", "truncate")
+    replicas.restart("physics")
+    replicas.lose("law", "physics")
+    (part,) = replicas.core("law").transfer.freeze(1 << 20).parts
+    replicas.hear("physics", "law", StatePart(replicas.log("law").csn, 0, 0, True, part))
+    assert replicas.log("law").members["music"].state == "replaced", "tentatively"
+    assert replicas.log("physics").members["music"].state == "live"
+    replicas.wait(3 * SECOND_US)
+    assert replicas.log("physics").members["music"].state == "replaced"
+    replicas.crash("law")
+    replicas.restart("law")
+    assert replicas.log("law").members["music"].state == "replaced", "after a restart too"

@@ -81,7 +81,8 @@ class WriteLog:
     are, too); `committed_vector`: the same of committed ones, of every replica ever. `last_ms`: the
     stamp of its last write here; `committed_ms`: of its last committed one. `latest`: the highest stamp
     committed. `epochs`: (first csn, epoch) of each stretch of commits. `arrived`: what came in since
-    somebody looked, at a primary (`collects`). `members_changed` counts their changes.
+    somebody looked, at a primary (`collects`). `members`: who takes part, by all that is in the log;
+    `committed_members`: by what is committed. `members_changed` counts what has come about them.
     """
 
     def __init__(self) -> None:
@@ -95,6 +96,7 @@ class WriteLog:
         self.committed_ms: dict[str, int] = {}
         self.latest: Stamp = NO_STAMP
         self.members: dict[str, MemberRow] = {}
+        self.committed_members: dict[str, MemberRow] = {}
         self.epochs: list[tuple[int, int]] = []
         self.arrived: list[Entry] = []
         self.members_changed = 0
@@ -195,33 +197,30 @@ class WriteLog:
             later.sort(key=stamp_of)
         tail += later
 
-    def _about_members(self, write: Write) -> None:
-        members = self.members
-        if write.kind == CREATION:
-            creation = decode_creation(write.body)
-            for replica in creation.replaces:
-                self.retire(replica, "replaced")
-            known = members.get(creation.replica)
-            if known is None or not known.node:
-                state = "live" if known is None else known.state
-                members[creation.replica] = MemberRow(
-                    creation.replica, creation.node, write.replica, write.number, state
-                )
-                self.members_changed += 1
-                self.vector.setdefault(creation.replica, 0)
-        elif write.kind == RETIREMENT:
-            replica = decode_retirement(write.body).replica
-            self.retire(replica, "retired" if replica == write.replica else "replaced")
-        else:
-            raise MalformedInput(f"a write of the unknown kind {write.kind}: of a later version?")
+    def begin_members(self, rows: Iterable[MemberRow]) -> None:
+        """These take part by what is committed; the tail, if there is one, tells the rest."""
+        self.committed_members = {row.replica: row for row in rows}
+        self.vector = {
+            row.replica: self.committed_vector.get(row.replica, 0)
+            for row in self.committed_members.values()
+            if row.state != "gone"
+        }
+        self._read_members()
 
-    def retire(self, replica: str, state: str) -> None:
-        """A replica is waited for no longer; or will not be, when its creation comes (until then it has no node)."""
-        member = self.members.get(replica)
-        if member is None or member.state == "live":
-            known = member or MemberRow(replica, "", "", 0, state)
-            self.members[replica] = msgspec.structs.replace(known, state=state)
-            self.members_changed += 1
+    def _read_members(self) -> None:
+        """From what is committed and the tail."""
+        self.members = dict(self.committed_members)
+        self.members_changed += 1
+        for entry in self.tail:
+            if entry.write.kind:
+                self._about_members(entry.write)
+
+    def _about_members(self, write: Write) -> None:
+        """A creation or a retirement is in the log."""
+        self.members_changed += 1
+        created = take_part(self.members, write)
+        if created:
+            self.vector.setdefault(created, 0)
 
     def remove_tail(self, keep: int) -> list[Entry]:
         """Drop the tail from place `keep` on; the entries dropped."""
@@ -229,6 +228,8 @@ class WriteLog:
         del self.tail[keep:]
         for entry in dropped:
             del self.entries[entry.name]
+        if any(entry.write.kind for entry in dropped):
+            self._read_members()
         return dropped
 
     # -- Commitment
@@ -249,17 +250,17 @@ class WriteLog:
             committed.append(write)
             if entry.stamp > self.latest:
                 self.latest = entry.stamp
-            if (
-                write.kind
-            ):  # again, in the order that is everybody's: a replica may have been replaced before it was known
-                self._about_members(write)
+            if write.kind:
+                take_part(self.committed_members, write)
+                self._about_members(write)  # again: a replica may have been replaced before it was known
             if write.kind == RETIREMENT and decode_retirement(write.body).replica == write.replica:
                 self._forget(write.replica)
 
     def _forget(self, replica: str) -> None:
         """A retired replica whose last write is committed leaves the vector."""
         self.vector.pop(replica, None)
-        self.members[replica] = msgspec.structs.replace(self.members[replica], state="gone")
+        for members in (self.members, self.committed_members):
+            members[replica] = msgspec.structs.replace(members[replica], state="gone")
 
     def truncate(self, keep: int) -> None:
         """Drop all but the last `keep` committed writes from the log."""
@@ -276,3 +277,30 @@ class WriteLog:
     def live(self) -> list[str]:
         """The replicas that take part, by name."""
         return sorted(replica for replica, member in self.members.items() if member.state == "live")
+
+
+def take_part(members: dict[str, MemberRow], write: Write) -> str:
+    """Note in `members` what a write about replicas says. The replica that it has made a member, or "". Raises
+    `MalformedInput` for a write of another kind."""
+    if write.kind == RETIREMENT:
+        replica = decode_retirement(write.body).replica
+        _end(members, replica, "retired" if replica == write.replica else "replaced")
+        return ""
+    if write.kind != CREATION:
+        raise MalformedInput(f"a write of the unknown kind {write.kind}: of a later version?")
+    creation = decode_creation(write.body)
+    for replica in creation.replaces:
+        _end(members, replica, "replaced")
+    known = members.get(creation.replica)
+    if known is not None and known.node:
+        return ""
+    state = "live" if known is None else known.state
+    members[creation.replica] = MemberRow(creation.replica, creation.node, write.replica, write.number, state)
+    return creation.replica
+
+
+def _end(members: dict[str, MemberRow], replica: str, state: str) -> None:
+    """A replica is waited for no longer; or will not be, when its creation comes (until then it has no node)."""
+    known = members.get(replica) or MemberRow(replica, "", "", 0, "live")
+    if known.state == "live":
+        members[replica] = msgspec.structs.replace(known, state=state)

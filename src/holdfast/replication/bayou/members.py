@@ -61,12 +61,21 @@ class Members:
         patience_us = replica.configuration.patience_us * (CREATION_PATIENCE if replica.replica else 1)
         if self._asked is not None and replica.now_us - self._asked[1] < patience_us:
             return
-        connected = replica.connected
-        if connected:
+        creators = self._creators()
+        if creators:
             last = -1 if self._asked is None else self._asked[0]
-            peer = next((peer for peer in connected if peer > last), connected[0])
+            peer = next((peer for peer in creators if peer > last), creators[0])
             self._asked = (peer, replica.now_us)
             replica.send(peer, Create(replica.configuration.name, self._disk_name()))
+
+    def _creators(self) -> list[Peer]:
+        """Those to ask: with the clock that most have, if there is one, for what is written here will be stamped
+        later than the creation."""
+        replica = self.replica
+        bound_ms = replica.configuration.forward_bound_ms
+        heard = {peer: replica.peers[peer].skew_ms for peer in replica.connected}
+        right = [peer for peer, ms in heard.items() if ms is not None and abs(ms - replica.skew_ms) <= bound_ms]
+        return right or [peer for peer, ms in heard.items() if ms is not None]
 
     def _disk_name(self) -> str:
         """Of this disk, and of each life that it began as a copy."""

@@ -143,8 +143,6 @@ def _begin_with(replica: Replica, identity: Identity) -> None:
         replica.machine.replace_store(TupleStore.restore(replica.machine.rows, identity.created))
     replica.primary = identity.primary
     replica.votes = bool(identity.members)
-    for name in identity.members:
-        replica.log.members[name] = MemberRow(name, name, "", 0, "live")
-        replica.log.vector[name] = 0
+    replica.log.begin_members(MemberRow(name, name, "", 0, "live") for name in identity.members)
     if replica.configuration.name in identity.members:
         replica.replica = replica.clock.replica = replica.configuration.name

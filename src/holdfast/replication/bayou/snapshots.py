@@ -10,7 +10,7 @@ from holdfast.kernel.contracts import SnapshotPart
 from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.snapshot import SlicedSnapshot
 from holdfast.kernel.store import TupleStore
-from holdfast.replication.bayou.log import Entry, as_vector, name_of
+from holdfast.replication.bayou.log import Entry, as_vector
 from holdfast.replication.bayou.messages import Checkpoint, Promised, decode_checkpoint, encode
 from holdfast.replication.bayou.replica import Replica
 
@@ -32,7 +32,7 @@ def checkpoint_of(replica: Replica, kept: int) -> Checkpoint:
         as_vector(log.committed_vector),
         as_vector(log.committed_ms),
         log.latest,
-        tuple(log.members[name] for name in sorted(log.members)),
+        tuple(log.committed_members[name] for name in sorted(log.committed_members)),
         tuple(log.epochs),
         replica.epoch,
         replica.primary,
@@ -70,19 +70,13 @@ def restore(replica: Replica, checkpoint: Checkpoint, store: TupleStore) -> str 
     log.omitted = checkpoint.csn - len(checkpoint.kept)
     log.committed_vector = dict(checkpoint.committed_vector)
     log.latest = checkpoint.latest
-    log.members = {row.replica: row for row in checkpoint.members}
     log.epochs = list(checkpoint.epochs)
     log.committed_ms = dict(checkpoint.committed_ms)
     log.last_ms = dict(log.committed_ms)
-    log.vector = {
-        row.replica: log.committed_vector.get(row.replica, 0) for row in checkpoint.members if row.state != "gone"
-    }
-    log.tail = []
-    log.entries = {}
+    log.tail = [Entry(write) for write in checkpoint.tail]
+    log.entries = {entry.name: entry for entry in log.tail}
+    log.begin_members(checkpoint.members)
     for write in checkpoint.tail:
-        entry = Entry(write)
-        log.tail.append(entry)
-        log.entries[name_of(write)] = entry
         log.vector[write.replica] = max(log.vector.get(write.replica, 0), write.number)
         log.last_ms[write.replica] = max(log.last_ms.get(write.replica, 0), write.ms)
     replica.views.executed = 0

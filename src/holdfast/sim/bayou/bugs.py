@@ -171,6 +171,7 @@ def _retirement_forgotten(core: Bayou) -> None:
         forget(replica)
         log.committed_vector.pop(replica)
         log.members.pop(replica)
+        log.committed_members.pop(replica)
 
     _put(log, "_forget", bent)
     _put(log, "known_to", lambda vector, replica, number: number <= vector.get(replica, 0))
