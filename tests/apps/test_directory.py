@@ -10,6 +10,7 @@ from holdfast.apps.directory import (
     NAMES_MAX,
     TERM_MAX,
     Directory,
+    Entries,
     ListNames,
     Lookup,
     NoAddress,
@@ -217,7 +218,8 @@ def test_against_a_naive_directory(story: list[Command], cut: int) -> None:
         assert found.term == term  # type: ignore[attr-defined]
         assert node == getattr(found, "node", "")
     listed = house.do(ListNames())
-    assert [entry.name for entry in listed.entries] == sorted(name for name, (_, node) in served.items() if node)  # type: ignore[attr-defined]
+    assert isinstance(listed, Entries)
+    assert [entry.name for entry in listed.entries] == sorted(name for name, (_, node) in served.items() if node)
     assert json_line(listed).endswith(b"}\n")
     copy = TupleStore.restore(house.machine.rows, house.machine.store.snapshot())
     assert copy.digest() == house.machine.digest()
