@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from holdfast.kernel.contracts import (
     Peer,
     PeerConnected,
@@ -23,6 +25,7 @@ from holdfast.kernel.contracts import (
 )
 from holdfast.kernel.errors import BrokenInvariant, MalformedInput, SnapshotError
 from holdfast.kernel.machine import Machine
+from holdfast.kernel.placing import Overhear, Placing
 from holdfast.replication.sequencer import messages, words
 from holdfast.replication.sequencer.configuration import SequencerConfiguration
 from holdfast.replication.sequencer.front import FrontEnd
@@ -36,6 +39,7 @@ from holdfast.replication.sequencer.messages import (
     Started,
     encode_record,
 )
+from holdfast.replication.sequencer.overhearing import Overhearing
 from holdfast.replication.sequencer.recovery import recover
 from holdfast.replication.sequencer.replica import COPYING, CRASHED, RIGHT, Replica
 from holdfast.replication.sequencer.sequencing import Sequencer as SequencerRole
@@ -57,6 +61,8 @@ class Sequencer:
     """What peers may send: the union to decode with."""
     commands = words.COMMANDS
     queries = words.QUERIES
+    places_questions = True
+    """See `kernel.placing`."""
 
     def __init__(self, machine: Machine, configuration: SequencerConfiguration) -> None:
         self.configuration = configuration
@@ -67,6 +73,7 @@ class Sequencer:
         self.replica = Replica(machine, self.shared.batches, configuration.slow_us)
         self.manager = Manager(self.shared, self.submitter, self.replica)
         self.sequencer = SequencerRole(self.shared)
+        self.overhearing = Overhearing(self.shared, self.replica)
         manager, sequencer, front, copying = self.manager, self.sequencer, self.front, self.manager.copying
         handlers: dict[type, Callable[[int, Any], None]] = {
             messages.Submit: sequencer.on_submit,
@@ -75,6 +82,8 @@ class Sequencer:
             messages.Results: sequencer.on_results,
             messages.Forwarded: lambda peer, message: front.on_forwarded(message),
             messages.Recall: lambda peer, message: manager.on_recall(message),
+            messages.Listen: self.overhearing.on_listen,
+            messages.Heard: self.overhearing.on_heard,
             messages.Order: manager.on_order,
             messages.Beat: lambda peer, message: self._on_beat(message),
             messages.Journaled: self._on_journaled,
@@ -140,8 +149,14 @@ class Sequencer:
         shared = self._begin(now_us)
         ordered = []
         for token, request in queries:
-            if isinstance(request.command, words.Votes):
+            command = request.command
+            if isinstance(command, words.Votes):
                 shared.step.settled_replies.append((token, self._votes()))
+            elif isinstance(command, Placing):
+                question = msgspec.structs.replace(request, command=command.question)
+                self.front.take([(token, question)], are_queries=True, tells_place=True)
+            elif isinstance(command, Overhear):
+                self.overhearing.take(token, command)
             else:
                 ordered.append((token, request))
         if ordered:
@@ -191,6 +206,7 @@ class Sequencer:
             self.sequencer.tick()
             self.manager.tick()
             self.front.tick()
+            self.overhearing.tick()
             self.manager.execute()
             self._flush()
             shared.release()
@@ -200,7 +216,8 @@ class Sequencer:
                 self.manager.execute()
                 self._flush()
                 shared.release()
-            times = (part.due_us for part in (self.sequencer, self.manager, self.front, self.submitter))
+            parts = (self.sequencer, self.manager, self.front, self.overhearing, self.submitter)
+            times = (part.due_us for part in parts)
             shared.step.wake_us = min((due_us for due_us in times if due_us is not None), default=None)
         return shared.step
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from holdfast.kernel.contracts import Request, Token
+from holdfast.kernel.placing import Placed
 from holdfast.kernel.replies import Overloaded, Unavailable, Unknown
 from holdfast.replication.sequencer.messages import QUERIES, REQUESTS, Forwarded, Recall, Row, Silent, Wrong
 from holdfast.replication.sequencer.shared import Shared
@@ -25,7 +26,8 @@ TICK_US = 20_000
 class Pending:
     """A run under way. `number`: its first, once known. `answers`: by manager. `agreed`: what is believed."""
 
-    __slots__ = ("agreed", "answers", "asked_us", "count", "number", "recalls", "serial", "since_us", "tokens")
+    __slots__ = ("agreed", "answers", "asked_us", "count", "number", "recalls", "serial", "since_us",
+                 "tells_place", "tokens")  # fmt: skip
 
     def __init__(self, serial: int, tokens: list[Token], now_us: int) -> None:
         self.serial = serial
@@ -33,6 +35,7 @@ class Pending:
         self.count = len(tokens)
         self.since_us = self.asked_us = now_us
         self.recalls = 0
+        self.tells_place = False
         self.number = 0
         self.answers: dict[int, bytes] = {}
         self.agreed: bytes | None = None
@@ -66,8 +69,8 @@ class FrontEnd:
 
     # -- Requests
 
-    def take(self, requests: Sequence[tuple[Token, Request]], *, are_queries: bool) -> None:
-        """Requests of clients: they become a run of the order."""
+    def take(self, requests: Sequence[tuple[Token, Request]], *, are_queries: bool, tells_place: bool = False) -> None:
+        """Requests of clients: they become a run of the order. `tells_place`: see `kernel.placing`."""
         shared, configuration = self.shared, self.shared.configuration
         replies = shared.step.settled_replies
         if not self.serves:
@@ -84,7 +87,9 @@ class FrontEnd:
             some = requests[begin : min(begin + most, room)]
             batch = shared.batches.encode([request for _, request in some])
             run = self.submitter.submit(QUERIES if are_queries else REQUESTS, len(some), batch)
-            self.pending[run.serial] = Pending(run.serial, [token for token, _ in some], shared.now_us)
+            pending = Pending(run.serial, [token for token, _ in some], shared.now_us)
+            pending.tells_place = tells_place
+            self.pending[run.serial] = pending
             self.waiting += len(some)
 
     # -- Results
@@ -125,6 +130,9 @@ class FrontEnd:
             shared.halt("defect", f"{shared.configuration.agreeing} replicas agree on results that mean nothing")
             return
         if pending.tokens is not None:
+            if pending.tells_place:
+                places = enumerate(replies, pending.number)
+                replies = [Placed(*row[:3], number, reply) for number, reply in places]
             shared.step.settled_replies += zip(pending.tokens, replies, strict=True)
             self._answered(pending)
 

@@ -89,6 +89,20 @@ class Recall(Message, frozen=True, tag="recall"):
     upto: int
 
 
+class Listen(Message, frozen=True, tag="listen"):
+    """Any node: what has your replica answered to the run that begins at this place?"""
+
+    origin: int
+    incarnation: int
+    serial: int
+
+
+class Heard(Message, frozen=True, tag="heard"):
+    """The answer to `Listen`."""
+
+    row: Row
+
+
 # -- The sequencer and the replica managers
 
 
@@ -216,6 +230,8 @@ AnyMessage = (
     | Results
     | Forwarded
     | Recall
+    | Listen
+    | Heard
     | Order
     | Beat
     | Journaled
