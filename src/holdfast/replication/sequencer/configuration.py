@@ -23,7 +23,8 @@ class SequencerConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     `suspect_us_max`: the most. `deadline_us`: how long a client waits for an outcome.
     `digest_every`: numbers between two votes on the state. `backlog_max`: how many numbers a replica may
     lag behind its manager before it takes a copy instead. `slow_us`: what a replica that was made slow
-    takes for each request. `execute_max`: requests executed in one go.
+    takes for each request. `execute_max`: requests executed in one go. `in_flight_max`: orders on
+    their way to be decided.
     """
 
     me: int
@@ -43,6 +44,7 @@ class SequencerConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     backlog_max: int = 20_000
     slow_us: int = 20_000
     execute_max: int = 500
+    in_flight_max: int = 4
     waiting_max: int = 20_000
     window_max: int = 5_000
     kept_numbers_max: int = 50_000

@@ -8,6 +8,8 @@ entered the latest epoch and has most of it: everything decided is in there, for
 
 from __future__ import annotations
 
+from collections import deque
+
 from holdfast.kernel.contracts import Peer, Request
 from holdfast.kernel.errors import BrokenInvariant
 from holdfast.kernel.machine import Advance
@@ -76,6 +78,7 @@ class Sequencer:
         self._promises: dict[int, Promised] = {}
         self._held: dict[int, dict[int, Run]] = {}
         self._fresh: list[Run] = []
+        self._sent: deque[int] = deque()
         self._first = 0
         self._seized_us = 0
         self._beat_us = 0
@@ -135,6 +138,7 @@ class Sequencer:
             self._note(self.streams, run)
         self._held.clear()
         self._fresh.clear()
+        self._sent.clear()
         self.followers = {manager: Follower(shared.now_us) for manager in shared.configuration.managers}
         self._advanced_ms = 0
         shared.hear(self.epoch)
@@ -292,9 +296,13 @@ class Sequencer:
     # -- Time
 
     def flush(self) -> None:
-        """At the end of an input: multicast what got its number."""
-        if self._fresh and self.state == LEADING:
-            shared = self.shared
+        """At the end of an input: multicast what got its number. While some orders are under way the next
+        ones gather: a message, a record and a sync for many cost little more than for one."""
+        shared, sent = self.shared, self._sent
+        while sent and sent[0] <= self.log.decided:
+            sent.popleft()
+        if self._fresh and self.state == LEADING and len(sent) < shared.configuration.in_flight_max:
+            sent.append(self.log.last)
             order = Order(self.epoch, self._first, tuple(self._fresh), self.log.decided)
             for manager, follower in self.followers.items():
                 shared.send(manager, order)
