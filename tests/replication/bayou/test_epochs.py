@@ -275,3 +275,22 @@ def test_the_primary_s_own_empty_disk_is_no_primary_any_more() -> None:
     assert "is the primary now" in replicas.book("biology", "take-over --accept-loss")
     replicas.wait(3 * SECOND_US)
     replicas.settled()
+
+
+def test_two_empty_disks_of_five_learn_nothing_from_each_other() -> None:
+    names = ("biology", "law", "music", "physics", "history")
+    replicas = Replicas(" ".join(names), voters=names)
+    replicas.book("law", book(9))
+    replicas.crash("law", "music")
+    for name in ("law", "music"):
+        replicas.empty_disk(name)
+        replicas.restart(name)
+    replicas.isolate("history")
+    replicas.wait(10 * SECOND_US)
+    assert [replicas.core(name).replica.votes for name in names] == [True, False, False, True, True]
+    replicas.heal()
+    replicas.wait(10 * SECOND_US)
+    assert all(replicas.core(name).replica.votes for name in names)
+    replicas.submit("music", book(10))
+    replicas.wait(3 * SECOND_US)
+    replicas.settled()

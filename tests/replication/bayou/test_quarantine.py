@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from tests.replication.bayou.replicas import SECOND_US, Replicas
+
+from holdfast.replication.bayou.messages import Updates
 
 HOUR_MS = 3_600_000
 YEAR_MS = 365 * 24 * HOUR_MS
@@ -130,3 +133,36 @@ def test_a_clock_that_goes_back_never_stamps_below_what_it_has_stamped_or_seen()
     log = replicas.log("law")
     assert first
     assert log.last_ms["law"] > log.latest[0]
+
+
+def test_a_message_that_makes_no_sense_takes_nothing_out_of_the_quarantine(three: Replicas) -> None:
+    (write,) = three.core("biology").replica.held["law"]
+    basis = tuple((name, 0) for name in sorted(three.names))
+    behind_a_gap = msgspec.structs.replace(write, replica="music", number=2, ms=1)
+    three.hear("biology", "music", Updates(basis, (behind_a_gap,), 0, (("law", 1),), ((1, 0),), 0, 0))
+    assert three.core("biology").replica.malformed == 1
+    assert held(three, "biology") == [1]
+    three.hear("biology", "music", Updates(basis, (), 0, (("law", 1),), ((1, 0),), 0, 0))
+    assert (held(three, "biology"), three.log("biology").csn) == ([], 1)
+
+
+def test_what_a_replica_writes_whose_creation_waits_in_quarantine_waits_there_too() -> None:
+    replicas = Replicas("biology law music +physics")
+    replicas["law"].skew_ms = replicas["physics"].skew_ms = HOUR_MS
+    replicas.isolate("law", "physics")
+    replicas.restart("physics")
+    replicas.wait(2 * SECOND_US)
+    replicas.connect("law", "music")
+    replicas.wait(2 * SECOND_US)
+    replicas.isolate("music")
+    assert sorted(replicas.core("music").replica.held) == ["law"]
+    replicas.book("physics", book(9))
+    replicas.connect("physics", "music")
+    replicas.wait(2 * SECOND_US)
+    assert sorted(replicas.core("music").replica.held) == ["law", "physics~1physi"]
+    replicas["law"].skew_ms = replicas["physics"].skew_ms = 0
+    replicas.heal()
+    replicas.jump(2 * HOUR_MS * 1000)
+    replicas.wait(5 * SECOND_US)
+    replicas.settled()
+    assert "Maple 09:00-10:00" in replicas.ask("music", "schedule 2026-12-01", "committed")

@@ -230,7 +230,12 @@ class AntiEntropy:
         if updates.commits and not self._same_history(updates):
             self.skipped += 1
             return Taken(False)
-        fresh = self._fresh(updates.writes, commits)
+        held = {name: list(writes) for name, writes in replica.held.items()}
+        try:
+            fresh = self._fresh(updates.writes, commits)
+        except MalformedInput:
+            replica.held = held  # all or nothing
+            raise
         if fresh:
             replica.log_writes(fresh)
         done = self._take_commits(commits, updates)
@@ -256,7 +261,7 @@ class AntiEntropy:
         fresh: list[Write] = []
         known: dict[str, int] = {}
         last_ms: dict[str, int] = {}
-        created: dict[str, int] = {}
+        created = self._created_aside() if held else {}
         if firm:  # what waits in quarantine comes before what its author wrote after it
             fresh += self._committed_held(commits, known, last_ms, created)
         for write in writes:
@@ -327,6 +332,15 @@ class AntiEntropy:
                 f"{id_of(write)} is stamped {ahead_s} s ahead of this clock; it and what follows it wait aside"
             )
         held.append(write)
+
+    def _created_aside(self) -> dict[str, int]:
+        """Whose creation waits in quarantine: what they write comes in after it."""
+        created: dict[str, int] = {}
+        for writes in self.replica.held.values():
+            for write in writes:
+                if write.kind:
+                    self.replica.check_body(write, created)
+        return created
 
     def _unhold(self, replica: str, number: int) -> None:
         held = self.replica.held.get(replica)

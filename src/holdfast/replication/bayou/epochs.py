@@ -83,10 +83,13 @@ class Epochs:
 
     def on_have(self, peer: Peer, have: Have) -> None:
         """A voter whose disk is not a first one has forgotten what an earlier disk there vowed and stored. It
-        votes when it has all that a majority of the voters, without itself, have committed, and has made
-        their vows its own: whatever that disk took part in, one of them knows of."""
+        votes when it has all that a majority of the voters, none of which has forgotten, have committed, and has
+        made their vows its own: whatever that disk took part in, one of them knows of."""
         replica = self.replica
         if replica.votes or replica.me not in replica.voters or peer not in replica.voters:
+            return
+        if have.vowed < 0:
+            self.learnt.pop(peer, None)
             return
         if replica.primary == replica.me:  # an earlier disk's proposals of this epoch are not known: claim a new one
             return

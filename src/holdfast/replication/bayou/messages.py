@@ -58,7 +58,8 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
 class Have(Message, frozen=True, tag="have"):
     """What the sender has. `vector`: what is in its log, and so on its disk; `aside`: what it keeps in
     quarantine besides, in memory only. `wants`: please send what it lacks. `csn`: how many commits it has, the last of
-    them in epoch `at`; `epoch`, `primary`: the newest it knows of; `vowed`: see `Vow`.
+    them in epoch `at`; `epoch`, `primary`: the newest it knows of; `vowed`: see `Vow`, -1 where the disk
+    does not vote.
     `yours_ms`: the stamp of the last write of `yours` that it has, 0 for none; `yours` is the receiver, as
     far as the sender knows who that is. `unix_ms`: its time of day."""
 

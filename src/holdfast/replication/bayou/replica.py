@@ -268,7 +268,7 @@ class Replica:
             at,
             self.epoch,
             self.primary,
-            self.vowed,
+            self.vowed if self.votes else -1,
             theirs,
             yours_ms,
             self.wall_ms,
