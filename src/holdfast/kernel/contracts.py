@@ -218,7 +218,7 @@ class Halt(msgspec.Struct, frozen=True):
     text: str
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """What became of a command that was answered before it was final: its outcome is another one, or
     firm now. `id`: the write; `person`: whose, or ""; `firm`: "tentative" or "committed"; `reply`: the outcome."""
 

@@ -14,10 +14,11 @@ from tests.replication.bayou.story import GOLDEN, Story, stories
 
 from holdfast.kernel.contracts import Step
 from holdfast.kernel.gate import Gate
+from holdfast.replication.bayou import log
 from holdfast.replication.bayou.antientropy import AntiEntropy
 from holdfast.replication.bayou.epochs import Epochs
 from holdfast.replication.bayou.files import Files
-from holdfast.replication.bayou.log import Entry, WriteLog
+from holdfast.replication.bayou.log import Entry, WriteLog, name_of
 from holdfast.replication.bayou.members import Members
 from holdfast.replication.bayou.primary import Primary
 from holdfast.replication.bayou.proposals import Proposals
@@ -77,12 +78,8 @@ def nobody_is_asked(self: Primary) -> int:
     return 1 << 60
 
 
-def no_name(self: Entry, write: Any) -> None:
-    original_entry(self, write)
-    self.stamp = (write.ms, "", write.replica)
-
-
-original_entry = Entry.__init__
+def no_name(write: Any) -> Entry:
+    return Entry(write, name_of(write), (write.ms, "", write.replica))
 
 
 def knows_nothing(self: WriteLog, vector: dict[str, int]) -> dict[str, int]:
@@ -140,7 +137,7 @@ PLANTED: list[tuple[type, str, Any, str]] = [
     (Primary, "frontier_ms", nobody_is_asked, "08_deadline"),
     (Primary, "_note_deadlines", nothing, "09_horizon"),
     (Primary, "on_release", nothing, "01_six_steps"),
-    (Entry, "__init__", no_name, "02_tie"),
+    (log, "entry_of", no_name, "02_tie"),
     (WriteLog, "lacking", knows_nothing, "11_commit_notice"),
     (WriteLog, "missing", everything_fits, "10_anti_entropy"),
     (Transfer, "_beyond", never_foreign, "12_truncation"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.kernel.errors import BrokenInvariant, MalformedInput
-from holdfast.replication.bayou.log import Entry, WriteLog, as_vector, id_of, parse_id
+from holdfast.replication.bayou.log import WriteLog, as_vector, entry_of, id_of, parse_id
 from holdfast.replication.bayou.messages import CREATION, RETIREMENT, Creation, MemberRow, Retirement, Write, encode
 
 
@@ -175,4 +175,4 @@ def test_ids_of_all_kinds() -> None:
 
 def test_vectors_are_canonical() -> None:
     assert as_vector({"b": 1, "a": 2}) == (("a", 2), ("b", 1))
-    assert Entry(of("a", 1, 5, "Ann")).stamp == (5, "Ann", "a")
+    assert entry_of(of("a", 1, 5, "Ann")).stamp == (5, "Ann", "a")

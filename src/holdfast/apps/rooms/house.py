@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from holdfast.apps.rooms.replies import Impossible
@@ -52,6 +53,8 @@ class House:
         self._starts = {clock(hour): hour for hour in range(opens, closes)}
         # A place of the day that is asked for, as it is written: most alternatives are.
         self._places = {f"{room}@{start}": (room, hour) for room in rooms for start, hour in self._starts.items()}
+        self.start_ms = lru_cache(maxsize=4096)(self._start_ms)
+        """When an hour of a day of the calendar begins, see `_start_ms`."""
         self._durations = {f"{hours}h": hours for hours in range(1, closes - opens + 1)}
 
     def has(self, room: str) -> bool:
@@ -119,7 +122,7 @@ class House:
 
     # -- the world's time -----------------------------------------------------------------------
 
-    def start_ms(self, day: str, hour: int) -> int:
+    def _start_ms(self, day: str, hour: int) -> int:
         """When that hour of a day of the calendar begins, Unix milliseconds.
 
         An hour that the clocks pass twice begins the first time. One that they skip counts from the

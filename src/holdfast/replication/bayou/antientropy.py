@@ -203,8 +203,7 @@ class AntiEntropy:
         if updates.answers:
             state.pulled_us = None
         if state.vector is not None:  # what it sends, it has: it need not get that back
-            for write in updates.writes:
-                state.vector[write.replica] = max(write.number, state.vector.get(write.replica, 0))
+            _note_writes(state.vector, updates.writes)
         self.epochs.learn(updates.epoch, updates.primary)
         taken = self.take(updates)
         if updates.answers and not (taken.writes or taken.commits):
@@ -307,7 +306,8 @@ class AntiEntropy:
             epoch = max((pair for pair in updates.epochs if pair[0] <= csn), default=(0, 0))[1]
             end = min((first for first, _ in updates.epochs if first > csn), default=csn + len(commits) - done)
             names = commits[done : done + end - csn]
-            here = next((i for i, name in enumerate(names) if name not in log.entries), len(names))
+            here = log.leading(names)
+            here += next((i for i, name in enumerate(names[here:]) if name not in log.entries), len(names) - here)
             if here:
                 replica.commit(names[:here], epoch)
             done += here
@@ -389,10 +389,15 @@ def _note(state: PeerState, updates: Updates) -> None:
     `Have` tells how it is; until then, at worst, it is sent something that does not fit, and asks."""
     if state.vector is None:
         return
-    for write in updates.writes:
-        if write.number > state.vector.get(write.replica, 0):
-            state.vector[write.replica] = write.number
+    _note_writes(state.vector, updates.writes)
     state.csn = max(state.csn, updates.csn + len(updates.commits))
+
+
+def _note_writes(vector: dict[str, int], writes: Sequence[Write]) -> None:
+    """A vector takes these in; of each author the last one counts."""
+    for replica, number in {write.replica: write.number for write in writes}.items():
+        if number > vector.get(replica, 0):
+            vector[replica] = number
 
 
 def replica_seed(replica: Replica) -> str:

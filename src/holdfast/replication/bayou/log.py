@@ -29,23 +29,26 @@ Stamp = tuple[int, str, str]
 NO_STAMP: Stamp = (0, "", "")
 
 
-class Entry:
+class Entry(msgspec.Struct, eq=False, gc=False):
     """A tentative write in the log. `request`: what its body says, once that was read. `mark`, `reply`: where
     its execution begins in the undo log, and what came of it; of an entry that is not executed the reply is
-    the last one, or None."""
+    the last one, or None. `id`: see `id_of`, once it was executed."""
 
-    __slots__ = ("firm_by_ms", "late", "mark", "name", "person", "reply", "request", "stamp", "write")
+    write: Write
+    name: Name
+    stamp: Stamp
+    request: Any = None
+    mark: int = 0
+    id: str = ""
+    person: str = ""
+    reply: Any = None
+    late: bool = False
+    firm_by_ms: int | None = None
 
-    def __init__(self, write: Write) -> None:
-        self.write = write
-        self.name: Name = (write.replica, write.number)
-        self.stamp: Stamp = (write.ms, write.first_name, write.replica)
-        self.request: Any = None
-        self.mark = 0
-        self.person = ""
-        self.reply: Any = None
-        self.late = False
-        self.firm_by_ms: int | None = None
+
+def entry_of(write: Write) -> Entry:
+    """A write as it stands in the log."""
+    return Entry(write, (write.replica, write.number), (write.ms, write.first_name, write.replica))
 
 
 stamp_of = attrgetter("stamp")
@@ -183,12 +186,13 @@ class WriteLog:
         del tail[place:]
         before = len(later)
         for write in writes:
-            entry = Entry(write)
+            replica = write.replica
+            entry = entry_of(write)
             if entries.setdefault(entry.name, entry) is not entry:
                 raise BrokenInvariant(f"write {entry.name} comes into the log twice")
             later.append(entry)
-            vector[write.replica] = write.number
-            last_ms[write.replica] = write.ms
+            vector[replica] = write.number
+            last_ms[replica] = write.ms
             if write.kind:
                 self._about_members(write)
         if self.collects:
@@ -238,23 +242,23 @@ class WriteLog:
         """Append to the committed prefix what has been taken out of the tail."""
         if entries and (not self.epochs or self.epochs[-1][1] != epoch):
             self.epochs.append((self.csn + 1, epoch))
-        committed, vector = self.committed, self.committed_vector
-        for entry in entries:
-            write = entry.write
-            if vector.get(write.replica, 0) + 1 != write.number:
+        vector, committed_ms = self.committed_vector, self.committed_ms
+        writes = [entry.write for entry in entries]
+        self.latest = max(self.latest, max(map(stamp_of, entries), default=NO_STAMP))
+        for write in writes:
+            replica, number = write.replica, write.number
+            if vector.get(replica, 0) + 1 != number:
                 raise BrokenInvariant(
-                    f"{id_of(write)} is committed after number {vector.get(write.replica, 0)} of its author"
+                    f"{id_of(write)} is committed after number {vector.get(replica, 0)} of its author"
                 )
-            vector[write.replica] = write.number
-            self.committed_ms[write.replica] = write.ms
-            committed.append(write)
-            if entry.stamp > self.latest:
-                self.latest = entry.stamp
+            vector[replica] = number
+            committed_ms[replica] = write.ms
             if write.kind:
                 take_part(self.committed_members, write)
                 self._about_members(write)  # again: a replica may have been replaced before it was known
             if write.kind == RETIREMENT and decode_retirement(write.body).replica == write.replica:
                 self._forget(write.replica)
+        self.committed += writes
 
     def _forget(self, replica: str) -> None:
         """A retired replica whose last write is committed leaves the vector."""
@@ -268,6 +272,15 @@ class WriteLog:
         if drop > 0:
             del self.committed[:drop]
             self.omitted += drop
+
+    def leading(self, names: Sequence[Name]) -> int:
+        """How many of these names, from the first on, the tail begins with."""
+        head = [entry.name for entry in self.tail[: len(names)]]
+        if len(head) == len(names) and head == list(names):
+            return len(head)
+        return next(
+            (place for place, pair in enumerate(zip(head, names, strict=False)) if pair[0] != pair[1]), len(head)
+        )
 
     def after(self, csn: int) -> list[Write]:
         """The committed writes after `csn`, which must not lie below the log."""

@@ -16,7 +16,8 @@ and a write that follows what its author saw follows it here too.
 from __future__ import annotations
 
 from bisect import bisect_right
-from heapq import heappop, heappush
+from collections import deque
+from heapq import heapify, heappop, heappush
 
 from holdfast.kernel.contracts import Peer
 from holdfast.replication.bayou.antientropy import AntiEntropy
@@ -37,7 +38,7 @@ class Primary:
         self.anti_entropy = anti_entropy
         self.asked: dict[str, tuple[int, int, bool]] = {}  # of whom; when, up to where, and whether it has answered
         self.promises: dict[str, tuple[int, int]] = {}
-        self.unreleased: list[tuple[int, Peer, int]] = []  # (csn, its author's node, since when)
+        self.unreleased: dict[Peer, deque[tuple[int, int]]] = {}  # of its authors' node: (csn, since when)
         self.released_csn = 0
         self.due_ms: int | None = None
         self._deadlines: list[tuple[int, Stamp, int, Entry]] = []
@@ -75,8 +76,10 @@ class Primary:
         if not tail:
             return
         count = self._firm_count()
-        proposed = {name_of(write) for _, write in replica.proposed} if replica.proposed else frozenset()
-        entries = [entry for entry in tail[:count] if name_of(entry.write) not in proposed]
+        entries = tail[:count]
+        if replica.proposed:
+            proposed = {name_of(write) for _, write in replica.proposed}
+            entries = [entry for entry in entries if entry.name not in proposed]
         if entries:
             self.epochs.proposals.propose(entries)
         self._ask_promises()
@@ -92,7 +95,7 @@ class Primary:
         due_ms = replica.deadline_ms
         while self._deadlines and self._deadlines[0][0] <= due_ms:
             entry = heappop(self._deadlines)[-1]
-            if name_of(entry.write) in replica.log.entries:
+            if entry.name in replica.log.entries:
                 count = max(count, bisect_right(tail, entry.stamp, key=stamp_of))
         return count
 
@@ -100,15 +103,26 @@ class Primary:
         """Of what has come into the log since the last time."""
         replica = self.replica
         arrived, replica.log.arrived = replica.log.arrived, []
-        if replica.configuration.policy != "immediate":
-            for entry in arrived:
-                self._noted += 1  # a write that was put back into the tail comes twice
-                heappush(self._deadlines, (replica.firm_by_ms(entry), entry.stamp, self._noted, entry))
+        if replica.configuration.policy == "immediate" or not arrived:
+            return
+        # Numbered, because a write that was put back into the tail comes twice.
+        noted = [
+            (replica.firm_by_ms(entry), entry.stamp, number, entry) for number, entry in enumerate(arrived, self._noted)
+        ]
+        self._noted += len(noted)
+        if len(noted) > len(self._deadlines):
+            self._deadlines += noted
+            heapify(self._deadlines)
+        else:
+            for row in noted:
+                heappush(self._deadlines, row)
 
     def _find_deadline(self) -> None:
         """When the next one comes; what is committed meanwhile drops out."""
         entries = self.replica.log.entries
-        while self._deadlines and name_of(self._deadlines[0][-1].write) not in entries:
+        if not entries:
+            self._deadlines = []
+        while self._deadlines and self._deadlines[0][-1].name not in entries:
             heappop(self._deadlines)
         self.due_ms = self._deadlines[0][0] if self._deadlines else None
 
@@ -169,11 +183,13 @@ class Primary:
         proposals = self.epochs.proposals
         entries, proposals.confirmed = proposals.confirmed, []
         first = replica.log.csn - len(entries) + 1
+        authors = dict.fromkeys(entry.write.replica for entry in entries)
+        nodes = {author: replica.peer_of(author) for author in authors}
         replied: dict[Peer, None] = {}
         for csn, entry in enumerate(entries, first):
-            peer = replica.peer_of(entry.write.replica)
+            peer = nodes[entry.write.replica]
             if peer is not None and peer != replica.me and replica.peers[peer].connected:
-                self.unreleased.append((csn, peer, replica.now_us))
+                self.unreleased.setdefault(peer, deque()).append((csn, replica.now_us))
                 replied[peer] = None
         for peer in replied:
             replica.send(peer, Reply(self._news_for(peer)))
@@ -208,20 +224,24 @@ class Primary:
         """An author's replica has updated."""
         state = self.replica.peers[peer]
         state.csn = max(state.csn, min(csn, self.replica.log.csn))
-        self.unreleased = [row for row in self.unreleased if row[1] != peer or row[0] > csn]
+        waiting = self.unreleased.get(peer)
+        while waiting and waiting[0][0] <= csn:
+            waiting.popleft()
         self._release()
 
     def _release(self) -> None:
         """Step 6: everybody may know what every author's replica knows, or has had time to."""
         replica = self.replica
         if not replica.is_primary:
-            self.unreleased = []
+            self.unreleased = {}
             return
         patience_us = replica.configuration.patience_us
-        self.unreleased = [
-            row for row in self.unreleased if replica.peers[row[1]].connected and replica.now_us - row[2] < patience_us
-        ]
-        upto = min((csn for csn, _, _ in self.unreleased), default=replica.log.csn + 1) - 1
+        for peer, waiting in list(self.unreleased.items()):
+            while waiting and replica.now_us - waiting[0][1] >= patience_us:
+                waiting.popleft()
+            if not waiting or not replica.peers[peer].connected:
+                del self.unreleased[peer]
+        upto = min((waiting[0][0] for waiting in self.unreleased.values()), default=replica.log.csn + 1) - 1
         if upto <= self.released_csn:
             return
         self.released_csn = upto
@@ -248,7 +268,7 @@ class Primary:
         """This node is the primary of a new epoch, or no primary any more."""
         self.promises = {}
         self.asked = {}
-        self.unreleased = []
+        self.unreleased = {}
         self.released_csn = self.replica.log.csn
         self._deadlines = []
         self.replica.log.arrived = list(self.replica.log.tail)

@@ -107,7 +107,7 @@ class Proposals:
         """The primary wants these to be the next commits. Alone, its own word makes them so."""
         replica = self.replica
         if len(replica.voters) == 1:
-            self.confirmed += replica.commit([name_of(entry.write) for entry in entries], replica.epoch)
+            self.confirmed += replica.commit([entry.name for entry in entries], replica.epoch)
         else:
             first = replica.log.csn + len(replica.proposed) + 1
             self.store_own(first, [(replica.epoch, entry.write) for entry in entries])

@@ -299,24 +299,22 @@ class Replica:
 
     def _on_outcome(self, entry: Entry, reply: Reply, before: Reply | None) -> None:
         """A write was executed in the tail: its user gets the reply; who watches hears of changes."""
-        name = (entry.write.replica, entry.write.number)
-        if self.waiting and name in self.waiting:
-            token, _ = self.waiting.pop(name)
+        if self.waiting and entry.name in self.waiting:
+            token, _ = self.waiting.pop(entry.name)
             self.reply(token, self.outcome(entry, "tentative"))
         elif before is not None and before != reply and entry.write.kind == 0:
             self._change(entry, "tentative")
 
     def _settle(self, entry: Entry) -> None:
         """A write is committed."""
-        name = (entry.write.replica, entry.write.number)
-        if self.waiting and name in self.waiting:
-            token, _ = self.waiting.pop(name)
+        if self.waiting and entry.name in self.waiting:
+            token, _ = self.waiting.pop(entry.name)
             self.reply(token, self.outcome(entry, "committed"))
         elif entry.write.kind == 0:
             self._change(entry, "committed")
 
     def _change(self, entry: Entry, firm: str) -> None:
-        self.step.changes.append(Change(id_of(entry.write), entry.person, firm, entry.reply))
+        self.step.changes.append(Change(entry.id or id_of(entry.write), entry.person, firm, entry.reply))
 
     def outcome(self, entry: Entry, firm: str) -> Outcome:
         """What the user hears of a write."""
@@ -331,7 +329,7 @@ class Replica:
         horizon, and what the app says."""
         if entry.firm_by_ms is None:
             entry.firm_by_ms = entry.write.ms + self.configuration.horizon_ms
-            request = self.views.request_of(entry.write)
+            request = self.views.wanted_by(entry)
             wanted = None if request is None else self.machine.app.firm_by_ms(request.command)
             if wanted is not None:
                 entry.firm_by_ms = min(entry.firm_by_ms, wanted)

@@ -10,7 +10,7 @@ from holdfast.kernel.contracts import SnapshotPart
 from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.snapshot import SlicedSnapshot
 from holdfast.kernel.store import TupleStore
-from holdfast.replication.bayou.log import Entry, as_vector
+from holdfast.replication.bayou.log import as_vector, entry_of
 from holdfast.replication.bayou.messages import Checkpoint, Promised, decode_checkpoint, encode
 from holdfast.replication.bayou.replica import Replica
 
@@ -73,7 +73,7 @@ def restore(replica: Replica, checkpoint: Checkpoint, store: TupleStore) -> str 
     log.epochs = list(checkpoint.epochs)
     log.committed_ms = dict(checkpoint.committed_ms)
     log.last_ms = dict(log.committed_ms)
-    log.tail = [Entry(write) for write in checkpoint.tail]
+    log.tail = [entry_of(write) for write in checkpoint.tail]
     log.entries = {entry.name: entry for entry in log.tail}
     log.begin_members(checkpoint.members)
     for write in checkpoint.tail:

@@ -14,7 +14,7 @@ from holdfast.kernel.errors import MalformedInput, SnapshotError
 from holdfast.kernel.replies import Unknown
 from holdfast.kernel.store import TupleStore
 from holdfast.replication.bayou.configuration import STATE_PART_BYTES
-from holdfast.replication.bayou.log import Entry, id_of, name_of
+from holdfast.replication.bayou.log import Entry, entry_of, id_of, name_of
 from holdfast.replication.bayou.messages import CREATION, Checkpoint, StateNext, StatePart, Write, decode_creation
 from holdfast.replication.bayou.replica import JOINING, Replica
 from holdfast.replication.bayou.snapshots import Snapshots, checkpoint_of, head_of, restore, split_head
@@ -153,7 +153,7 @@ class Transfer:
         """Our writes that are not in the state: tentative ones, and commits that its history does not have."""
         log = self.replica.log
         theirs = dict(checkpoint.committed_vector)
-        lost = [Entry(write) for write in log.committed if write.number > theirs.get(write.replica, 0)]
+        lost = [entry_of(write) for write in log.committed if write.number > theirs.get(write.replica, 0)]
         if lost:
             self.replica.event(
                 "these were confirmed under a primary whose loss was accepted, and may come out otherwise now: "

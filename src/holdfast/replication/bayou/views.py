@@ -61,11 +61,20 @@ class Views:
         except MalformedInput:
             return None
 
+    def wanted_by(self, entry: Entry) -> Request | None:
+        """The same of an entry, which keeps it."""
+        if entry.request is None:
+            entry.request = self.request_of(entry.write)
+        request: Request | None = entry.request
+        return request
+
     def _execute(self, entry: Entry, latest: Stamp) -> Reply:
         """Run one entry behind commits, the highest stamp among them being `latest`."""
         write = entry.write
         self.executions += 1
-        entry.late = entry.stamp < latest
+        entry.late = late = entry.stamp < latest
+        if not entry.id:
+            entry.id = f"{write.replica}-{write.number}"
         if write.kind != APP:
             return MEMBERSHIP
         request = entry.request
@@ -74,9 +83,9 @@ class Views:
                 request = entry.request = self._decode(write.body)
             except MalformedInput as error:  # the same at every replica of this version
                 return Malformed(str(error))
-            if request.person is not None:
-                entry.person = request.person.id
-        return self.machine.execute_write(request, entry.stamp, f"{write.replica}-{write.number}", entry.late)
+        if request.person is not None:
+            entry.person = request.person.id
+        return self.machine.execute_write(request, entry.stamp, entry.id, late)
 
     def roll_forward(self, writes_max: int) -> bool:
         """Execute the next entries of the tail, at most so many. Whether all are."""
@@ -116,12 +125,7 @@ class Views:
     def commit(self, names: Sequence[Name], epoch: int) -> list[Entry]:
         """Commit writes of the tail, in this order. Each entry has its final reply afterwards."""
         log = self.log
-        tail = log.tail
-        matching = 0
-        for name, entry in zip(names, tail, strict=False):
-            if entry.name != name:
-                break
-            matching += 1
+        matching = log.leading(names)
         committed = self._commit_head(matching) if matching else []
         if matching < len(names):
             committed += self._commit_elsewhere(names[matching:], epoch, committed)
