@@ -68,7 +68,7 @@ _decode: Callable[[bytes], Standing] = decoder(Standing, "standing of the replic
 
 
 class Council:
-    """`managers`: their nodes. `agreeing`: how many must say the same.
+    """`managers`: their nodes. `agreeing`: how many must say the same. `name`: what people call a node.
 
     `position`: the last number taken in. `streams`: of each node, its incarnation and the last serial
     of it in the order. `lives`: of each manager, how often its replica was begun anew, `begun`: as of
@@ -77,8 +77,9 @@ class Council:
     manager (life, digest).
     """
 
-    def __init__(self, managers: tuple[int, ...], agreeing: int) -> None:
+    def __init__(self, managers: tuple[int, ...], agreeing: int, name: Callable[[int], str] = str) -> None:
         self.managers = managers
+        self.name = name
         self.agreeing = agreeing
         self.position = 0
         self.streams: dict[int, tuple[int, int]] = {}
@@ -161,6 +162,8 @@ class Council:
         if isinstance(control, Wrong):
             self._wrong(manager, control.numbers)
         elif isinstance(control, Silent):
+            if manager not in self.suspected and manager not in self.copies:
+                self.events.append(f"the replica of {self.name(manager)} is suspected: it gives no results")
             self.suspected[manager] = control.number
         elif isinstance(control, DigestAt):
             if control.life == self.lives[manager]:
@@ -173,7 +176,9 @@ class Council:
         elif isinstance(control, Restored) and control.life == self.lives[manager]:
             self.copies.pop(manager, None)
             self.suspected.pop(manager, None)
-            self.events.append(f"the replica of manager {manager} has the agreed state of {control.number} and goes on")
+            self.events.append(
+                f"the replica of {self.name(manager)} has the agreed state of {control.number} and goes on"
+            )
 
     # -- Wrong results
 
@@ -221,12 +226,12 @@ class Council:
 
     def _replace(self, manager: int, why: str) -> None:
         self.replacements += 1
-        self.events.append(f"the replica of manager {manager} is replaced: {why}")
+        self.events.append(f"the replica of {self.name(manager)} is replaced: {why}")
         self._begin_copy(manager, "")
 
     def _begin_copy(self, manager: int, why: str) -> None:
         if why:
-            self.events.append(f"the replica of manager {manager} is begun anew: {why}")
+            self.events.append(f"the replica of {self.name(manager)} is begun anew: {why}")
         self.lives[manager] += 1
         self.begun[manager] = self.position
         self.wrong[manager] = []

@@ -42,11 +42,12 @@ class Pending:
 
 
 class Tally:
-    """What this front end has seen of one manager's replica."""
+    """What this front end has seen of one manager's replica. `is_off`: its last result was unlike the others'."""
 
-    __slots__ = ("agreed", "differed", "late")
+    __slots__ = ("agreed", "differed", "is_off", "late")
 
     def __init__(self) -> None:
+        self.is_off = False
         self.agreed = 0
         self.differed = 0
         self.late = 0
@@ -147,6 +148,7 @@ class FrontEnd:
         tally = self.tallies[manager]
         if found == pending.agreed:
             tally.agreed += pending.count
+            tally.is_off = False
             return
         decode = self.shared.batches.decode_replies
         right, theirs = decode(pending.agreed, pending.count), decode(found, pending.count)
@@ -154,6 +156,10 @@ class FrontEnd:
         numbers = [
             pending.number + place for place in range(pending.count) if theirs is None or theirs[place] != right[place]
         ] or [pending.number]
+        if not tally.is_off:
+            tally.is_off = True
+            shared = self.shared
+            shared.event(f"the replica of {shared.name(manager)} has answered number {numbers[0]} unlike the others")
         tally.differed += len(numbers)
         tally.agreed += pending.count - len(numbers)
         self.submitter.control(Wrong(manager, tuple(numbers[:NUMBERS_A_REPORT_MAX])))

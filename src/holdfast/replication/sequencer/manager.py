@@ -61,7 +61,7 @@ class Manager:
         self.submitter = submitter
         self.replica = replica
         self.log = OrderLog()
-        self.council = Council(configuration.managers, configuration.agreeing)
+        self.council = Council(configuration.managers, configuration.agreeing, shared.name)
         self.copying = Copying(shared, self, submitter)
         self.manages = shared.me in configuration.managers
         self.others = tuple(manager for manager in configuration.managers if manager != shared.me)
