@@ -48,9 +48,13 @@ class RoomsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EventsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`branches`: the cities that have one, three capitals each; fixed with the first start of the data."""
+    """`branches`: the cities that have one, three capitals each; fixed with the first start of the data.
+    `branch_nodes`: where the server of each runs, by city; of those that are not named, the first at the first
+    node, and so on. `directory`: the service in which they register (see `holdfast.branches`)."""
 
     branches: Annotated[tuple[str, ...], Meta(min_length=1, max_length=events.BRANCHES_MAX)] = events.BRANCHES
+    branch_nodes: dict[str, str] = {}
+    directory: Annotated[str, Meta(min_length=1, max_length=64)] = "directory"
 
 
 class DirectoryOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from holdfast.branches import Branches, branch_mistakes, branches_of
 from holdfast.catalog import APPS, PROTOCOLS, AppEntry, FailureModel, ProtocolEntry
 from holdfast.kernel.contracts import Person
 from holdfast.kernel.errors import ConfigurationError
@@ -100,6 +101,10 @@ class Site(msgspec.Struct, frozen=True):
         """The services that have a replica at this node."""
         return tuple(service for service in self.services.values() if node in service.ports)
 
+    def branches_of(self, service: str) -> Branches | None:
+        """Where the branches of a service are served, if it has any."""
+        return branches_of(self.services[service], self.services)
+
     def node_data(self, node: str) -> Path:
         """The directory of one node's data."""
         return self.data / node
@@ -171,6 +176,9 @@ class _Loader:
         services = {
             name: self._service(name, table, known, frozenset(nodes)) for name, table in self._each("services", _NAME)
         }
+        for service in () if len(self._mistakes) else filter(None, services.values()):
+            for field, why in branch_mistakes(service, services):
+                self._wrong(f"services.{service.name}.{field}", why)
         people = self._people()
         if not nodes:
             self._wrong("nodes", "a site needs a node: [nodes.a] with host and peer_port")

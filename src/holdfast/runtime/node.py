@@ -26,6 +26,7 @@ from holdfast.catalog import PROTOCOLS, Replicated, first_records, make_core
 from holdfast.kernel.contracts import Halt
 from holdfast.kernel.errors import ConfigurationError, JournalDamaged, MalformedInput
 from holdfast.kernel.gate import Group
+from holdfast.kernel.placing import Places
 from holdfast.kernel.replies import Unknown
 from holdfast.runtime.datagrams import Datagrams
 from holdfast.runtime.driver import Driver
@@ -33,6 +34,10 @@ from holdfast.runtime.journal import Journal
 from holdfast.runtime.journal_process import JournalWriter
 from holdfast.runtime.links import Address, Links
 from holdfast.runtime.site_key import make_key, read_key
+from holdfast.server.branches import BranchServers
+from holdfast.server.branches.keeper import Place
+from holdfast.server.branches.messages import CHANNEL
+from holdfast.server.branches.servers import Settings as BranchSettings
 from holdfast.server.grammar import Grammar
 from holdfast.server.http_door import HttpDoor
 from holdfast.server.line_server import Connection, Face, LineServer
@@ -114,6 +119,7 @@ class Node:
         if any(service.needs_key for service in self._services.values()):
             self.datagrams = Datagrams(name, addresses, site.name, read_key(site.key), self._on_datagram)
         limits = site.limits
+        self.branches: dict[str, BranchServers] = {}
         self.faces: dict[str, Face] = {}
         try:
             for service in self._services.values():
@@ -143,7 +149,44 @@ class Node:
             why = f"{service.app} cannot be served under {service.protocol}: {error}"
             raise ConfigurationError(why, file=str(self.site.file), key=f"services.{service.name}") from error
         tentative = PROTOCOLS[service.protocol].tentative
-        return Face(service.name, _Door(self, service.name), grammar, service.identity, tentative=tentative)
+        door, servers = _Door(self, service.name), self._branch_servers(service, replicated)
+        face = Face(service.name, servers or door, grammar, service.identity, tentative=tentative)
+        if servers is not None:
+            face.on_malformed = servers.malformed
+        return face
+
+    def _branch_servers(self, service: Service, replicated: Replicated) -> BranchServers | None:
+        """Those of a service that has branches, at this node if it may serve them."""
+        branches, node, datagrams = self.site.branches_of(service.name), self.site.nodes[self.name], self.datagrams
+        if branches is None or self.name not in branches.nodes or datagrams is None:
+            return None
+        port = service.ports[self.name] or node.line_port or node.peer_port
+        settings = BranchSettings(
+            service.name,
+            branches,
+            Place(self.name, node.host, port),
+            self.site.node_data(self.name) / "branches",
+            service.deadline_seconds,
+            self.site.limits.requests_waiting_max,
+        )
+        servers = self.branches[service.name] = BranchServers(
+            settings,
+            replicated.machine.app,
+            _Door(self, service.name),
+            _Door(self, branches.directory),
+            datagrams.send,
+            lambda: self.lines.flush(),
+            lambda: self.drivers[service.name].halted is None,
+            places_questions=isinstance(replicated.core, Places),
+        )
+        datagrams.handlers[CHANNEL] = self._on_branch_message
+        return servers
+
+    def _on_branch_message(self, node: str, channel: str, payload: bytes) -> None:
+        servers = self.branches.get(channel.partition("/")[2])
+        if servers is None:
+            raise MalformedInput(f"node {node} speaks to branches that are not here: {channel!r}")
+        servers.on_datagram(node, payload)
 
     def _open(self, service: Service) -> Replicated:
         """Open the journal and make the replica; a damaged journal is set aside for an empty one."""
@@ -233,16 +276,22 @@ class Node:
     def _on_event(self, node: str, event: Any) -> None:
         for driver in self.drivers.values():
             driver.on_event(node, event)
+        for servers in self.branches.values():
+            servers.on_event(node, event)
 
     # -- Faces
 
     def status(self) -> dict[str, Any]:
         """The state of every replica here; JSON-able."""
-        services = [
-            {"service": name, "app": self._services[name].app, **driver.status()}
-            for name, driver in self.drivers.items()
-        ]
+        services = [self._status_of(name, driver) for name, driver in self.drivers.items()]
         return {"site": self.site.name, "node": self.name, "pid": os.getpid(), "services": services}
+
+    def _status_of(self, name: str, driver: Driver) -> dict[str, Any]:
+        status = {"service": name, "app": self._services[name].app, **driver.status()}
+        if (servers := self.branches.get(name)) is not None:
+            status["branches"] = servers.keeper.status()
+            status["counters"] = {**status["counters"], **servers.totals()}
+        return status
 
     def status_json(self) -> bytes:
         """The same as one line."""
@@ -301,6 +350,8 @@ class Node:
             gc.freeze()
             if not self._ended.is_set():
                 self.links.start()
+                for servers in self.branches.values():
+                    servers.start()
                 logger.info("node %s of site %s listens", self.name, self.site.name)
             await self._ended.wait()
         finally:
@@ -313,6 +364,8 @@ class Node:
         if http is not None:
             await http.stop()
         self.lines.close()
+        for servers in self.branches.values():
+            servers.close()
         self._close_drivers()
         if self.datagrams is not None:
             self.datagrams.close()

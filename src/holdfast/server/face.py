@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from holdfast.kernel.contracts import Request
+from holdfast.kernel.contracts import Person, Request
+from holdfast.kernel.replies import Malformed
 from holdfast.people import Identity
 from holdfast.server.grammar import Grammar
 
@@ -31,3 +33,5 @@ class Face:
         self.grammar = grammar
         self.identity: Identity = identity
         self.tentative = tentative
+        self.on_malformed: Callable[[Person | None, bytes, Malformed], object] | None = None
+        """Hears of lines that make no request: who sent one, the line, and its refusal."""

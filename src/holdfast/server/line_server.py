@@ -286,13 +286,15 @@ class Connection(asyncio.Protocol):
                     break
             elif slots and isinstance(parsed, View | Session):
                 break  # what stands before it belongs to the session as it was
-            lines.popleft()
+            line = lines.popleft()
             counters["lines"] += 1
             if isinstance(parsed, Control):
                 self._control(parsed)
             elif isinstance(parsed, Malformed):
                 counters["malformed"] += 1
                 self._answer(parsed)
+                if self.face is not None and self.face.on_malformed is not None:
+                    self.face.on_malformed(self.person, line, parsed)
         self._pace()
 
     def _pace(self) -> None:

@@ -1,0 +1,163 @@
+"""Which node serves which branch, as the directory says and as this node sees the others.
+
+The candidates for a branch are in order (`holdfast.branches`); each one is to serve it while those
+before it are gone. It registers with the term that it knows, by compare and set: of two that reach
+for a branch at once the directory refuses one. Whoever serves looks again and again whether its term is
+still the newest. A server that does not know yet that it is none any more does no harm: what it
+does goes through the same order as everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from holdfast.apps.directory import Entries, Entry, ListNames, Register, Registered, TakenOver
+from holdfast.branches import Branches
+from holdfast.kernel.contracts import Command, Person, Query, Reply, Request
+
+LOOK_S = 1.0
+"""How often the directory is asked."""
+PATIENCE_S = 2.0
+"""A directory that does not answer so soon is asked again with the next look."""
+GONE_S = 1.0
+"""A node without a link for so long is gone; one whose process is proved to be gone, at once."""
+START_S = 3.0
+"""So long after the start of this node the others have to show that they are there."""
+
+logger = logging.getLogger(__name__)
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where this node is reached by clients of the service."""
+
+    node: str
+    host: str
+    port: int
+
+
+class Keeper:
+    """Keeps one service's branches at one node. Made in a running loop.
+
+    `ask(request, patience_s)`: the directory's reply. `is_able()`: whether this node can serve at all.
+    `served`: by city, the entry under which this node serves it. `entries`: who serves what, as was last heard.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        branches: Branches,
+        here: Place,
+        ask: Callable[[Request, float], Awaitable[Reply]],
+        is_able: Callable[[], bool],
+    ) -> None:
+        self.service = service
+        self.branches = branches
+        self.here = here
+        self.served: dict[str, Entry | Registered] = {}
+        self.entries: dict[str, Entry] = {}
+        self.counters = {"registrations": 0, "take_overs": 0}
+        self._ask = ask
+        self._is_able = is_able
+        self._me = Person(here.node, roles=("node",))
+        others = [node for node in branches.nodes if node != here.node]
+        self._lost_s = dict.fromkeys(others, time.monotonic() + START_S - GONE_S)
+        """Since when a node without a link has none; of those with a link nothing stands here."""
+        self._stirred = asyncio.Event()
+
+    def node_of(self, city: str) -> str | None:
+        """The node that serves a branch, as far as is known here."""
+        if city in self.served:
+            return self.here.node
+        entry = self.entries.get(city)
+        return None if entry is None or entry.node == self.here.node else entry.node
+
+    # -- Who is there
+
+    def connected(self, node: str) -> None:
+        """A link to the node stands."""
+        self._lost_s.pop(node, None)
+
+    def disconnected(self, node: str) -> None:
+        """It is lost."""
+        self._lost_s.setdefault(node, time.monotonic())
+
+    def refused(self, node: str) -> None:
+        """There is no such process on this same machine."""
+        if self._lost_s.get(node) != 0.0:
+            self._lost_s[node] = 0.0
+            self._stirred.set()
+
+    def is_gone(self, node: str) -> bool:
+        """Whether the branches of a node are to be taken over."""
+        return node in self._lost_s and time.monotonic() - self._lost_s[node] >= GONE_S
+
+    # -- Keeping
+
+    async def run(self) -> None:
+        """Look, and look again, until cancelled."""
+        while True:
+            self._stirred.clear()
+            await self.look()
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._stirred.wait()
+            except TimeoutError:
+                continue
+
+    async def look(self) -> None:
+        """Ask the directory who serves what, and register what is this node's to serve."""
+        prefix = f"{self.service}/"
+        answer = await self._directory(ListNames(prefix))
+        if not isinstance(answer, Entries):
+            return  # it cannot tell now; until it can, everything stays as it was
+        found = {entry.name.removeprefix(prefix): entry for entry in answer.entries}
+        self.entries = {city: entry for city, entry in found.items() if city in self.branches.homes}
+        for city in list(self.served):
+            self._keep(city, self.entries.get(city))
+        for city in self.branches.homes:
+            if city not in self.served and self._is_mine(city):
+                await self._register(city, self.entries.get(city))
+
+    def _keep(self, city: str, entry: Entry | None) -> None:
+        """Go on serving a branch only in the newest term."""
+        if entry is None or entry.term != self.served[city].term:
+            del self.served[city]
+            who = "nobody serves" if entry is None else f"{entry.node} has taken over"
+            logger.info("%s: %s the branch %s", self.service, who, city)
+
+    def _is_mine(self, city: str) -> bool:
+        """Whether this node is the first of the candidates that is there."""
+        for node in self.branches.candidates(city):
+            if node == self.here.node:
+                return self._is_able()
+            if not self.is_gone(node):
+                return False
+        return False
+
+    async def _register(self, city: str, known: Entry | None) -> None:
+        here, term = self.here, 0 if known is None else known.term
+        name = f"{self.service}/{city}"
+        answer = await self._directory(Register(name, here.host, here.port, here.node, term))
+        if isinstance(answer, TakenOver) and not answer.host:  # somebody has withdrawn: its term is over too
+            answer = await self._directory(Register(name, here.host, here.port, here.node, answer.term))
+        if not isinstance(answer, Registered):
+            logger.info("%s: not registered as the server of %s: %s", self.service, city, answer.text())
+            return
+        self.served[city] = answer
+        self.counters["registrations"] += 1
+        before = "" if known is None or known.node == here.node else f", after {known.node}"
+        self.counters["take_overs"] += bool(before)
+        logger.info("%s: this node serves the branch %s, term %d%s", self.service, city, answer.term, before)
+
+    async def _directory(self, words: Command | Query) -> Reply:
+        return await self._ask(Request(words, person=self._me), PATIENCE_S)
+
+    def status(self) -> dict[str, Any]:
+        """For operators: by city, the node that serves it, or None."""
+        return {city: self.node_of(city) for city in self.branches.homes}

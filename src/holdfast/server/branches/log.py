@@ -1,0 +1,114 @@
+"""What each branch was asked and answered: a text file of its own, one line an operation.
+
+A line has these fields, with tabs between them: date and time (UTC) at which the request came, who asks, the
+request, its parameters, the outcome (`done`, `failed` or `unknown`), the response, and by whom it came if it
+did not come to a port of this node. No field can hold a tab or a line break.
+
+Lines gather in memory and are appended by a thread, so that nobody waits for this disk. What it does
+not take in time is counted, and the file says how many lines are missing. It is no journal: a crash may
+cost the last moments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from holdfast.kernel.contracts import Reply
+from holdfast.kernel.replies import Unknown
+from holdfast.logfile import append, line_of, time_text
+
+FLUSH_S = 0.1
+"""So long lines gather until they are written."""
+WAITING_BYTES_MAX = 8 << 20
+"""Lines that may wait for the disk."""
+
+logger = logging.getLogger(__name__)
+
+
+class BranchLogs:
+    """The logs of the branches at one node, `NAME.log` in a folder. Made in a running loop."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.counters = {"logged": 0, "unlogged": 0}
+        self._lines: dict[str, list[bytes]] = {}
+        self._bytes = 0
+        self._missing: dict[str, int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing: asyncio.Future[None] | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="branch-log")
+        self._has_failed = False
+
+    def operation(
+        self, name: str, since_s: float, person: str, request: str, parameters: str, reply: Reply, via: str = ""
+    ) -> None:
+        """One operation of the branch, answered now. `since_s`: when it came, Unix time."""
+        outcome = "unknown" if type(reply) is Unknown else "failed" if reply.failed else "done"
+        fields = [person or "nobody", request, parameters, outcome, reply.text()]
+        self._add(name, time_text(since_s) + line_of([*fields, f"by {via}"] if via else fields))
+
+    def _add(self, name: str, line: bytes) -> None:
+        if self._bytes + len(line) > WAITING_BYTES_MAX:
+            self._miss(name, 1)
+            return
+        self._lines.setdefault(name, []).append(line)
+        self._bytes += len(line)
+        if self._timer is None and self._writing is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
+
+    def _miss(self, name: str, count: int) -> None:
+        self.counters["unlogged"] += count
+        self._missing[name] = self._missing.get(name, 0) + count
+
+    def _take(self) -> dict[str, list[bytes]]:
+        """What is to be written now, with a word about what is missing."""
+        lines, self._lines, self._bytes = self._lines, {}, 0
+        for name, count in self._missing.items():
+            note = f"{count} operations are missing here: the disk did not take them in time"
+            lines.setdefault(name, []).append(time_text(time.time()) + line_of([note]))
+        self._missing.clear()
+        return lines
+
+    def _flush(self) -> None:
+        self._timer = None
+        lines = self._take()
+        self._writing = asyncio.get_running_loop().run_in_executor(self._thread, self._write, lines)
+        self._writing.add_done_callback(lambda done: self._written(lines, done))
+
+    def _written(self, lines: dict[str, list[bytes]], done: asyncio.Future[None]) -> None:
+        self._writing = None
+        self._count(lines, None if done.cancelled() else done.exception())
+        if self._lines and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
+
+    def _count(self, lines: dict[str, list[bytes]], error: BaseException | None) -> None:
+        if error is None:
+            self._has_failed = False
+            self.counters["logged"] += sum(map(len, lines.values()))
+            return
+        for name, lost in lines.items():
+            self._miss(name, len(lost))
+        if not self._has_failed:  # once, and not ten times a second
+            self._has_failed = True
+            logger.error("the logs of the branches in %s cannot be written: %s", self.folder, error)
+
+    def _write(self, lines: dict[str, list[bytes]]) -> None:
+        """On the thread."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, added in lines.items():
+            append(self.folder / f"{name}.log", b"".join(added))
+
+    def close(self) -> None:
+        """Write what is left. Blocks for that long."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._thread.shutdown(wait=True)
+        lines = self._take()
+        try:
+            self._write(lines)
+        except OSError as error:
+            self._count(lines, error)
