@@ -166,3 +166,14 @@ def test_what_a_replica_writes_whose_creation_waits_in_quarantine_waits_there_to
     replicas.wait(5 * SECOND_US)
     replicas.settled()
     assert "Maple 09:00-10:00" in replicas.ask("music", "schedule 2026-12-01", "committed")
+
+
+def test_a_new_disk_counts_its_own_clock_before_it_follows_most_others() -> None:
+    replicas = Replicas("biology law music +physics")
+    replicas["law"].skew_ms = HOUR_MS
+    replicas["music"].skew_ms = 2 * HOUR_MS
+    replicas.isolate("biology")
+    replicas.restart("physics")
+    replicas.deliver_all()
+    assert len(replicas.core("physics").replica.log.live) == 3, "it is none of them yet"
+    assert replicas.core("physics").replica.follows_ms == 0

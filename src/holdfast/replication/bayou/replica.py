@@ -347,7 +347,7 @@ class Replica:
         self.follows_ms = 0
         live = self.log.live
         ahead = [s for s in self.peers if s.skew_ms is not None and s.skew_ms >= self.skew_ms > 0 and s.replica in live]
-        if 2 * len(ahead) > len(live):
+        if 2 * len(ahead) > len(live) + (self.replica not in live):  # our own clock counts, also before we take part
             self.follows_ms = self.skew_ms
 
     @property
