@@ -20,6 +20,8 @@ from holdfast.replication.sequencer.submitting import Submitter
 TIMES_KEPT = 1_000
 NUMBERS_A_REPORT_MAX = 256
 RECALL_DOUBLINGS_MAX = 5
+RECALL_RESENDS_MAX = 6
+"""The longest wait between two recalls of a result, in times that anything is sent again."""
 TICK_US = 20_000
 
 
@@ -207,7 +209,9 @@ class FrontEnd:
     def _recall(self, pending: Pending, slowest_us: int) -> None:
         """Results may have been lost on the way: ask the managers for them."""
         shared = self.shared
-        wait_us = max(shared.configuration.resend_us, slowest_us) << pending.recalls
+        resend_us = shared.configuration.resend_us
+        # Not as slow as the slowest: one late answer would put off the next repair, and that the one after it.
+        wait_us = min(max(resend_us, slowest_us) << pending.recalls, RECALL_RESENDS_MAX * resend_us)
         if pending.agreed is not None or shared.now_us < pending.asked_us + wait_us:
             return
         pending.asked_us = shared.now_us
