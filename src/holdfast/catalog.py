@@ -11,6 +11,7 @@ from msgspec import Meta
 from holdfast.apps import events, tickets
 from holdfast.apps.directory import Directory
 from holdfast.apps.rooms import DEPARTMENTS, LEAD_HOURS_MAX, ROOMS, Rooms
+from holdfast.apps.slots import HOLDS_MAX, LEASE_SECONDS_MAX, SLOTS_MAX, Slots
 from holdfast.apps.values import Name
 from holdfast.kernel.contracts import App, Command, Core, Query
 from holdfast.kernel.machine import Machine
@@ -19,6 +20,7 @@ from holdfast.replication.bayou.configuration import Policy
 from holdfast.replication.lamport import Lamport, LamportConfiguration, genesis_records
 from holdfast.replication.sequencer import Sequencer, SequencerConfiguration
 from holdfast.replication.solo import Solo
+from holdfast.vendors import VendorSettings
 
 if TYPE_CHECKING:
     from holdfast.site import Service
@@ -59,6 +61,22 @@ class EventsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class DirectoryOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """None."""
+
+
+class SlotsOptions(VendorSettings, frozen=True, forbid_unknown_fields=True):
+    """`slots`: how many there are. `holds`: how many a client holds at most. `lease_seconds`: for how long
+    without a confirmation, 0 for good. `vendor`: the department whose people with the role `vendor` are this
+    vendor, "" for all of them. These are fixed with the first start of the data; the others are those of
+    `holdfast.vendors`."""
+
+    slots: Annotated[int, Meta(ge=1, le=SLOTS_MAX)] = 500
+    holds: Annotated[int, Meta(ge=1, le=HOLDS_MAX)] = 2
+    lease_seconds: Annotated[float, Meta(ge=0, le=LEASE_SECONDS_MAX)] = 0.0
+    vendor: Annotated[str, Meta(max_length=200)] = ""
+
+    def app(self) -> Slots:
+        """The app of a vendor on these terms."""
+        return Slots(self.slots, self.holds, self.lease_seconds, self.vendor)
 
 
 class AppEntry(msgspec.Struct, frozen=True):
@@ -162,6 +180,7 @@ APPS: Mapping[str, AppEntry] = {
     "rooms": AppEntry(lambda options: Rooms(**msgspec.structs.asdict(options)), RoomsOptions, "bayou"),
     "events": AppEntry(lambda options: events.Events(options.branches), EventsOptions, "sequencer", datagrams=True),
     "directory": AppEntry(lambda options: Directory(), DirectoryOptions, "lamport"),
+    "slots": AppEntry(lambda options: options.app(), SlotsOptions, "solo"),
 }
 
 PROTOCOLS: Mapping[str, ProtocolEntry] = {

@@ -28,6 +28,7 @@ from holdfast.settings import (
     read_table,
     similar,
 )
+from holdfast.vendors import vendor_mistakes
 
 E = TypeVar("E")
 SITE_BYTES_MAX = 16 * 1024 * 1024
@@ -177,7 +178,7 @@ class _Loader:
             name: self._service(name, table, known, frozenset(nodes)) for name, table in self._each("services", _NAME)
         }
         for service in () if len(self._mistakes) else filter(None, services.values()):
-            for field, why in branch_mistakes(service, services):
+            for field, why in (*branch_mistakes(service, services), *vendor_mistakes(service, services)):
                 self._wrong(f"services.{service.name}.{field}", why)
         people = self._people()
         if not nodes:

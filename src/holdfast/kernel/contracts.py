@@ -285,6 +285,14 @@ class TimeKeeper(Protocol):
         """The time of day at `now_us`. It may jump either way; what was promised holds all the same."""
 
 
+@runtime_checkable
+class Timed(Protocol):
+    """An app of which a question may be answered otherwise because time has passed, with no command in between."""
+
+    def due_ms(self, store: TupleStore) -> int | None:
+        """When that is the case next (Unix milliseconds, by the replicated time), None if never."""
+
+
 class Core(Protocol):
     """A replication protocol, sans I/O. Every input returns a fresh `Step`."""
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from holdfast.kernel.contracts import Change, Core, Halt, Peer, Recovered, Reply, Request, TimeKeeper
+from holdfast.kernel.contracts import Change, Core, Halt, Peer, Recovered, Reply, Request, Timed, TimeKeeper
 from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.gate import Gate, Group
 from holdfast.kernel.machine import Advance, Machine
@@ -116,6 +116,7 @@ class Driver:
         self._on_change = on_change
         self._room = room
         self._time_keeper = core if isinstance(core, TimeKeeper) else None
+        self._timed = machine.app if isinstance(machine.app, Timed) and self._time_keeper is None else None
         self._look_seconds = deadline_seconds / 2
         self._waiting_max = waiting_max
         self._loop = asyncio.get_running_loop()
@@ -214,6 +215,8 @@ class Driver:
             inbox, self._inbox = self._inbox, []
             for peer, message in inbox:
                 absorb(core.receive(now_us, peer, message))
+        if self._queries and self._timed is not None and self._is_due(self._timed):
+            self._commands.insert(0, (self._ignored, Request(Advance(time.time_ns() // 1_000_000))))
         if self._commands:
             waiting, self._commands = self._commands, []
             if commands := self._admitted(self._within_limit(waiting)):
@@ -269,6 +272,11 @@ class Driver:
         now_ms = time.time_ns() // 1_000_000
         if now_ms - self.machine.now_ms >= ADVANCE_MS:
             commands.insert(0, (self._ignored, Request(Advance(now_ms))))
+
+    def _is_due(self, timed: Timed) -> bool:
+        """Whether the replicated time lies behind something that has happened by the clock."""
+        due_ms = timed.due_ms(self.machine.store)
+        return due_ms is not None and self.machine.now_ms < due_ms <= time.time_ns() // 1_000_000
 
     def _wake(self) -> None:
         self._timer = None
