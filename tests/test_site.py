@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import fields
 
+from holdfast.apps.events import parse_person
 from holdfast.apps.rooms import DEPARTMENTS
 from holdfast.apps.tickets import Tickets
 from holdfast.catalog import APPS, GUARANTEES, PROTOCOLS, first_records, guarantee, make_app, make_core
@@ -55,12 +56,20 @@ def test_the_demo_site(tmp_path: Path) -> None:
     assert tickets.ports == {"a": 7101, "b": 7102, "c": 7103}
     assert tickets.timeout_seconds == 5.0
     assert site.line_addresses("tickets") == (("127.0.0.1", 7101), ("127.0.0.1", 7102), ("127.0.0.1", 7103))
-    assert site.services_of("b") == (tickets,)
+    directory, events = site.services["directory"], site.services["events"]
+    assert site.services_of("b") == (tickets, directory, events)
+    assert (directory.protocol, events.protocol) == ("lamport", "sequencer")
+    assert site.line_addresses("events") == (("127.0.0.1", 7301), ("127.0.0.1", 7302), ("127.0.0.1", 7303))
+    branches = site.branches_of("events")
+    assert branches is not None
+    assert branches.homes == {"TOR": "a", "MTL": "b", "OTW": "c"}
+    assert branches.candidates("MTL") == ("b", "c", "a")
     assert site.node_data("b") == tmp_path / "b"
     app = make_app(tickets)
     assert isinstance(app, Tickets)
     assert app.seats == 500
-    assert len(site.people) == 19
+    assert len(site.people) == 29
+    assert sum(parse_person(id) is not None for id in site.people.ids) == 10
     assert site.people.login("ann", identity="trusted") == Person("ann", "Ann", ("manager",), "theatre", "box office")
 
 
@@ -157,6 +166,26 @@ def test_a_service_alone_on_a_far_machine_needs_no_model(site_of) -> None:
     assert site.services["t"].failure_model is None
 
 
+BRANCHED = (
+    '[services.directory]\napp = "directory"\nnodes = ["a", "b"]\n[services.e]\napp = "events"\nnodes = ["a", "b"]\n'
+)
+
+
+def test_branches_are_at_one_node_after_the_other_unless_it_is_said_otherwise(site_of) -> None:
+    branches = site_of(NODES + BRANCHED).branches_of("e")
+    assert branches.homes == {"TOR": "a", "MTL": "b", "OTW": "a"}
+    said = site_of(NODES + BRANCHED + 'branch_nodes = { MTL = "a" }\nfront_ends = ["a"]').branches_of("e")
+    assert (said.homes, said.nodes) == ({"TOR": "a", "MTL": "a", "OTW": "a"}, ("a",))
+
+
+@pytest.mark.parametrize("more", ['protocol = "lamport"', 'directory = "directory"\nprotocol = "lamport"'])
+def test_there_are_no_branch_servers_without_datagrams_or_directory(site_of, more: str) -> None:
+    assert site_of(NODES + BRANCHED + more).branches_of("e") is None
+    assert site_of(NODES + BRANCHED.partition("[services.e]")[0]).branches_of("directory") is None
+    alone = NODES + '[services.e]\napp = "events"\nnodes = ["a", "b"]'
+    assert site_of(alone).branches_of("e") is None
+
+
 # -- mistakes ---------------------------------------------------------------------------------------
 
 SERVICE = '[services.t]\napp = "tickets"\nnodes = ["a", "b"]\n'
@@ -236,6 +265,27 @@ SERVICE = '[services.t]\napp = "tickets"\nnodes = ["a", "b"]\n'
             NODES + '[services.t]\napp = "rooms"\nnodes = ["a"]\nopens = 18',
             "services.t",
             "a day from 18 to 17 o'clock has no hours",
+        ),
+        (
+            NODES + '[services.e]\napp = "events"\nnodes = ["a"]\nbranch_nodes = { TOR = "b" }',
+            "services.e.branch_nodes",
+            "'b' takes no requests of this service; these do: a",
+        ),
+        (
+            NODES + '[services.e]\napp = "events"\nnodes = ["a"]\nbranch_nodes = { PAR = "a" }',
+            "services.e.branch_nodes",
+            "there is no branch 'PAR'; the branches are TOR, MTL, OTW",
+        ),
+        (
+            NODES + SERVICE + '[services.e]\napp = "events"\nnodes = ["a"]\ndirectory = "t"',
+            "services.e.directory",
+            "there is no service 't' of the app directory",
+        ),
+        (
+            NODES + '[services.directory]\napp = "directory"\nnodes = ["a"]\n'
+            '[services.e]\napp = "events"\nnodes = ["a", "b"]',
+            "services.e.directory",
+            "directory has no replica at b, where branches may be served",
         ),
         (NODES + "[limits]\nline_bytes_max = 1", "limits.line_bytes_max", "expected int >= 256"),
         (NODES + '[people."a b"]', "people.a b", "a name here must match"),
@@ -366,7 +416,8 @@ def test_a_documented_default_is_the_real_one() -> None:
         shown = re.search(rf"^\| `{field.name}` \| ([^|]*) \|", text, flags=re.MULTILINE)
         assert shown is not None
         if isinstance(field.default, str | int | float) and field.default != "":
-            assert shown[1].strip("` ") == str(field.default), field.name
+            default = str(field.default)
+            assert shown[1].strip("` ") == (default.lower() if isinstance(field.default, bool) else default), field.name
         elif field.required:
             assert shown[1].strip() == "required", field.name
 

@@ -19,7 +19,7 @@ from holdfast.client import status, up
 from holdfast.client.outcomes import Server
 from holdfast.client.picture import ports_text, remarks, status_table
 from holdfast.client.status import NodeStatus, ask_nodes
-from holdfast.client.up import NodeProcess, Supervisor, ending, fitting_notes, page_addresses
+from holdfast.client.up import NodeProcess, Supervisor, ending, fitting_notes, page_addresses, port_addresses
 from holdfast.site import demo_site as load_demo_site
 
 FAKE_NODE = Path(__file__).parent / "fake_node.py"
@@ -269,10 +269,18 @@ def rooms(name: str, port: int, **fields: object) -> NodeStatus:
     return NodeStatus(name, True, f"127.0.0.1:{port}", pid=4_000_000 + port, services=[service])
 
 
+def vote(node: str, **counts: object) -> dict[str, object]:
+    """What one front end has seen of a replica."""
+    return {"node": node, "state": "right", "life": 0, "agreed": 20, "differed": 0, "late": 0} | counts
+
+
 def demo_site(**special: dict[str, object]) -> list[NodeStatus]:
     tickets = {"service": "tickets", "protocol": "lamport", "model": "perfect", "state": "active"}
     tickets |= {"view": ["a", "b", "c"], "epoch": 3, "position": 12345, "digest": "0123456789abcdef", "lag": 0}
-    theatre = [NodeStatus(name, True, f"127.0.0.1:710{n}", pid=4_194_300 + n, services=[tickets])
+    directory = tickets | {"service": "directory"}
+    events = tickets | {"service": "events", "protocol": "sequencer", "model": "1 wrong", "sequencer": "b"}
+    events |= {"votes": [vote("a"), vote("b"), vote("c", differed=3)], "branches": {"TOR": "a", "MTL": "b", "OTW": "c"}}
+    theatre = [NodeStatus(name, True, f"127.0.0.1:710{n}", pid=4_194_300 + n, services=[tickets, directory, {**events}])
                for n, name in enumerate("abc", 1)]  # fmt: skip
     return theatre + [rooms(name, 7201 + place, **special.get(name, {})) for place, name in enumerate(MEMBERS)]
 
@@ -286,7 +294,7 @@ def lines_of(nodes: list[NodeStatus], width: int, height: int = 0) -> list[str]:
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
 def test_thirteen_nodes_fit_every_width_and_no_pid_is_cut(width: int) -> None:
     lines = lines_of(demo_site(), width)
-    assert len(lines) == 14
+    assert len(lines) == 20
     assert max(map(len, lines)) <= width
     assert all(any(str(node.pid) in line for line in lines) for node in demo_site())
     assert "…" not in "".join(lines)
@@ -302,14 +310,15 @@ def test_a_low_terminal_shows_the_departments_in_one_row_and_those_that_differ()
     nodes = demo_site(**odd)
     nodes[5] = NodeStatus("computing", False, "127.0.0.1:7203", "killed by SIGKILL")
     lines = lines_of(nodes, 80, 24)
-    assert [line.split()[0] for line in lines] == ["node", "a", "b", "c", "7", "computing", "law", "music"]
-    together = lines[4].split()
+    servers = [word for name in "abc" for word in (name, "directory", "events")]
+    assert [line.split()[0] for line in lines] == ["node", *servers, "7", "computing", "law", "music"]
+    together = lines[10].split()
     assert together[:2] == ["7", "nodes"]
     assert {"12-17", "0-4"} <= {*together}
-    assert "2 kinds" in lines[4]
+    assert "2 kinds" in lines[10]
     assert "rooms at music: the clock is 3 min ahead" in remarks(nodes)
     assert "rooms: the primary is biology" in remarks(nodes)
-    assert len(lines_of(nodes, 80, 60)) == 14, "a high terminal shows them all"
+    assert len(lines_of(nodes, 80, 60)) == 20, "a high terminal shows them all"
 
 
 def test_the_live_picture_of_the_demo_site_fits_24_lines_even_when_all_is_down(tmp_path: Path) -> None:
@@ -322,6 +331,24 @@ def test_the_live_picture_of_the_demo_site_fits_24_lines_even_when_all_is_down(t
         console = Console(width=80, height=24, file=io.StringIO(), record=True)
         console.print(demo.supervisor.picture(80, 24))
         assert len(console.export_text().splitlines()) < 24
+
+
+def test_how_the_replicas_vote_is_told_of_all_front_ends_together() -> None:
+    nodes = demo_site()
+    assert remarks(nodes)[1:4] == [
+        "events: the sequencer is b",
+        "events: votes: a 60 agreed; b 60 agreed; c 60 agreed, 9 differed",
+        "events: branches: TOR at a, MTL at b, OTW at c",
+    ]
+    services = [node.services[2] for node in nodes[:3]]
+    services[0] |= {"epoch": 4, "sequencer": "c", "replacements": 2, "restarts": 1, "suspected": ["a", "b"]}
+    services[2] |= {"votes": [vote("a", late=2), vote("b", state="copying"), vote("c")]}
+    services[0] |= {"branches": {"TOR": None, "MTL": "b", "OTW": "b"}}
+    assert remarks(nodes)[1:4] == [
+        "events: the sequencer is c; 2 replacements; 1 restart; suspected: a, b",
+        "events: votes: a 60 agreed, 2 late; b copying, 60 agreed; c 60 agreed, 6 differed",
+        "events: branches: TOR nowhere, MTL at b, OTW at b",
+    ]
 
 
 def test_notes_beyond_the_room_are_counted() -> None:
@@ -342,4 +369,10 @@ def test_ports_are_told_as_ranges() -> None:
 def test_only_what_has_a_page_is_told_to_have_one(tmp_path: Path) -> None:
     assert page_addresses(load_demo_site(tmp_path)) == [
         "Page of rooms: http://127.0.0.1:8011/rooms, and at the ports 8012-8020"
+    ]
+
+
+def test_every_line_port_is_told(tmp_path: Path) -> None:
+    assert port_addresses(load_demo_site(tmp_path)) == [
+        "Lines at 127.0.0.1: tickets 7101-7103; rooms 7201-7210; directory 7311-7313; events 7301-7303"
     ]

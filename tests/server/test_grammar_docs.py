@@ -16,6 +16,7 @@ from holdfast.kernel.contracts import Command, Context, Person, Query, Reply, Re
 from holdfast.kernel.machine import Machine, NoticesAfter
 from holdfast.kernel.store import TupleStore
 from holdfast.replication.bayou import words
+from holdfast.replication.sequencer import words as sequencer_words
 from holdfast.server.grammar import Grammar
 from holdfast.server.reply_lines import json_line
 
@@ -25,6 +26,8 @@ ROOMS = Grammar(Rooms.commands, Rooms.queries)
 EVENTS = Grammar(Events.commands, Events.queries)
 DIRECTORY = Grammar(Directory.commands, Directory.queries)
 BAYOU = Grammar(words.COMMANDS, words.QUERIES)
+SEQUENCER = Grammar(sequencer_words.COMMANDS, sequencer_words.QUERIES)
+GRAMMARS = (GRAMMAR, ROOMS, EVENTS, DIRECTORY, BAYOU, SEQUENCER)
 
 
 class Theatre:
@@ -48,7 +51,7 @@ class Theatre:
 
 def test_every_word_is_documented_with_its_usage_and_no_other() -> None:
     documented = [usage.replace("\\|", "|") for usage in re.findall(r"^\| `([^`]+)` \|", TEXT, flags=re.MULTILINE)]
-    known = {grammar.usage(word) for grammar in (GRAMMAR, ROOMS, EVENTS, DIRECTORY, BAYOU) for word in grammar.words}
+    known = {grammar.usage(word) for grammar in GRAMMARS for word in grammar.words}
     assert sorted(documented) == sorted(known)
 
 

@@ -34,22 +34,32 @@ class _Service(msgspec.Struct):
     app: str
     nodes: dict[str, int] | list[str]
     protocol: str = ""
+    directory: str = "directory"
 
 
 class _Person(msgspec.Struct):
     department: str = ""
 
 
+class _Settings(msgspec.Struct, frozen=True):
+    data: str = "data"
+
+
 class _Site(msgspec.Struct):
     nodes: dict[str, _Node]
     services: dict[str, _Service] = {}
     people: dict[str, _Person] = {}
+    site: _Settings = _Settings()
 
 
-DEFAULT_PROTOCOLS = {"rooms": "bayou"}
-"""Of the apps whose default protocol is one with replicas that are not equal (`catalog.APPS`)."""
+DEFAULT_PROTOCOLS = {"rooms": "bayou", "events": "sequencer"}
+"""Of the apps whose protocol matters to clients (`catalog.APPS`)."""
 HOME_PROTOCOLS = ("bayou",)
 """Where it matters which replica is asked: each has writes that the others do not know yet."""
+VOTING_PROTOCOLS = ("sequencer",)
+"""Whose replicas are voted on, and can be made wrong to see that they are found out."""
+BRANCHED_APPS = ("events",)
+"""Whose people belong to a branch, which has a server of its own where there is a directory."""
 
 
 class Addresses:
@@ -57,6 +67,8 @@ class Addresses:
 
     `common`: the services at their nodes' common ports. `apps`: each service's app, as far as it is
     known. `departments`: each person's. `local`: the services where everybody has a replica of her own.
+    `voting`: those whose replicas are voted on. `directories`: for services with branches, the service that tells
+    where each branch's server is. `data`: where the nodes here keep their data, if that is known.
     """
 
     def __init__(
@@ -68,6 +80,9 @@ class Addresses:
         apps: Mapping[str, str] | None = None,
         departments: Mapping[str, str] | None = None,
         local: frozenset[str] = frozenset(),
+        voting: tuple[str, ...] = (),
+        directories: Mapping[str, str] | None = None,
+        data: Path | None = None,
         source: str = "",
     ) -> None:
         self._services = dict(services)
@@ -76,6 +91,9 @@ class Addresses:
         self._apps = dict(apps or {})
         self._departments = dict(departments or {})
         self._local = local
+        self.voting = voting
+        self._directories = dict(directories or {})
+        self.data = data
         self._source = source
 
     @classmethod
@@ -97,6 +115,9 @@ class Addresses:
             apps={name: service.app for name, service in site.services.items()},
             departments={id: person.department for id, person in site.people.items()},
             local=frozenset(name for name, service in site.services.items() if _protocol(service) in HOME_PROTOCOLS),
+            voting=tuple(name for name, service in site.services.items() if _protocol(service) in VOTING_PROTOCOLS),
+            directories=_directories(site),
+            data=DEMO_DATA if file is None else file.parent / site.site.data,
             source=source,
         )
 
@@ -135,6 +156,14 @@ class Addresses:
         """The app of a service; by a plain list of servers nothing is known, so that its name must do."""
         return self._apps.get(service, service)
 
+    def has_branches(self, service: str) -> bool:
+        """Whether the people of a service belong to its branches."""
+        return self.app(service) in BRANCHED_APPS
+
+    def directory(self, service: str) -> str | None:
+        """The service that tells where the servers of a service's branches are, if there is one."""
+        return self._directories.get(service)
+
     def is_local(self, service: str) -> bool:
         """Whether it matters which replica is asked, and an outcome may change after its answer."""
         return service in self._local
@@ -167,6 +196,17 @@ def demo_file() -> Path:
 
 def _protocol(service: _Service) -> str:
     return service.protocol or DEFAULT_PROTOCOLS.get(service.app, "")
+
+
+def _directories(site: _Site) -> dict[str, str]:
+    """For each service with branches, the directory they register in: as `holdfast.branches` has it."""
+    found = {}
+    for name, service in site.services.items():
+        directory = site.services.get(service.directory)
+        if service.app in BRANCHED_APPS and _protocol(service) in VOTING_PROTOCOLS:
+            if directory is not None and directory.app == "directory":
+                found[name] = service.directory
+    return found
 
 
 def _servers(site: _Site, service: _Service) -> tuple[Server, ...]:

@@ -39,6 +39,11 @@ class AsyncChannel:
         self._driver: asyncio.Task[None] | None = None
         self._waiters: dict[Call, asyncio.Future[None]] = {}
 
+    @property
+    def server(self) -> Server | None:
+        """Who gave the last answer."""
+        return self._session.answered_by
+
     async def settle(self, begin: Callable[[Session], Sequence[Call]]) -> Sequence[Call]:
         """Begin some calls and return them when each has its outcome, by its deadline at the latest."""
         calls = begin(self._session)

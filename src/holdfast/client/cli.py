@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from holdfast.client.errors import Misuse
 from holdfast.kernel.errors import ConfigurationError, HoldfastError
 
-COMMANDS = ("up", "node", "init", "status", "trace", "reset", "tickets-server", "simulate", "bench")
+COMMANDS = ("up", "node", "init", "status", "fault", "trace", "reset", "tickets-server", "simulate", "bench")
 OPTIONS = frozenset(
     f"--{name}"
     for name in (
-        *("site", "servers", "as", "token", "at", "view", "guarantee"),
+        *("site", "servers", "as", "token", "at", "view", "guarantee", "logs"),
         *("json", "timeout", "deadline", "retry", "help"),
     )
 )

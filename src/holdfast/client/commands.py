@@ -65,6 +65,7 @@ app = typer.Typer(
 )
 
 FailureModel = Literal["perfect", "majority"]
+FaultKind = Literal["wrong", "slow", "crash", "silent", "state", "garbage", "none"]
 SiteOption = Annotated[str, typer.Option("--site", metavar="FILE", envvar="HOLDFAST_SITE", help="The site file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 AsOption = Annotated[str, typer.Option("--as", metavar="ID", envvar="HOLDFAST_AS", help="Who asks.")]
@@ -119,11 +120,36 @@ def status(site: SiteOption = "", json: JsonOption = False) -> None:
     """Ask every node for its replicas' state.
 
     Tells each one's protocol, view, epoch, position, digest and lag; where writes may be tentative, also
-    its id, the primary and how many are. Exit status 1 when a node is down.
+    its id, the primary and how many are; where replicas vote, the sequencer, the votes, who is suspected and
+    what was replaced. Exit status 1 when a node is down.
     """
     from holdfast.client.status import show_status
 
     raise typer.Exit(show_status(site, as_json=json))
+
+
+@app.command()
+def fault(
+    replica: Annotated[str, typer.Argument(metavar="REPLICA", help="The node whose replica it is.")],
+    kind: Annotated[FaultKind, typer.Argument(metavar="KIND", help="What it does from now on, as above.")],
+    service: Annotated[
+        str, typer.Option("--service", metavar="NAME", help="Which service, where several have votes.")
+    ] = "",
+    site: SiteOption = "",
+    as_: AsOption = "",
+    token: TokenOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Plant a fault in a replica.
+
+    wrong: it answers wrongly; state: rightly, over a wrong state; garbage: with bytes that mean nothing;
+    silent: not at all; slow: late; crash: it is gone; none: as it should again. For services under the
+    protocol sequencer, which finds such a replica out and replaces it.
+    """
+    from holdfast.client.fault import plant
+
+    options: Options = {"as_": as_, "token": token}
+    raise typer.Exit(plant(replica, kind, service=service, site=site, as_json=json, options=options))
 
 
 @app.command()
@@ -205,6 +231,10 @@ def service(
     guarantee: Annotated[
         list[str] | None, typer.Option("--guarantee", metavar="WORD", help="What holds across servers; repeatable.")
     ] = None,
+    logs: Annotated[
+        str,
+        typer.Option("--logs", metavar="FOLDER", envvar="HOLDFAST_LOGS", help="Where people's own logs lie."),
+    ] = "",
     json: JsonOption = False,
     timeout: Annotated[float, typer.Option("--timeout", metavar="S", help="Another server after so long.")] = 5.0,
     deadline: Annotated[float, typer.Option("--deadline", metavar="S", help="Unknown after so long.")] = 30.0,
@@ -221,7 +251,7 @@ def service(
 
     assert context.info_name
     options: Options = {"as_": as_, "token": token, "timeout_s": timeout, "deadline_s": deadline}
-    options.update({"at": at, "view": view, "guarantees": guarantee or []})
+    options.update({"at": at, "view": view, "guarantees": guarantee or [], "logs": logs})
     status = speak(
         context.info_name, words or [], site=site, servers=servers, as_json=json, retry=retry, options=options
     )

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from holdfast.client.votes import vote_remarks
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -149,7 +151,8 @@ def fitting(lines: Sequence[Line], width: int) -> tuple[list[str], int]:
 
 
 def remarks(nodes: Sequence[NodeStatus]) -> list[str]:
-    """What does not fit a table: why a node is down, what a replica waits for or warns of, who is primary."""
+    """What does not fit a table: why a node is down, what a replica waits for or warns of, who is primary or
+    sequencer, how replicas vote."""
     lines = []
     primaries: dict[str, str] = {}
     for node in nodes:
@@ -165,7 +168,7 @@ def remarks(nodes: Sequence[NodeStatus]) -> list[str]:
                 lines.append(f"{name} at {node.node} is the replica {service['replica']}")
             if service.get("primary"):
                 primaries.setdefault(name, str(service["primary"]))
-    return [*(f"{name}: the primary is {primary}" for name, primary in primaries.items()), *lines]
+    return [*(f"{name}: the primary is {primary}" for name, primary in primaries.items()), *vote_remarks(nodes), *lines]
 
 
 def state_text(service: dict[str, Any]) -> str:

@@ -15,6 +15,8 @@ from holdfast.client.session import Call, Session
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from holdfast.client.asynchronous import AsyncChannel
+    from holdfast.client.branches import BranchChannel
+    from holdfast.client.branches_async import AsyncBranchChannel
 
 
 VIEWS = ("full", "committed")
@@ -108,7 +110,7 @@ class Service:
     def __init__(
         self,
         name: str,
-        channel: BlockingChannel,
+        channel: BlockingChannel | BranchChannel,
         deadline_s: float,
         view: str = "full",
         watching: Callable[[str], BlockingChannel] | None = None,
@@ -195,7 +197,7 @@ class AsyncService:
     def __init__(
         self,
         name: str,
-        channel: AsyncChannel,
+        channel: AsyncChannel | AsyncBranchChannel,
         deadline_s: float,
         view: str = "full",
         watching: Callable[[str], AsyncChannel] | None = None,

@@ -58,6 +58,8 @@ class Speaker:
         self._one_line_each = False
         self._unknown: OutcomeUnknown | None = None
         self._words: list[str] = []
+        self._help = ""
+        """What the service has said to `help`, as the prompt came up."""
         self._watch: Watch | None = None
         self._awaits_news = False
 
@@ -203,6 +205,7 @@ class Speaker:
         except HoldfastError as error:
             say(f"Failed: {error}")
         else:
+            self._help = answer.text
             self._words = [*(usage.split()[0] for usage in usages(answer.text)), "login", "view", "retry"]
 
     def typed(self, line: str) -> bool:
@@ -211,7 +214,7 @@ class Speaker:
         if word == "retry" and not arguments:
             return self._retry()
         if word == "login":
-            return self._login(arguments)
+            return self.login(arguments)
         if word == "view":
             return self._choose_view(arguments)
         if word in HINTS or word == "watch":
@@ -226,7 +229,8 @@ class Speaker:
         unknown, self._unknown = self._unknown, None
         return self.show(unknown.retry, hint=RETRY_HINT)
 
-    def _login(self, arguments: list[str]) -> bool:
+    def login(self, arguments: list[str]) -> bool:
+        """Ask as another person from now on; whether that is possible."""
         if not 1 <= len(arguments) <= 2:
             say("Failed: usage: login <id> [<token>]")
             return False
@@ -346,6 +350,10 @@ def speaker_of(app: str) -> type[Speaker]:
         from holdfast.client.rooms import RoomsSpeaker
 
         return RoomsSpeaker
+    if app == "events":
+        from holdfast.client.events_prompt import EventsSpeaker
+
+        return EventsSpeaker
     return Speaker
 
 

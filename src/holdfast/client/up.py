@@ -230,6 +230,19 @@ def page_addresses(site: Site) -> list[str]:
     return lines
 
 
+def port_addresses(site: Site) -> list[str]:
+    """Where the services take lines (`nc HOST PORT`), a line for each host."""
+    hosts: dict[str, dict[str, list[int]]] = {}
+    for service in site.services.values():
+        for node, port in service.ports.items():
+            if port is not None:
+                hosts.setdefault(site.nodes[node].host, {}).setdefault(service.name, []).append(port)
+    return [
+        f"Lines at {host}: {'; '.join(f'{name} {ports_text(ports)}' for name, ports in services.items())}"
+        for host, services in hosts.items()
+    ]
+
+
 def run_up(path: str) -> int:
     """The command `holdfast up`; its exit status."""
     from holdfast.client.processes import find_site, first_start, node_command, node_command_shown, node_servers
@@ -241,6 +254,6 @@ def run_up(path: str) -> int:
         for server in node_servers(site)
     ]
     heading = f"Site {site.name}. Ctrl-C ends all. Data and logs (<node>/log.txt): {site.data}"
-    heading += "".join(f"\n{line}" for line in page_addresses(site))
+    heading += "".join(f"\n{line}" for line in (*port_addresses(site), *page_addresses(site)))
     asyncio.run(Supervisor(nodes, heading, lambda name: node_command_shown(site, name)).run())
     return 0
