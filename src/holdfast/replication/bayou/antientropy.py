@@ -203,7 +203,7 @@ class AntiEntropy:
         if updates.answers:
             state.pulled_us = None
         if state.vector is not None:  # what it sends, it has: it need not get that back
-            _note_writes(state.vector, updates.writes)
+            note_writes(state.vector, updates.writes)
         self.epochs.learn(updates.epoch, updates.primary)
         taken = self.take(updates)
         if updates.answers and not (taken.writes or taken.commits):
@@ -389,11 +389,11 @@ def _note(state: PeerState, updates: Updates) -> None:
     `Have` tells how it is; until then, at worst, it is sent something that does not fit, and asks."""
     if state.vector is None:
         return
-    _note_writes(state.vector, updates.writes)
+    note_writes(state.vector, updates.writes)
     state.csn = max(state.csn, updates.csn + len(updates.commits))
 
 
-def _note_writes(vector: dict[str, int], writes: Sequence[Write]) -> None:
+def note_writes(vector: dict[str, int], writes: Sequence[Write]) -> None:
     """A vector takes these in; of each author the last one counts."""
     for replica, number in {write.replica: write.number for write in writes}.items():
         if number > vector.get(replica, 0):

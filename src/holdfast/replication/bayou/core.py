@@ -79,7 +79,7 @@ class Bayou:
         self._tick_step_us = max(TICK_US, min(configuration.sync_us, configuration.patience_us) // 4)
         handlers: dict[type, Callable[[Peer, Any], Any]] = {
             messages.Have: self._on_have,
-            messages.Updates: self.anti_entropy.on_updates,
+            messages.Updates: self.primary.on_updates,
             messages.Request: lambda peer, message: self.anti_entropy.on_updates(peer, message.updates),
             messages.Ask: self.primary.on_ask,
             messages.Promise: self.primary.on_promise,

@@ -20,13 +20,16 @@ from collections import deque
 from heapq import heapify, heappop, heappush
 
 from holdfast.kernel.contracts import Peer
-from holdfast.replication.bayou.antientropy import AntiEntropy
+from holdfast.replication.bayou.antientropy import AntiEntropy, note_writes
 from holdfast.replication.bayou.epochs import Epochs
 from holdfast.replication.bayou.log import Entry, Stamp, name_of, stamp_of
 from holdfast.replication.bayou.messages import Ask, Promise, Released, Reply, Updates
 from holdfast.replication.bayou.replica import ACTIVE, Replica
 
 NEVER_MS = 1 << 62
+NEWS_BYTES_MAX = 16 * 1024
+"""What a peer is told unasked. Where there is more it asks for the rest: in a heap there is much that others are
+bringing it at the same time."""
 
 
 class Primary:
@@ -41,6 +44,7 @@ class Primary:
         self.unreleased: dict[Peer, deque[tuple[int, int]]] = {}  # of its authors' node: (csn, since when)
         self.released_csn = 0
         self.due_ms: int | None = None
+        self._owes: dict[Peer, None] = {}  # primaries whose last reply was not all
         self._deadlines: list[tuple[int, Stamp, int, Entry]] = []
         self._noted = 0
 
@@ -196,17 +200,16 @@ class Primary:
         self._release()
 
     def _news_for(self, peer: Peer) -> Updates:
-        """What this peer lacks, as far as is known here."""
+        """What this peer lacks, as far as is known here; of a heap the beginning."""
         replica = self.replica
         state = replica.peers[peer]
         if state.vector is None or state.csn < replica.log.omitted:
             vector, csn = dict(replica.log.vector), max(replica.log.omitted, replica.log.csn - 1)
         else:
             vector, csn = dict(state.vector), min(state.csn, replica.log.csn)
-        updates = self.anti_entropy.updates_for(vector, csn)
-        for write in updates.writes:
-            if state.vector is not None and state.vector.get(write.replica, 0) < write.number:
-                state.vector[write.replica] = write.number
+        updates = self.anti_entropy.updates_for(vector, csn, bytes_max=NEWS_BYTES_MAX)
+        if state.vector is not None:
+            note_writes(state.vector, updates.writes)
         state.csn = max(state.csn, csn + len(updates.commits))
         return updates
 
@@ -217,8 +220,17 @@ class Primary:
         taken = self.anti_entropy.on_updates(peer, message.updates)
         if own and taken.commits:
             replica.tracing.step(replica.wall_ms, "", "Update", own, "confirmed")
+        if message.updates.more:
+            self._owes[peer] = None
         if replica.log.csn >= message.updates.csn + len(message.updates.commits):
             replica.release(peer)
+
+    def on_updates(self, peer: Peer, updates: Updates) -> None:
+        """Anti-entropy; with the rest of a reply that was too long, the release follows."""
+        self.anti_entropy.on_updates(peer, updates)
+        if peer in self._owes and updates.answers and not updates.more:
+            del self._owes[peer]
+            self.replica.release(peer)
 
     def on_release(self, peer: Peer, csn: int) -> None:
         """An author's replica has updated."""
@@ -256,6 +268,7 @@ class Primary:
 
     def connected(self, peer: Peer) -> None:
         """A link stands again: what was asked over an older one may be lost."""
+        self._owes.pop(peer, None)
         for name in [name for name in self.asked if self.replica.peer_of(name) == peer]:
             del self.asked[name]
 
