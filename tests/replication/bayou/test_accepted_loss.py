@@ -179,3 +179,15 @@ def test_a_lone_voter_s_word_to_an_earlier_disk_is_not_taken_up_by_the_next_one(
     epoch = replicas.core("law").replica.epoch
     assert epoch > given
     assert epoch % 64 == 2
+
+
+def test_a_claim_is_void_when_another_s_has_come_before_it() -> None:
+    replicas = Replicas("biology law music")
+    replicas.submit("biology", "hand-over law")
+    replicas.deliver("biology", "law")
+    replicas.deliver("law", "biology")
+    replicas.submit("music", "take-over")
+    replicas.wait(5 * SECOND_US)
+    assert replicas.told("take-over") == ["Failed: law has become the primary instead."]
+    for name in ("music", "biology"):
+        assert "may be stopped for good" in replicas.book(name, "retire"), "it is not about to be the primary"

@@ -61,7 +61,7 @@ class Epochs:
     def _enthrone(self, epoch: int, primary: Peer) -> None:
         replica = self.replica
         replica.record(Enthroned(epoch, primary))
-        replica.epoch, replica.primary = epoch, primary
+        replica.begin_epoch(epoch, primary)
         if primary == replica.me and self.claimed == epoch and not replica.votes:
             replica.record(Admitted())
             replica.votes = True

@@ -124,7 +124,7 @@ def _replay(replica: Replica, proposals: Proposals, members: Members, record: ob
         case Vowed():
             replica.vowed = record.epoch
         case Enthroned():
-            replica.epoch, replica.primary = record.epoch, record.primary
+            replica.begin_epoch(record.epoch, record.primary)
         case Forked():
             members.forget_own(record.replica, record.number, is_copy=record.is_copy)
         case MadeAnew():

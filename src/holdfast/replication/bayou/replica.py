@@ -177,6 +177,12 @@ class Replica:
         named = [nodes.index(name) for name in self.configuration.voters]
         return named if len(named) > 1 else [self.primary]
 
+    def begin_epoch(self, epoch: int, primary: int) -> None:
+        """There is a later primary. The word of a lone voter, and a claim to it, were for the next epoch only."""
+        self.epoch, self.primary = epoch, primary
+        if len(self.voters) == 1:
+            self.vowed = min(self.vowed, epoch)
+
     def peer_of(self, replica: str) -> int | None:
         """The node of a replica, if it is configured here."""
         member = self.log.members.get(replica)

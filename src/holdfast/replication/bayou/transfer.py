@@ -144,7 +144,7 @@ class Transfer:
         replica.held = {}  # it followed what was here; what still follows will be sent again
         self._keep_proposals(checkpoint.csn - csn_before)
         if checkpoint.epoch > replica.epoch:
-            replica.epoch, replica.primary = checkpoint.epoch, checkpoint.primary
+            replica.begin_epoch(checkpoint.epoch, checkpoint.primary)
         self._answer_waiting()
         self.snapshots.write_whole()
         replica.event(f"took over the state as of commit {checkpoint.csn} from a peer, and kept {len(mine)} writes")

@@ -202,8 +202,8 @@ class Ledger(Audit):
         ended = tuple(name for name, row in log.members.items() if row.state != "live")
         top = stamps[-1]
         assigned = Assigned(office.wall_ms, tuple(fresh), ended)
-        for name in fresh:
-            self.assigned.setdefault((name, replica.epoch), assigned)
+        for name in fresh:  # a crash may have taken an earlier write of that name away, and its place
+            self.assigned[name, replica.epoch] = assigned
         for entry in log.tail:
             write = entry.write
             if stamp_of(write) < top and (write.replica, write.number) not in places:
