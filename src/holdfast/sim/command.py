@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 def simulate(
     app: Annotated[str, typer.Option("--app", metavar="APP", help="What is replicated.")] = "tickets",
     protocol: Annotated[
-        str, typer.Option("--protocol", metavar="NAME", help="How: lamport, solo or bayou.")
+        str, typer.Option("--protocol", metavar="NAME", help="How: lamport, solo, bayou or sequencer.")
     ] = "lamport",
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The first schedule.")] = 1,
     seeds: Annotated[int, typer.Option("--seeds", metavar="K", min=1, help="How many, under each model.")] = 1,
@@ -35,7 +35,8 @@ def simulate(
         typer.Option(
             "--model",
             metavar="MODEL",
-            help="perfect, majority; bayou: all-heard, immediate, accept-loss; default: each.",
+            help="perfect, majority; bayou: all-heard, immediate, accept-loss; sequencer: three, four, roles; "
+            "default: each.",
         ),
     ] = "",
     faults: Annotated[
@@ -43,8 +44,13 @@ def simulate(
     ] = "",
     servers: Annotated[int, typer.Option("--servers", metavar="N", min=0, help="How many; default: varied.")] = 0,
     transport: Annotated[
-        str, typer.Option("--transport", metavar="KIND", help="stream, lossy or datagram.")
-    ] = "stream",
+        str,
+        typer.Option(
+            "--transport",
+            metavar="KIND",
+            help="stream, lossy or datagram; default: datagram for sequencer, else stream.",
+        ),
+    ] = "",
     bug: Annotated[str, typer.Option("--bug", metavar="NAME", help="Plant a bug, to see that it is found.")] = "",
     processes: Annotated[int, typer.Option("--processes", metavar="N", min=1, help="How many at a time.")] = 2,
     trace: Annotated[bool, typer.Option("--trace", help="Print all that happens in the first schedule.")] = False,

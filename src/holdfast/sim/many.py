@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import msgspec
 
+from holdfast.sim.options import KINDS
 from holdfast.sim.run import Options, Result, run
 
 CHUNK_SEEDS = 5
@@ -58,7 +59,7 @@ def replay_command(options: Options, seed: int) -> str:
         words += ["--servers", str(options.servers)]
     if options.faults:
         words += ["--faults", ",".join(options.faults)]
-    if options.transport != "stream":
+    if options.transport != KINDS[options.protocol].transports[0]:
         words += ["--transport", options.transport]
     if options.bug:
         words += ["--bug", options.bug]

@@ -15,7 +15,7 @@ A damaged or emptied disk counts as whole again when its server is active in a v
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -59,7 +59,9 @@ class NemesisOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Nemesis:
-    """Strikes again and again until `stop`."""
+    """Strikes again and again until `stop`. `known`: the kinds of fault, and the models that tolerate each."""
+
+    known: ClassVar[dict[str, tuple[Model, ...]]] = FAULTS
 
     def __init__(
         self,
@@ -81,7 +83,7 @@ class Nemesis:
         self.disks = len(hosts)
         self.calm_us = [0] * len(hosts)
         """Until when the perfect model wants a server left alone, so that silence means a crash."""
-        tolerated = [kind for kind, models in FAULTS.items() if options.model in models]
+        tolerated = [kind for kind, models in self.known.items() if options.model in models]
         possible = [kind for kind in tolerated if len(hosts) > 1 or kind not in BETWEEN_HOSTS]
         kinds = [kind for kind in possible if not options.faults or kind in options.faults]
         drawn = [kind for kind in kinds if world.chance(0.5)] or kinds

@@ -23,7 +23,8 @@ Deliver = Callable[[Peer, Peer, Any], None]
 
 class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Times in microseconds. `same_host`: all servers share a machine, so a dial to a dead process
-    is refused at once. `transport`: "stream", "lossy" or "datagram"."""
+    is refused at once. `transport`: "stream", "lossy" or "datagram". `apart`: datagrams need no connection,
+    which tells of processes only. `late_us_max`: how late the second of two equal ones may come."""
 
     transport: str = "stream"
     same_host: bool = False
@@ -35,6 +36,8 @@ class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
     redial_us_max: int = 60_000
     loss: float = 0.05
     doubling: float = 0.05
+    apart: bool = False
+    late_us_max: int = 0
 
 
 class Link:
@@ -74,22 +77,24 @@ class Network:
         """Let `payload` travel, if the sender believes the link to stand."""
         link = self.links[source, target]
         pair = _pair(source, target)
-        if not self.standing[pair] or link.told != self.connection[pair]:
+        apart = self.options.apart
+        if not apart and (not self.standing[pair] or link.told != self.connection[pair]):
             return
         if self.options.transport != "stream" and not self.faultless:
             if self.world.chance(self.options.loss):
                 return
             if self.world.chance(self.options.doubling):
-                self._travel(source, target, link, payload)
+                late_us = self.world.between(0, self.options.late_us_max) if self.world.chance(0.2) else 0
+                self._travel(source, target, link, payload, late_us)
         self._travel(source, target, link, payload)
 
-    def _travel(self, source: Peer, target: Peer, link: Link, payload: Any) -> None:
+    def _travel(self, source: Peer, target: Peer, link: Link, payload: Any, late_us: int = 0) -> None:
         connection = self.connection[_pair(source, target)]
         if link.blocked:
             if self.options.transport != "datagram":
                 link.held.append((connection, payload))
             return
-        arrival_us = self.world.now_us + self._delay_us(link)
+        arrival_us = self.world.now_us + self._delay_us(link) + late_us
         if self.options.transport != "datagram":
             arrival_us = link.arrival_us = max(arrival_us, link.arrival_us + 1)
         self.world.at(arrival_us, self._arrive, source, target, connection, payload)
@@ -103,7 +108,9 @@ class Network:
     def _arrive(self, source: Peer, target: Peer, connection: int, payload: Any) -> None:
         pair = _pair(source, target)
         link = self.links[source, target]
-        if connection != self.connection[pair] or not self.standing[pair] or not self.alive(target):
+        if not self.alive(target) or (self.options.apart and self.cut[pair]):
+            return
+        if not self.options.apart and (connection != self.connection[pair] or not self.standing[pair]):
             return
         if link.blocked:
             if self.options.transport != "datagram":

@@ -10,6 +10,9 @@ from holdfast.sim.bayou import ground
 from holdfast.sim.bayou.workloads import OFFICES
 from holdfast.sim.nemesis import FAULTS
 from holdfast.sim.protocols import PROTOCOLS
+from holdfast.sim.sequencer import bugs as sequencer_bugs
+from holdfast.sim.sequencer import ground as sequencer_ground
+from holdfast.sim.sequencer import weather as sequencer_weather
 from holdfast.sim.workloads import WORKLOADS
 
 
@@ -30,13 +33,20 @@ KINDS: dict[str, Kind] = {
         name: Kind(tuple(WORKLOADS), protocol.models, tuple(FAULTS), TRANSPORTS, tuple(bugs.BUGS))
         for name, protocol in PROTOCOLS.items()
     },
+    "sequencer": Kind(
+        tuple(WORKLOADS),
+        sequencer_ground.MODELS,
+        sequencer_weather.FAULTS,
+        ("datagram", "lossy", "stream"),
+        tuple(sequencer_bugs.BUGS),
+    ),
     "bayou": Kind(tuple(OFFICES), ground.MODELS, ground.FAULTS, TRANSPORTS, tuple(bayou_bugs.BUGS)),
 }
 """By the protocol's name."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What to simulate. `servers` 0 and an empty `model` mean the protocol's own choice; no `faults`
+    """What to simulate. `servers` 0, an empty `model` and `transport` mean the protocol's own choice; no `faults`
     means all that the model tolerates; `bug` plants one, to prove that it is found."""
 
     app: str = "tickets"
@@ -44,7 +54,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     servers: int = 0
     faults: tuple[str, ...] = ()
-    transport: str = "stream"
+    transport: str = ""
     bug: str = ""
 
     def __post_init__(self) -> None:
@@ -52,7 +62,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         kind = KINDS[self.protocol]
         _check(self.app, kind.apps, f"app under {self.protocol}")
         _check(self.model or kind.models[0], kind.models, f"model of {self.protocol}")
-        _check(self.transport, kind.transports, "transport")
+        _check(self.transport or kind.transports[0], kind.transports, "transport")
+        if not self.transport:
+            msgspec.structs.force_setattr(self, "transport", kind.transports[0])
         _check(self.bug or "none", (*kind.bugs, "none"), f"bug in {self.protocol}")
         for fault in self.faults:
             _check(fault, kind.faults, f"fault under {self.protocol}")

@@ -117,6 +117,8 @@ class Copying:
             manager.admitted,
             shared.incarnation,
             manager.promised,
+            manager.promised_life,
+            manager.known_disks,
             manager.entered,
             position,
             manager.council.standing(),
@@ -152,6 +154,8 @@ class Copying:
         """The next slice, or one of the last once more."""
         donation = self.donation
         if donation is None or (donation.to, donation.number) != (peer, message.number) or donation.reader is None:
+            return
+        if message.index >= donation.next + 2 * WINDOW:
             return
         donation.used_us = self.shared.now_us
         while donation.next <= message.index and not donation.reader.done:
@@ -195,7 +199,7 @@ class Copying:
         taking = self.taking
         if taking is None or (part.number, peer) != (taking.copy.number, taking.copy.donor) or taking.is_whole:
             return
-        if part.index < taking.next or part.index in taking.early:
+        if not taking.next <= part.index < taking.next + 2 * WINDOW or part.index in taking.early:
             return
         taking.heard_us = self.shared.now_us
         taking.early[part.index] = part

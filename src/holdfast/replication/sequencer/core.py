@@ -36,7 +36,6 @@ from holdfast.replication.sequencer.messages import (
     Identity,
     Journaled,
     Stale,
-    Started,
     encode_record,
 )
 from holdfast.replication.sequencer.overhearing import Overhearing
@@ -125,8 +124,7 @@ class Sequencer:
         if recovered.fresh:
             shared.record(Identity(shared.disk, self.machine.app.name, b""))
             shared.event(f"{shared.name(shared.me)} begins on an empty disk, {shared.disk}")
-        shared.incarnation = max(shared.incarnation + 1, shared.unix_ms)
-        shared.record(Started(shared.incarnation))
+        shared.begin_life(shared.incarnation)
         shared.state = ACTIVE
         self.manager.restarted()
         return self._finish()
@@ -198,6 +196,8 @@ class Sequencer:
         except MalformedInput as error:
             self.shared.malformed += 1
             self.shared.event(f"dropped a message of {self.shared.name(peer)}: {error}")
+        except BrokenInvariant as error:
+            self.shared.halt("invariant", f"a message of {self.shared.name(peer)} breaks the order: {error}")
 
     def _finish(self) -> Step:
         """What follows from the input, messages to this node itself included."""
@@ -235,10 +235,10 @@ class Sequencer:
     def _on_beat(self, message: Beat) -> None:
         if self.shared.hear(message.epoch):
             self.submitter.decided_upto(message.incarnation, message.serial)
+            self.manager.on_beat(message)
 
     def _on_stale(self, message: Stale) -> None:
         if self.submitter.on_stale(message):
-            self.shared.record(Started(self.shared.incarnation))
             self.front.lost("this node had to begin a new life")
 
     def _on_connected(self, peer: Peer, event: PeerConnected) -> None:

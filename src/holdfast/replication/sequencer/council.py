@@ -60,6 +60,7 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
     controls: tuple[int, ...]
     votes: tuple[tuple[int, tuple[tuple[int, int, bytes], ...]], ...]
     suspected: tuple[int, ...]
+    stable: int
     replacements: int
     restarts: int
 
@@ -72,9 +73,9 @@ class Council:
 
     `position`: the last number taken in. `streams`: of each node, its incarnation and the last serial
     of it in the order. `lives`: of each manager, how often its replica was begun anew, `begun`: as of
-    which number the last time. `copies`: those that are being copied. `suspected`: those that a front
-    end has reported as silent since they were last heard of in the order. `votes`: by number, of each
-    manager (life, digest).
+    which number the last time. `stable`: the last number as of which enough had the same state. `copies`:
+    those that are being copied. `suspected`: those that a front end has reported as silent since they were
+    last heard of in the order. `votes`: by number, of each manager (life, digest).
     """
 
     def __init__(self, managers: tuple[int, ...], agreeing: int, name: Callable[[int], str] = str) -> None:
@@ -90,6 +91,7 @@ class Council:
         self.controls: list[int] = []
         self.votes: dict[int, dict[int, tuple[int, bytes]]] = {}
         self.suspected: dict[int, int] = {}
+        self.stable = 0
         self.replacements = 0
         self.restarts = 0
         self.events: list[str] = []
@@ -112,14 +114,17 @@ class Council:
                     for number, voted in sorted(self.votes.items())
                 ),
                 tuple(sorted(self.suspected)),
+                self.stable,
                 self.replacements,
                 self.restarts,
             )
         )
 
     def adopt(self, data: bytes) -> None:
-        """The inverse of `standing`. Raises `MalformedInput`."""
+        """The inverse of `standing`. Raises `MalformedInput`, before anything is changed."""
         standing = _decode(data)
+        if not len(self.managers) == len(standing.lives) == len(standing.begun) == len(standing.wrong):
+            raise MalformedInput(f"a standing of {len(standing.lives)} replicas, where there are {len(self.managers)}")
         self.position = standing.position
         self.streams = {node: (incarnation, serial) for node, incarnation, serial in standing.streams}
         self.lives = dict(zip(self.managers, standing.lives, strict=True))
@@ -131,6 +136,7 @@ class Council:
             number: {manager: (life, digest) for manager, life, digest in voted} for number, voted in standing.votes
         }
         self.suspected = dict.fromkeys(standing.suspected, 0)
+        self.stable = standing.stable
         self.replacements = standing.replacements
         self.restarts = standing.restarts
 
@@ -170,7 +176,7 @@ class Council:
                 self.suspected.pop(manager, None)
                 self._vote(control)
         elif isinstance(control, NeedCopy):
-            if control.life == self.lives[manager]:
+            if control.life == self.lives[manager] and (control.is_lost or self._can_spare(manager)):
                 self.restarts += manager not in self.copies
                 self._begin_copy(manager, control.why)
         elif isinstance(control, Restored) and control.life == self.lives[manager]:
@@ -206,6 +212,7 @@ class Council:
         voted[vote.manager] = (vote.life, vote.digest)
         agreed = self.agreed(vote.number)
         if agreed is not None:
+            self.stable = max(self.stable, vote.number)
             for manager in self.managers:
                 life, digest = voted.get(manager, (0, agreed))
                 if digest != agreed and life == self.lives[manager] and manager not in self.copies:
@@ -223,6 +230,11 @@ class Council:
         return next((digest for digest, count in sorted(counts.items()) if count >= self.agreeing), None)
 
     # -- Replacing
+
+    def _can_spare(self, manager: int) -> bool:
+        """Whether enough replicas are left to be believed if this one takes a copy."""
+        left = [other for other in self.managers if other != manager and other not in self.copies]
+        return manager in self.copies or len(left) >= self.agreeing
 
     def _replace(self, manager: int, why: str) -> None:
         self.replacements += 1

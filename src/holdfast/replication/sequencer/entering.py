@@ -14,12 +14,14 @@ from holdfast.replication.sequencer.messages import Jumped, Run
 
 
 class Entering:
-    """`inherited`: how far it must come. `first`: the number that `runs` begin with, `last`: with which they
-    end. `jumped`: what is decided up to some number is not kept by anybody; then `runs` follow that."""
+    """`inherited`: how far it must come; everything up to `base` is decided. `first`: the number that `runs`
+    begin with, `last`: with which they end. `jumped`: what is decided up to some number is not kept by
+    anybody; then `runs` follow that."""
 
-    def __init__(self, epoch: int, inherited: int, decided: int) -> None:
+    def __init__(self, epoch: int, inherited: int, base: int, decided: int) -> None:
         self.epoch = epoch
         self.inherited = inherited
+        self.base = base
         self.first = decided + 1
         self.last = decided
         self.runs: list[Run] = []

@@ -26,9 +26,10 @@ TICK_US = 20_000
 
 
 class Pending:
-    """A run under way. `number`: its first, once known. `answers`: by manager. `agreed`: what is believed."""
+    """A run under way. `number`: its first, once known. `answers`: by manager. `agreed`: what is believed.
+    `is_chased`: what was still missing then was asked for again."""
 
-    __slots__ = ("agreed", "answers", "asked_us", "count", "number", "recalls", "serial", "since_us",
+    __slots__ = ("agreed", "answers", "asked_us", "count", "is_chased", "number", "recalls", "serial", "since_us",
                  "tells_place", "tokens")  # fmt: skip
 
     def __init__(self, serial: int, tokens: list[Token], now_us: int) -> None:
@@ -41,6 +42,7 @@ class Pending:
         self.number = 0
         self.answers: dict[int, bytes] = {}
         self.agreed: bytes | None = None
+        self.is_chased = False
 
 
 class Tally:
@@ -56,7 +58,7 @@ class Tally:
 
 
 class FrontEnd:
-    """`pending`: by serial, oldest first. `silent`: managers reported since they were last heard."""
+    """`pending`: by serial, oldest first. `silent`: managers reported since they were last heard, and when."""
 
     def __init__(self, shared: Shared, submitter: Submitter) -> None:
         self.shared = shared
@@ -64,7 +66,7 @@ class FrontEnd:
         self.pending: dict[int, Pending] = {}
         self.waiting = 0
         self.tallies = {manager: Tally() for manager in shared.configuration.managers}
-        self.silent: dict[int, None] = {}
+        self.silent: dict[int, int] = {}
         self._times_us: deque[int] = deque(maxlen=TIMES_KEPT)
         self._looked_us = 0
         self.limit_us = shared.configuration.suspect_us
@@ -110,6 +112,7 @@ class FrontEnd:
     def _answer(self, pending: Pending, manager: int, row: Row) -> None:
         answers, data = pending.answers, row[4]
         answers[manager] = data
+        pending.number = pending.number or row[3]
         self.silent.pop(manager, None)
         if pending.agreed is not None:
             self._compare(pending, manager)
@@ -199,12 +202,15 @@ class FrontEnd:
                 del self.pending[pending.serial]
 
     def _suspect(self, pending: Pending) -> None:
-        """Some replicas have answered long ago; those that have not are reported, once until they answer."""
+        """Some replicas have answered long ago; those that have not are reported, not all the time."""
+        now_us = self.shared.now_us
         for manager, tally in self.tallies.items():
-            if manager not in pending.answers and manager not in self.silent:
-                self.silent[manager] = None
-                tally.late += 1
-                self.submitter.control(Silent(manager, pending.number))
+            reported_us = self.silent.get(manager)
+            if manager in pending.answers or (reported_us is not None and now_us - reported_us < 2 * self.limit_us):
+                continue
+            self.silent[manager] = now_us
+            tally.late += 1
+            self.submitter.control(Silent(manager, pending.number))
 
     def _recall(self, pending: Pending, slowest_us: int) -> None:
         """Results may have been lost on the way: ask the managers for them."""
@@ -212,12 +218,19 @@ class FrontEnd:
         resend_us = shared.configuration.resend_us
         # Not as slow as the slowest: one late answer would put off the next repair, and that the one after it.
         wait_us = min(max(resend_us, slowest_us) << pending.recalls, RECALL_RESENDS_MAX * resend_us)
-        if pending.agreed is not None or shared.now_us < pending.asked_us + wait_us:
+        if pending.agreed is not None:
+            # Before somebody is reported as silent: the result may be lost only.
+            if pending.is_chased or shared.now_us - pending.since_us < self.limit_us // 2:
+                return
+            pending.is_chased = True
+        elif shared.now_us < pending.asked_us + wait_us:
             return
         pending.asked_us = shared.now_us
         pending.recalls = min(pending.recalls + 1, RECALL_DOUBLINGS_MAX)
         recall = Recall(shared.me, shared.incarnation, pending.serial, pending.serial)
-        shared.send_all(shared.configuration.managers, recall)
+        for manager in self.tallies:
+            if manager not in pending.answers and (pending.agreed is None or manager not in self.silent):
+                shared.send(manager, recall)
 
     def lost(self, why: str) -> None:
         """Nobody will answer what is under way: this life of the stream is over."""

@@ -19,8 +19,10 @@ from holdfast.replication.sequencer.log import OrderLog, Placed, fresh_after
 from holdfast.replication.sequencer.messages import (
     CONTROL,
     Admitted,
+    Beat,
     Begin,
     DigestAt,
+    Disk,
     Entered,
     Fetch,
     Journaled,
@@ -49,11 +51,15 @@ FETCHED_MAX = 2_000
 """Requests in one answer to a fetch."""
 HELD_MAX = 1_000
 """Orders that came too early."""
+COPYING_BACKLOGS = 8
+"""So many times the backlog allowed may wait for a copy: while it is on its way, nothing is executed."""
+NEED_AGAIN_US = 1_000_000
 
 
 class Manager:
-    """`promised`: follow no sequencer before this epoch; `entered`: whose order the log holds. `acknowledged`:
-    up to where each manager has journaled that order. `admitted`: this disk counts."""
+    """`promised`: follow no sequencer before this epoch, nor in it one of another life than `promised_life`;
+    `entered`: whose order the log holds. `acknowledged`: up to where each manager has journaled that order.
+    `admitted`: this disk counts. `disks`: of managers that came back with a new one, (epoch, disk)."""
 
     def __init__(self, shared: Shared, submitter: Submitter, replica: Replica) -> None:
         configuration = shared.configuration
@@ -66,12 +72,15 @@ class Manager:
         self.manages = shared.me in configuration.managers
         self.others = tuple(manager for manager in configuration.managers if manager != shared.me)
         self.admitted = False
+        self.disks: dict[int, tuple[int, str]] = {}
         self.promised = 0
+        self.promised_life = 0
         self.entered = 0
         self.acknowledged: dict[int, int] = {}
         self.rows: list[Row] = []
         self._own: deque[tuple[int, int]] = deque()
         self._own_upto = 0
+        self._votes: deque[DigestAt] = deque()
         self._is_news = False
         self._held: dict[int, tuple[Run, ...]] = {}
         self.entering: Entering | None = None
@@ -80,24 +89,48 @@ class Manager:
         self._donor = 0
         self._told_us = 0
         self._needs: tuple[int, int] | None = None
+        self._needed_us = 0
 
     # -- A new sequencer
 
     def on_seize(self, peer: Peer, message: Seize) -> None:
         """Promise to follow no earlier one, and show what is here. A disk that was lost has nothing to say."""
-        shared = self.shared
-        if message.epoch < self.promised:
+        shared, log = self.shared, self.log
+        is_another = message.life != self.promised_life or message.epoch == self.entered
+        if message.epoch < self.promised or (message.epoch == self.promised and is_another):
             shared.send(peer, Refused(self.promised))
             return
         if not self.admitted:
             return
         if message.epoch > self.promised:
-            self.promised = message.epoch
-            shared.record(Promise(message.epoch))
+            self.promise(message.epoch, message.life)
+            disks = tuple((node, message.epoch, disk) for node, disk in message.rejoined)
+            self.learn(disks)
+            shared.record(Promise(message.epoch, message.life, disks))
         shared.heard_us = shared.now_us  # give it the time to begin
-        log = self.log
         streams = tuple((node, *stream) for node, stream in sorted(self.council.streams.items()))
-        shared.promise(peer, Promised(message.epoch, self.entered, log.decided, streams, log.undecided))
+        shared.promise(
+            peer,
+            Promised(
+                message.epoch, message.life, self.entered, log.decided, streams, log.undecided, shared.disk,
+                self.known_disks,
+            ),
+        )  # fmt: skip
+
+    def promise(self, epoch: int, life: int) -> None:
+        """Follow no earlier one."""
+        if epoch > self.promised:
+            self.promised, self.promised_life = epoch, life
+
+    def learn(self, disks: tuple[Disk, ...]) -> None:
+        """These managers have come back with new disks."""
+        for node, epoch, disk in disks:
+            self.disks[node] = max((epoch, disk), self.disks.get(node, (0, "")))
+
+    @property
+    def known_disks(self) -> tuple[Disk, ...]:
+        """All that was learnt, as it is sent."""
+        return tuple((node, *self.disks[node]) for node in sorted(self.disks))
 
     def on_begin(self, peer: Peer, message: Begin) -> None:
         """The order of a new epoch, or the next stretch of it."""
@@ -106,23 +139,24 @@ class Manager:
             shared.send(peer, Refused(max(self.promised, shared.epoch)))
             return
         if not self.admitted and (shared.me, shared.disk) not in message.rejoined:
-            shared.send(peer, Rejoin(shared.disk))
+            shared.send(peer, Rejoin(message.epoch, shared.disk))
         elif message.epoch == self.entered:
+            if message.base > self.log.last:
+                self._fetch(self.log.last + 1)
             self._append(message.base + 1, message.runs, message.base)
         else:
             if self.entering is None or self.entering.epoch != message.epoch:
-                self.entering = Entering(message.epoch, message.inherited, self.log.decided)
+                self.entering = Entering(message.epoch, message.inherited, message.base, self.log.decided)
+            self.entering.base = max(self.entering.base, message.base)
             self.entering.take(message.base + 1, message.runs)
-            self._enter_or_ask(message.base)
+            self._enter_or_ask(self.entering)
 
-    def _enter_or_ask(self, base: int) -> None:
+    def _enter_or_ask(self, entering: Entering) -> None:
         """Enter the epoch when everything it inherited is here; else ask for what comes next: whoever
-        has it of what is decided, and the sequencer of what follows `base`."""
-        entering = self.entering
-        assert entering is not None
+        has it of what is decided, and the sequencer of what follows."""
         if entering.is_whole:
             self._enter(entering)
-        elif entering.last < base:
+        elif entering.last < entering.base:
             self._fetch(entering.last + 1)
         else:
             self._ask(Missing(entering.epoch, entering.last + 1))
@@ -134,15 +168,18 @@ class Manager:
         self.entering = None
         if entering.epoch < self.promised:
             return
-        if entering.jumped is not None:
-            shared.record(entering.jumped)
-            self.jump(entering.jumped.decided, entering.jumped.standing)
-            shared.event(f"went on after number {entering.jumped.decided}; the replica here is to be copied")
+        jumped = entering.jumped
+        is_behind = jumped is not None and jumped.decided > log.decided
+        if jumped is not None and is_behind:
+            shared.record(jumped)
+            self.jump(jumped.decided, jumped.standing)
+            shared.event(f"went on after number {jumped.decided}; the replica here is to be copied")
         if not self.admitted:
             self.admitted = True
             shared.record(Admitted())
             shared.event("this disk counts among the managers' again")
-        self.promised = self.entered = entering.epoch
+        self.promise(entering.epoch, 0)
+        self.entered = entering.epoch
         log.cut()
         runs = fresh_after(entering.first, entering.runs, log.decided)
         assert runs is not None
@@ -153,7 +190,7 @@ class Manager:
         self._own = deque(((shared.records_written, log.last),))
         self._own_upto = 0
         self._is_news = True
-        if entering.jumped is not None:
+        if is_behind:
             self.need_copy(self.replica.why_crashed)
 
     # -- The order
@@ -163,10 +200,18 @@ class Manager:
         shared = self.shared
         if message.epoch < self.promised or not shared.hear(message.epoch):
             shared.send(peer, Refused(max(self.promised, shared.epoch)))
-        elif message.epoch != self.entered:
-            self._ask(Missing(message.epoch, 0))
-        else:
+        elif message.epoch == self.entered:
             self._append(message.first, message.runs, message.decided)
+        elif self.entering is not None and self.entering.epoch == message.epoch:
+            self.entering.take(message.first, message.runs)
+            self._enter_or_ask(self.entering)
+        else:
+            self._ask(Missing(message.epoch, 0))
+
+    def on_beat(self, message: Beat) -> None:
+        """The sequencer tells what is decided."""
+        if message.epoch == self.entered and message.epoch:
+            self.decide(min(message.decided, self.log.last))
 
     def _append(self, first: int, runs: tuple[Run, ...], decided: int) -> bool:
         """Runs of the entered epoch: in order, or held back until the gap before them is filled.
@@ -184,6 +229,8 @@ class Manager:
                 fresh += early
             shared.record(Ordered(log.last + 1, fresh, log.decided))
             log.append(fresh, shared.number)
+            if self._held:
+                self._held = {begin: early for begin, early in self._held.items() if begin > log.last}
             self._own.append((shared.records_written, log.last))
             self._appended_us = shared.now_us
             self._is_news = True
@@ -216,6 +263,7 @@ class Manager:
         synced = self.shared.records_synced
         while self._own and self._own[0][0] <= synced:
             self._own_upto = self._own.popleft()[1]
+        self._cast_votes()
         self.consider_decided()
 
     def consider_decided(self) -> None:
@@ -248,7 +296,9 @@ class Manager:
                 council.take(first, run)
             if council.position // every > before:
                 self.vote(council.position)
-        self.log.forget(self.shared.configuration.kept_numbers_max)
+        # What follows the last state on which enough agreed is kept, however much it is: see `Council.stable`.
+        kept = self.shared.configuration.kept_numbers_max
+        self.log.forget(max(kept, self.log.decided - council.stable))
 
     # -- What the managers agree on
 
@@ -270,11 +320,21 @@ class Manager:
                 self.vote(copy.number)
                 if copy.donor == shared.me:
                     self.copying.donate(manager, copy.number)
-        if shared.me in council.suspected and self.replica.state == CRASHED:
+        if shared.me in council.suspected:
+            self._examine(council.suspected[shared.me])
+
+    def _examine(self, number: int) -> None:
+        """A front end has had no result of ours for that number, or others: is the replica still there?"""
+        if self.replica.is_mute(number):
+            self.replica.crash(f"it has passed number {number} and gives no result")
+        if self.replica.state == CRASHED:
             self.need_copy(self.replica.why_crashed)
 
     def restarted(self) -> None:
-        """The journal was replayed. What was being copied is copied anew: nobody waited."""
+        """The journal was read: what it holds is executed, and counts. What was being copied is copied anew:
+        nobody waited."""
+        self._own_upto = self.log.last
+        self.replica.execute(self.shared.now_us, max(1, self.replica.backlog))
         if self.shared.me in self.council.copies:
             self.replica.begin_copy()
             self.need_copy("its manager was restarted")
@@ -286,18 +346,23 @@ class Manager:
         self.replica.at(number, partial(self._vote, self.council.lives[self.shared.me], number))
 
     def _vote(self, life: int, number: int) -> None:
-        digest = self.shared.machine.digest()
-        self.submitter.control(DigestAt(self.shared.me, life, number, digest))
+        self._votes.append(DigestAt(self.shared.me, life, number, self.shared.machine.digest()))
+        self._cast_votes()
 
-    def need_copy(self, why: str) -> None:
-        """Ask for the state, once in each life of the replica."""
-        me = self.shared.me
+    def _cast_votes(self) -> None:
+        """A vote counts as what a restart would come to again: it waits until the journal holds all up to there."""
+        while self._votes and self._votes[0].number <= self._own_upto:
+            self.submitter.control(self._votes.popleft())
+
+    def need_copy(self, why: str, *, is_lost: bool = True) -> None:
+        """Ask for the state, once in each life of the replica, and again only after a while."""
+        me, now_us = self.shared.me, self.shared.now_us
         life = self.council.lives[me]
         copy = self.council.copies.get(me)
         about = (life, copy.number if copy is not None else 0)
-        if self._needs != about:
-            self._needs = about
-            self.submitter.control(NeedCopy(me, life, why))
+        if self._needs != about or now_us - self._needed_us >= NEED_AGAIN_US:
+            self._needs, self._needed_us = about, now_us
+            self.submitter.control(NeedCopy(me, life, why, is_lost))
 
     # -- What is missing here
 
@@ -316,32 +381,35 @@ class Manager:
         if message.first > log.decided or not self.admitted:
             return
         if message.first <= log.floor:
-            shared.send(peer, Jump(log.decided, self.council.standing()))
+            shared.send(peer, Jump(self.entered, log.decided, self.council.standing()))
             return
         first, runs = log.after(message.first - 1, FETCHED_MAX, log.decided)
-        shared.send(peer, Tail(first, runs, log.decided))
+        shared.send(peer, Tail(self.entered, first, runs, log.decided))
 
     def on_tail(self, message: Tail) -> None:
-        """Decided runs: on the way into an epoch, or to catch up with the others in this one."""
-        if self.entering is not None:
-            if self.entering.take(message.first, message.runs):
+        """Decided runs: on the way into an epoch, or to catch up with the others in this one. Who has entered a
+        later epoch may hold as decided what differs from what is not decided here."""
+        entering = self.entering
+        if entering is not None:
+            if message.epoch <= entering.epoch and entering.take(message.first, message.runs):
+                entering.base = max(entering.base, message.decided)
                 self._asked_us = 0
-                self._enter_or_ask(message.decided)
-        elif self.entered and self._append(message.first, message.runs, self.log.last):
-            self.decide(min(message.decided, self.log.last))
+                self._enter_or_ask(entering)
+        elif 0 < message.epoch <= self.entered and self._append(message.first, message.runs, message.decided):
             if self.log.last < message.decided:
                 self._asked_us = 0
                 self._fetch(self.log.last + 1)
 
     def on_jump(self, message: Jump) -> None:
         """The others do not keep what this manager lacks: go on after it, with a copy of the state."""
-        shared = self.shared
-        if self.entering is not None:
-            if message.decided > self.entering.last:
-                self.entering.jump(message.decided, message.standing)
+        shared, entering = self.shared, self.entering
+        Council(shared.configuration.managers, 0).adopt(message.standing)  # or it is dropped
+        if entering is not None:
+            if message.epoch <= entering.epoch and message.decided > entering.last:
+                entering.jump(message.decided, message.standing)
                 self._asked_us = 0
-                self._enter_or_ask(message.decided)
-        elif self.entered and message.decided > self.log.last:
+                self._enter_or_ask(entering)
+        elif 0 < message.epoch <= self.entered and message.decided > self.log.last:
             shared.record(Jumped(message.decided, message.standing))
             self.jump(message.decided, message.standing)
             self._own.append((shared.records_written, message.decided))
@@ -373,12 +441,13 @@ class Manager:
         if replica.state == CRASHED and was != CRASHED:
             shared.event(f"the replica here has crashed: {replica.why_crashed}")
             self.need_copy(replica.why_crashed)
-        if replica.backlog > shared.configuration.backlog_max and replica.state == RIGHT:
-            replica.crash(f"it lags {replica.backlog} numbers behind")
-            self.need_copy(replica.why_crashed)
-        if replica.state != RIGHT and replica.shed(shared.configuration.backlog_max):
-            self.copying.abandon()
-            self.need_copy(replica.why_crashed)
+        most = shared.configuration.backlog_max
+        if replica.state != RIGHT:
+            if replica.shed(COPYING_BACKLOGS * most):
+                self.copying.abandon()
+                self.need_copy(replica.why_crashed)
+        elif replica.lag > most:
+            self.need_copy(f"it lags {replica.lag} numbers behind", is_lost=False)
 
     # -- Time
 
@@ -410,6 +479,8 @@ class Manager:
             times.append(self._told_us + (wait_us if self.log.last > self.log.decided else 4 * wait_us))
         if self.entering is not None:
             times.append(self._asked_us + self.shared.configuration.resend_us)
+        if self._needs is not None and self.replica.state == CRASHED:
+            times.append(self._needed_us + NEED_AGAIN_US)
         if (due_us := self.copying.due_us) is not None:
             times.append(due_us)
         return min(times, default=None)
@@ -424,4 +495,6 @@ class Manager:
                 self._tell()
         if self.entering is not None and shared.now_us - self._asked_us >= resend_us:
             self._fetch(self.entering.last + 1)
+        if self._needs is not None and self.replica.state == CRASHED:
+            self.need_copy(self.replica.why_crashed)
         self.copying.tick()

@@ -8,9 +8,10 @@ request; a *run* is a stretch of them that one front end submitted together.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from holdfast.kernel.codec import decoder
 
@@ -20,7 +21,13 @@ REQUESTS, QUERIES, ADVANCE, CONTROL = range(4)
 SEQUENCER_ORIGIN = -1
 """Of a run that the sequencer makes itself: an advance of the time."""
 
-Stream = tuple[int, int, int]
+Number = Annotated[int, Meta(ge=0, le=1 << 60)]
+"""A place in the order, an epoch, an incarnation, a serial, or how many: far from where sums overflow."""
+Count = Annotated[int, Meta(ge=1, le=1 << 16)]
+"""Of the requests in a run."""
+Disk = tuple[Number, Number, str]
+"""(node, epoch, disk): the sequencer of that epoch knew that the node had come back with this new disk."""
+Stream = tuple[Number, Number, Number]
 """(node, incarnation, serial): the last of a node's submissions that is in the order."""
 
 
@@ -34,9 +41,9 @@ class Run(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     kind: int
     origin: int
-    incarnation: int
-    serial: int
-    count: int
+    incarnation: Number
+    serial: Number
+    count: Count
     batch: bytes
 
 
@@ -52,18 +59,18 @@ class Submit(Message, frozen=True, tag="submit"):
 class Gap(Message, frozen=True, tag="gap"):
     """The sequencer of `epoch` lacks what this incarnation submitted from `serial` on."""
 
-    epoch: int
-    incarnation: int
-    serial: int
+    epoch: Number
+    incarnation: Number
+    serial: Number
 
 
 class Stale(Message, frozen=True, tag="stale"):
     """The order knows a later incarnation of the node: take one above it."""
 
-    incarnation: int
+    incarnation: Number
 
 
-Row = tuple[int, int, int, int, bytes]
+Row = tuple[int, Number, Number, Number, bytes]
 """(origin, incarnation, serial, number, replies): a run's results at one replica; the replies encoded together."""
 
 
@@ -84,17 +91,17 @@ class Recall(Message, frozen=True, tag="recall"):
     """A front end still lacks results of its runs in the order from `serial` to `upto`: give them again."""
 
     origin: int
-    incarnation: int
-    serial: int
-    upto: int
+    incarnation: Number
+    serial: Number
+    upto: Number
 
 
 class Listen(Message, frozen=True, tag="listen"):
     """Any node: what has your replica answered to the run that begins at this place?"""
 
     origin: int
-    incarnation: int
-    serial: int
+    incarnation: Number
+    serial: Number
 
 
 class Heard(Message, frozen=True, tag="heard"):
@@ -109,59 +116,67 @@ class Heard(Message, frozen=True, tag="heard"):
 class Order(Message, frozen=True, tag="order"):
     """The runs that begin at number `first`; `decided`: up to where a majority is known to have journaled."""
 
-    epoch: int
-    first: int
+    epoch: Number
+    first: Number
     runs: tuple[Run, ...]
-    decided: int
+    decided: Number
 
 
 class Beat(Message, frozen=True, tag="beat"):
     """The sequencer of this epoch is here. Of what the receiver's `incarnation` submitted, everything up to
     `serial` is decided."""
 
-    epoch: int
-    last: int
-    decided: int
-    incarnation: int
-    serial: int
+    epoch: Number
+    last: Number
+    decided: Number
+    incarnation: Number
+    serial: Number
 
 
 class Journaled(Message, frozen=True, tag="journaled"):
     """This manager's journal holds the order of `epoch` up to a number."""
 
-    epoch: int
-    upto: int
-    decided: int
+    epoch: Number
+    upto: Number
+    decided: Number
 
 
 class Missing(Message, frozen=True, tag="missing"):
     """A gap: send the order again from this number."""
 
-    epoch: int
-    first: int
+    epoch: Number
+    first: Number
 
 
 class Seize(Message, frozen=True, tag="seize"):
-    """A new sequencer asks for the promise to follow no earlier one."""
+    """A new sequencer asks for the promise to follow no earlier one. `life`: the incarnation of its node, for a
+    process that was restarted may not lead an epoch that it has begun before. `rejoined`: (node, disk) of managers
+    that have come back with an empty disk: whoever promises will count no promise of the disk before."""
 
-    epoch: int
+    epoch: Number
+    life: Number
+    rejoined: tuple[tuple[Number, str], ...]
 
 
 class Promised(Message, frozen=True, tag="promised"):
-    """Synced: nothing of an earlier epoch is taken any more. `entered`: the epoch whose order this journal
-    holds; `runs`: of that order, what follows `decided`; `streams`: as of `decided`."""
+    """Synced: nothing of an earlier epoch is taken any more, nor of this one by a sequencer of another `life`.
+    `entered`: the epoch whose order this journal holds; `runs`: of that order, what follows `decided`; `streams`:
+    as of `decided`. `disk`: whose promise it is; `disks`: what is known here of the disks of others."""
 
-    epoch: int
-    entered: int
-    decided: int
+    epoch: Number
+    life: Number
+    entered: Number
+    decided: Number
     streams: tuple[Stream, ...]
     runs: tuple[Run, ...]
+    disk: str
+    disks: tuple[Disk, ...]
 
 
 class Refused(Message, frozen=True, tag="refused"):
     """A later sequencer has been promised that."""
 
-    promised: int
+    promised: Number
 
 
 class Begin(Message, frozen=True, tag="begin"):
@@ -169,16 +184,18 @@ class Begin(Message, frozen=True, tag="begin"):
     `inherited` it comes from the epochs before: whoever enters must have all of that. `rejoined`: (node, disk)
     of managers that came back with an empty disk before this epoch was begun."""
 
-    epoch: int
-    base: int
+    epoch: Number
+    base: Number
     runs: tuple[Run, ...]
-    inherited: int
-    rejoined: tuple[tuple[int, str], ...]
+    inherited: Number
+    rejoined: tuple[tuple[Number, str], ...]
 
 
 class Rejoin(Message, frozen=True, tag="rejoin"):
-    """A manager's disk is empty: what it had promised is forgotten, so it may count only in a later epoch."""
+    """A manager's disk is empty: what it had promised is forgotten, so it may count only in a later epoch than
+    this one."""
 
+    epoch: Number
     disk: str
 
 
@@ -188,37 +205,40 @@ class Rejoin(Message, frozen=True, tag="rejoin"):
 class Fetch(Message, frozen=True, tag="fetch"):
     """Send what is decided from this number on."""
 
-    first: int
+    first: Number
 
 
 class Tail(Message, frozen=True, tag="tail"):
-    """Decided runs that begin at number `first`, of all up to `decided`."""
+    """Decided runs that begin at number `first`, of all up to `decided`. `epoch`: entered by the sender; a manager
+    that is before that one may hold something else after its own last decided number."""
 
-    first: int
+    epoch: Number
+    first: Number
     runs: tuple[Run, ...]
-    decided: int
+    decided: Number
 
 
 class Jump(Message, frozen=True, tag="jump"):
     """What was asked for is not kept any more: go on after number `decided`, with what the managers have
-    agreed on by then (see `council`)."""
+    agreed on by then (see `council`). `epoch`: as in `Tail`."""
 
-    decided: int
+    epoch: Number
+    decided: Number
     standing: bytes
 
 
 class FetchState(Message, frozen=True, tag="fetch_state"):
     """Send a slice of the state as of this number."""
 
-    number: int
-    index: int
+    number: Number
+    index: Number
 
 
 class StatePart(Message, frozen=True, tag="state_part"):
     """One slice of the state as of `number`."""
 
-    number: int
-    index: int
+    number: Number
+    index: Number
     data: bytes
     last: bool
 
@@ -280,11 +300,13 @@ class DigestAt(Control, frozen=True, tag="digest"):
 
 
 class NeedCopy(Control, frozen=True, tag="need_copy"):
-    """A manager: its replica has crashed, lags too far behind or could not be copied; it needs the state."""
+    """A manager: its replica has crashed or could not be copied and needs the state (`is_lost`); or it lags far
+    behind, and takes a copy if the others can do without it."""
 
     manager: int
     life: int
     why: str
+    is_lost: bool
 
 
 class Restored(Control, frozen=True, tag="restored"):
@@ -324,9 +346,11 @@ class Started(Record, frozen=True, tag="started"):
 
 
 class Promise(Record, frozen=True, tag="promise"):
-    """See `Promised`."""
+    """See `Promised`. `disks`: what came to be known with it."""
 
     epoch: int
+    life: int
+    disks: tuple[Disk, ...]
 
 
 class Entered(Record, frozen=True, tag="entered"):
@@ -364,6 +388,8 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     admitted: bool
     incarnation: int
     promised: int
+    promised_life: int
+    disks: tuple[Disk, ...]
     entered: int
     position: int
     standing: bytes

@@ -63,6 +63,8 @@ def _restore(shared: Shared, manager: Manager, snapshot: bytes) -> str | None:
     shared.incarnation = checkpoint.incarnation
     manager.admitted = checkpoint.admitted
     manager.promised = checkpoint.promised
+    manager.promised_life = checkpoint.promised_life
+    manager.learn(checkpoint.disks)
     manager.entered = checkpoint.entered
     manager.log.jump(checkpoint.position)
     manager.council.adopt(checkpoint.standing)
@@ -85,9 +87,10 @@ def _take(shared: Shared, manager: Manager, record: object, number: int) -> None
     elif isinstance(record, Admitted):
         manager.admitted = True
     elif isinstance(record, Promise):
-        manager.promised = max(manager.promised, record.epoch)
+        manager.promise(record.epoch, record.life)
+        manager.learn(record.disks)
     elif isinstance(record, Entered):
-        manager.promised = max(manager.promised, record.epoch)
+        manager.promise(record.epoch, 0)
         manager.entered = record.epoch
         log.cut_after(record.keep)
         _append(manager, record.keep + 1, record.runs, number)

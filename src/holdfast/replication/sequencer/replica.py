@@ -25,6 +25,8 @@ GARBAGE = b"\xc1\xc1\xc1"
 PLANTED = "a planted fault"
 RESULTS_KEPT = 4_000
 """Runs whose results can be told again."""
+RECALLED_MAX = 1_000
+"""Serials in one recall."""
 
 
 class Batches:
@@ -80,7 +82,8 @@ Mark = Callable[[], None]
 class Replica:
     """`position`: the last number executed. `state`: RIGHT, COPYING or CRASHED. `fault`: what was planted.
 
-    `results`: by (origin, serial), the newest ones, for whoever lost theirs.
+    `results`: by (origin, serial), the newest ones, for whoever lost theirs; of all numbers after
+    `results_after`. `allowance`: what may wait beside the backlog allowed, for it came with a copy.
     """
 
     def __init__(self, machine: Machine, batches: Batches, slow_us: int) -> None:
@@ -92,6 +95,8 @@ class Replica:
         self.fault = "none"
         self.why_crashed = ""
         self.results: dict[tuple[int, int, int], Row] = {}
+        self.results_after = 0
+        self.allowance = 0
         self.due_us: int | None = None
         self._queue: deque[tuple[int, Run]] = deque()
         self._marks: deque[tuple[int, Mark]] = deque()
@@ -105,6 +110,19 @@ class Replica:
             return 0
         last, run = self._queue[-1]
         return last + run.count - self._queue[0][0]
+
+    @property
+    def lag(self) -> int:
+        """Numbers that wait although there was time for them."""
+        backlog = self.backlog
+        self.allowance = min(self.allowance, backlog)
+        return backlog - self.allowance
+
+    def is_mute(self, number: int) -> bool:
+        """Whether it has gone past that client's request, and has no result of it."""
+        if self.state != RIGHT or not self.results_after < number <= self.position:
+            return False
+        return all(row[3] != number for row in self.results.values())
 
     def queue(self, first: int, run: Run) -> None:
         """The next run of the order."""
@@ -143,9 +161,10 @@ class Replica:
     def restored(self, number: int) -> None:
         """The machine has the state as of that number."""
         self.state = RIGHT
-        self.position = number
+        self.position = self.results_after = number
         while self._queue and self._queue[0][0] <= number:
             self._queue.popleft()
+        self.allowance = self.backlog
 
     # -- Executing
 
@@ -195,7 +214,7 @@ class Replica:
         rows.append(row)
         self.results[run.origin, run.incarnation, run.serial] = row
         if len(self.results) > RESULTS_KEPT:
-            del self.results[next(iter(self.results))]
+            self.results_after = self.results.pop(next(iter(self.results)))[3]
 
     def _replies(self, first: int, run: Run) -> list[Reply]:
         requests = self.batches.decode(run)
@@ -215,5 +234,6 @@ class Replica:
 
     def recall(self, origin: int, incarnation: int, serial: int, upto: int) -> list[Row]:
         """The results of that stream's runs that begin from `serial` to `upto`, as far as they are kept."""
-        found = (self.results.get((origin, incarnation, number)) for number in range(serial, upto + 1))
+        serials = range(serial, min(upto + 1, serial + RECALLED_MAX))
+        found = (self.results.get((origin, incarnation, number)) for number in serials)
         return [row for row in found if row is not None]

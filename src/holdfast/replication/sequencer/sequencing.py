@@ -61,7 +61,7 @@ class Follower:
 
 class Sequencer:
     """`streams`: of each node, the last submission that has a number; `decided_streams`: that is decided.
-    `inherited`: where the order of earlier epochs ends."""
+    `inherited`: where the order of earlier epochs ends. `rejoined`: managers with a new disk, to be let in."""
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
@@ -74,6 +74,7 @@ class Sequencer:
         self.followers: dict[int, Follower] = {}
         self.rejoined: dict[int, str] = {}
         self.refused = 0
+        self._life = 0
         self.inherited = 0
         self._promises: dict[int, Promised] = {}
         self._held: dict[int, dict[int, Run]] = {}
@@ -97,23 +98,38 @@ class Sequencer:
             epoch += 1
         self.epoch = epoch
         self.state = SEIZING
+        self._life = shared.incarnation
         self._promises = {}
         self._ask_promises()
 
     def _ask_promises(self) -> None:
         shared = self.shared
         self._seized_us = shared.now_us
+        seize = Seize(self.epoch, self._life, tuple(sorted(self.rejoined.items())))
         for manager in shared.configuration.managers:
             if manager not in self._promises:
-                shared.send(manager, Seize(self.epoch))
+                shared.send(manager, seize)
 
     def on_promised(self, peer: Peer, message: Promised) -> None:
         """A manager follows no earlier sequencer any more."""
-        if self.state != SEIZING or message.epoch != self.epoch or peer not in self.shared.configuration.managers:
+        if self.state != SEIZING or peer not in self.shared.configuration.managers:
+            return
+        if (message.epoch, message.life) != (self.epoch, self._life):
             return
         self._promises[peer] = message
+        self._drop_lost()
         if len(self._promises) >= self.shared.configuration.majority:
             self._lead()
+
+    def _drop_lost(self) -> None:
+        """A promise that was given on a disk that has been lost since is forgotten by who gave it."""
+        newest: dict[int, tuple[int, str]] = {}
+        for promised in self._promises.values():
+            for node, epoch, disk in promised.disks:
+                newest[node] = max((epoch, disk), newest.get(node, (0, "")))
+        for node, (_, disk) in newest.items():
+            if node in self._promises and self._promises[node].disk != disk:
+                del self._promises[node]
 
     def _lead(self) -> None:
         """Take up the best order, and begin it everywhere."""
@@ -155,7 +171,8 @@ class Sequencer:
     def on_refused(self, message: Refused) -> None:
         """Somebody else has been promised what this one wants, or had."""
         self.refused = max(self.refused, message.promised)
-        if message.promised > self.epoch and self.state != IDLE:
+        is_over = message.promised > self.epoch or (message.promised == self.epoch and self.state == SEIZING)
+        if is_over and self.state != IDLE:
             self.step_down()
 
     def step_down(self) -> None:
@@ -163,18 +180,15 @@ class Sequencer:
         self.state = IDLE
         self._fresh.clear()
         self._held.clear()
+        self.rejoined.clear()
         self.shared.heard_us = self.shared.now_us
 
     def on_rejoin(self, peer: Peer, message: Rejoin) -> None:
         """A manager's disk was lost with its promises: it counts from the next epoch on, whose promises are asked
-        for after this, and in which whoever had promised something else would refuse."""
-        if self.state != LEADING or peer not in self.followers:
-            return
-        if self.rejoined.get(peer) == message.disk:
-            self._send_begin(peer)
-            return
-        self.rejoined[peer] = message.disk
-        self.seize()
+        for after this. A majority then knows that the disk before is gone, with what it had promised."""
+        if self.state == LEADING and message.epoch == self.epoch and peer in self.followers:
+            self.rejoined[peer] = message.disk
+            self.seize()
 
     # -- Numbers
 
@@ -322,9 +336,9 @@ class Sequencer:
     @property
     def due_us(self) -> int | None:
         """When to beat, to send again or to take over."""
-        if not self.runs_here:
-            return None
         shared = self.shared
+        if not self.runs_here or not shared.has_begun:
+            return None
         if self.state == LEADING:
             return self._beat_us + shared.configuration.beat_us
         if self.state == SEIZING:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections import deque
 from typing import Any
+from zlib import crc32
 
 from holdfast.kernel.contracts import Halt, Peer, Step
 from holdfast.kernel.machine import Machine
 from holdfast.replication.sequencer.configuration import SequencerConfiguration
-from holdfast.replication.sequencer.messages import encode_record
+from holdfast.replication.sequencer.messages import Started, encode_record
 from holdfast.replication.sequencer.replica import Batches
 
 STARTING, ACTIVE, HALTED = "starting", "active", "halted"
+DISK_BITS = 16
+"""Of an incarnation: they tell the disk, so that a new one with a slow clock never repeats what an old one was."""
 
 
 class Shared:
@@ -41,6 +44,7 @@ class Shared:
         self.refused = [False] * len(configuration.nodes)
         self.records_written = 0
         self.records_synced = 0
+        self._begun = 0
         self.number = 0
         self.journal_bytes = 0
         self.malformed = 0
@@ -57,6 +61,20 @@ class Shared:
     def wall_ms(self) -> int:
         """The time of day now, Unix milliseconds."""
         return self.unix_ms + (self.now_us - self.unix_at_us) // 1000
+
+    # -- Lives
+
+    def begin_life(self, after: int) -> None:
+        """A new incarnation, later than that one."""
+        ms = max(self.unix_ms, (after >> DISK_BITS) + 1)
+        self.incarnation = (ms << DISK_BITS) | (crc32(self.disk.encode()) & ((1 << DISK_BITS) - 1))
+        self.record(Started(self.incarnation))
+        self._begun = self.records_written
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the incarnation is on the disk: nothing may go by it before, for a restart could take it again."""
+        return self.records_synced >= self._begun
 
     # -- What an input asks for
 

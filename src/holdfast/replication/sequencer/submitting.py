@@ -53,7 +53,7 @@ class Submitter:
     def flush(self) -> None:
         """At the end of an input: send what is new, or everything to a new sequencer, or again what is overdue."""
         shared = self.shared
-        if shared.sequencer is None:
+        if shared.sequencer is None or not shared.has_begun:
             self._fresh.clear()
             return
         if shared.epoch != self._epoch:
@@ -72,7 +72,7 @@ class Submitter:
     @property
     def due_us(self) -> int | None:
         """When to send again, if nothing is heard before."""
-        if not self.open or self.shared.sequencer is None:
+        if not self.open or self.shared.sequencer is None or not self.shared.has_begun:
             return None
         return self._sent_us + (self.shared.configuration.resend_us << self._resends)
 
@@ -89,12 +89,15 @@ class Submitter:
             self._send_from(gap.serial)
 
     def on_stale(self, stale: Stale) -> bool:
-        """The clock of this node went back while its disk was lost: begin a later life. Whether so."""
-        shared = self.shared
-        if stale.incarnation < shared.incarnation:
+        """The clock of this node went back while its disk was lost: begin a later life, in which what its manager
+        has to say is said again. Whether so."""
+        if stale.incarnation <= self.shared.incarnation:
             return False
-        shared.incarnation = stale.incarnation + 1
-        self.serial = 0
+        self.shared.begin_life(stale.incarnation)
+        controls = [run.batch for run in self.open.values() if run.kind == CONTROL]
+        self.serial = self._epoch = 0
         self.open.clear()
         self._fresh.clear()
+        for batch in controls:
+            self.submit(CONTROL, 1, batch)
         return True

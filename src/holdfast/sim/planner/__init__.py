@@ -1,0 +1,1 @@
+"""Worlds of vendors, rivals and planners in virtual time. See docs/simulator.md."""

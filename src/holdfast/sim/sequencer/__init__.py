@@ -1,0 +1,1 @@
+"""Front ends, sequencers and replica managers in virtual time, with replicas that answer wrongly."""

@@ -1,0 +1,243 @@
+"""What is watched at every step of a run under the sequencer protocol.
+
+The ledger reads every disk along, sees every message leave and every number being decided, and has a
+replica of its own, which never fails: what is decided is executed there once, and tells what every
+right replica must have as its state and every client must be told.
+
+- What leaves is true: `Journaled`, `Promised` say what the disk holds, no more.
+- A number has one content, at every manager and for ever; numbers have no gaps; each submission has
+  one number, and those of a stream follow each other. A majority of the managers has it on its disk
+  before any executes it.
+- A client is told what the replica that never fails says.
+- A replica in which nothing was planted has the right state at every position, and is never replaced.
+- Epochs and positions never go back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from holdfast.kernel.contracts import App
+from holdfast.kernel.gate import Group
+from holdfast.kernel.machine import Machine
+from holdfast.replication.sequencer.messages import (
+    SEQUENCER_ORIGIN,
+    Entered,
+    Journaled,
+    Jumped,
+    Ordered,
+    Promise,
+    Promised,
+    Row,
+    Run,
+    decode_record,
+)
+from holdfast.replication.sequencer.replica import RIGHT, Batches, Replica
+from holdfast.sim.audit import Audit, Violation
+from holdfast.sim.trace import host_name
+from holdfast.sim.world import World
+
+
+class Shelf:
+    """What the disk of one node holds of the order. `runs`: by the number of their first request."""
+
+    def __init__(self) -> None:
+        self.promised = 0
+        self.entered = 0
+        self.last = 0
+        self.runs: dict[int, Run] = {}
+
+    def keep(self, first: int, runs: tuple[Run, ...]) -> None:
+        """Runs from number `first` on, of which the first ones may be here."""
+        for run in runs:
+            if first == self.last + 1:
+                self.runs[first] = run
+                self.last += run.count
+            first += run.count
+
+    def cut(self, keep: int) -> None:
+        """Drop what follows a number."""
+        self.runs = {first: run for first, run in self.runs.items() if first <= keep}
+        self.last = min(self.last, keep)
+
+
+class Watched(msgspec.Struct):
+    """What a process was seen to have: nothing of it may go back."""
+
+    epoch: int = 0
+    promised: int = 0
+    entered: int = 0
+    decided: int = 0
+
+
+class Ledger(Audit):
+    """`planted`: by node, the fault in its replica until it was begun anew. `figures`: what happened, counted."""
+
+    def __init__(self, world: World, managers: tuple[int, ...], app: Callable[[], App]) -> None:
+        super().__init__(world)
+        self.managers = managers
+        machine = Machine(app())
+        self.right = Replica(machine, Batches(machine), 0)
+        self.states: dict[int, bytes] = {0: machine.digest()}
+        self.results: dict[int, bytes] = {}
+        self.decided: dict[int, Run] = {}
+        self.frontier = 0
+        self.streams: dict[int, tuple[int, int]] = {}
+        self.shelves: dict[int, Shelf] = {}
+        self.holders: dict[tuple[int, Run], dict[int, None]] = {}
+        self.jumped: dict[int, int] = {}
+        self.processes: dict[int, Watched] = {}
+        self.planted: dict[int, str] = {}
+        self.planted_us: dict[int, int] = {}
+        self.replaced: dict[tuple[int, int], None] = {}
+        self.figures = dict.fromkeys(("epochs", "replaced", "restarted", "copies", "jumps", "numbers"), 0)
+        self.slowest_cure_us = 0
+
+    def _violated(self, kind: str, text: str) -> None:
+        raise Violation(kind, f"{text}, at {self.world.now_us} us")
+
+    # -- Disks and what leaves
+
+    def new_disk(self, node: int) -> None:
+        """An empty one."""
+        self.shelves[node] = Shelf()
+
+    def stored(self, node: int, group: Group) -> None:
+        """The disk of `node` has these records."""
+        shelf = self.shelves[node]
+        for data in group.records:
+            record = decode_record(data)
+            if isinstance(record, Promise):
+                shelf.promised = max(shelf.promised, record.epoch)
+            elif isinstance(record, Entered):
+                shelf.cut(record.keep)
+                shelf.keep(record.keep + 1, record.runs)
+                shelf.entered = record.epoch
+                shelf.promised = max(shelf.promised, record.epoch)
+            elif isinstance(record, Ordered):
+                shelf.keep(record.first, record.runs)
+            elif isinstance(record, Jumped) and record.decided > shelf.last:
+                shelf.runs.clear()
+                shelf.last = record.decided
+                self.jumped[node] = max(self.jumped.get(node, 0), record.decided)
+                self.figures["jumps"] += 1
+            if isinstance(record, Entered | Ordered):
+                first = record.keep + 1 if isinstance(record, Entered) else record.first
+                for run in record.runs:
+                    self.holders.setdefault((first, run), {})[node] = None
+                    first += run.count
+
+    def leaves(self, node: int, message: Any) -> None:
+        """A message leaves `node`."""
+        shelf = self.shelves[node]
+        if isinstance(message, Journaled) and message.epoch:
+            if shelf.entered < message.epoch or (shelf.entered == message.epoch and shelf.last < message.upto):
+                has = f"its disk has epoch {shelf.entered} up to {shelf.last}"
+                self._violated("false word", f"{host_name(node)} says {message}, but {has}")
+        elif isinstance(message, Promised) and (shelf.promised < message.epoch or shelf.entered < message.entered):
+            self._violated("false word", f"{host_name(node)} says {message}, but its disk promises {shelf.promised}")
+
+    # -- A core
+
+    def watch(self, node: int, core: Any) -> None:
+        """A process begins: see what it decides, believes and replaces."""
+        manager, front, council = core.manager, core.front, core.manager.council
+        self.processes[node] = Watched()
+        deliver, agree, replace, install = manager._deliver, front._agree, council._replace, manager.copying._install
+
+        def seen_deliver(placed: list[tuple[int, Run, int]]) -> None:
+            for first, run, _ in placed:
+                self._decides(node, first, run)
+            deliver(placed)
+
+        def seen_agree(pending: Any, row: Row) -> None:
+            self._believed(node, row)
+            agree(pending, row)
+
+        def seen_replace(which: int, why: str) -> None:
+            self._replaces(which, council.lives[which], why)
+            replace(which, why)
+
+        def seen_install(taking: Any) -> None:
+            install(taking)
+            self._cured(node)
+            self.figures["copies"] += 1
+
+        manager._deliver, front._agree, council._replace = seen_deliver, seen_agree, seen_replace
+        manager.copying._install = seen_install
+
+    def _decides(self, node: int, first: int, run: Run) -> None:
+        known = self.decided.get(first)
+        if known is None and first == self.frontier + 1:
+            self._extend(first, run)
+        elif known != run:
+            self._violated("number", f"{host_name(node)} has {run} at {first}, where {known} was decided")
+
+    def _extend(self, first: int, run: Run) -> None:
+        """A number is decided for the first time anywhere."""
+        have = [other for other in self.managers if self._has(other, first, run)]
+        if len(have) <= len(self.managers) // 2:
+            names = ", ".join(map(host_name, have)) or "nobody"
+            self._violated("majority", f"{first} is decided as {run}, which only {names} has journaled")
+        if run.origin != SEQUENCER_ORIGIN:
+            incarnation, serial = self.streams.get(run.origin, (0, 0))
+            if run.incarnation > incarnation:
+                serial = 0
+            if run.incarnation < incarnation or run.serial != serial + 1:
+                self._violated("stream", f"{run} has number {first}, after {(incarnation, serial)} of that node")
+            self.streams[run.origin] = (run.incarnation, run.serial + run.count - 1)
+        self.decided[first] = run
+        self.frontier += run.count
+        self.figures["numbers"] = self.frontier
+        self.right.queue(first, run)
+        while self.right.position < self.frontier:
+            for row in self.right.execute(0, 1):
+                self.results[row[3]] = row[4]
+        self.states[self.frontier] = self.right.machine.digest()
+
+    def _has(self, node: int, first: int, run: Run) -> bool:
+        return self.jumped.get(node, 0) >= first or node in self.holders.get((first, run), {})
+
+    def _believed(self, node: int, row: Row) -> None:
+        if self.results.get(row[3]) != row[4]:
+            self._violated("wrong answer", f"the front end of {host_name(node)} believes a wrong result of {row[3]}")
+
+    # -- Replicas
+
+    def plant(self, node: int, fault: str) -> None:
+        """From now on the replica of `node` does not count as right."""
+        self.planted[node] = fault
+        self.planted_us[node] = self.world.now_us
+
+    def _replaces(self, node: int, life: int, why: str) -> None:
+        if (node, life) in self.replaced:
+            return
+        self.replaced[node, life] = None
+        self.figures["replaced"] += 1
+        if node not in self.planted:
+            self._violated("right one replaced", f"the replica of {host_name(node)} is replaced: {why}")
+
+    def _cured(self, node: int) -> None:
+        if self.planted.pop(node, ""):
+            self.slowest_cure_us = max(self.slowest_cure_us, self.world.now_us - self.planted_us[node])
+
+    def look(self, node: int, core: Any) -> None:
+        """A core has returned a step."""
+        shared, manager, seen = core.shared, core.manager, self.processes[node]
+        now = Watched(shared.epoch, manager.promised, manager.entered, manager.log.decided)
+        for field in Watched.__struct_fields__:
+            if getattr(now, field) < getattr(seen, field):
+                self._violated("backwards", f"{host_name(node)} went from {seen} to {now}")
+        self.processes[node] = now
+        self.figures["epochs"] = max(self.figures["epochs"], shared.epoch)
+        replica = core.replica
+        if manager.manages and replica.state == RIGHT and node not in self.planted and not self.is_right(core):
+            self._violated("state", f"the replica of {host_name(node)} is in a wrong state at {replica.position}")
+
+    def is_right(self, core: Any) -> bool:
+        """Whether its replica has the state that it must have where it is."""
+        state: bytes = core.machine.digest()
+        return self.states.get(core.replica.position) == state
