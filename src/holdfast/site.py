@@ -76,6 +76,11 @@ class Service(msgspec.Struct, frozen=True):
         return PROTOCOLS[self.protocol].datagrams
 
     @property
+    def is_tentative(self) -> bool:
+        """Whether its replies may come before they are final."""
+        return PROTOCOLS[self.protocol].tentative
+
+    @property
     def needs_key(self) -> bool:
         """Whether its replicas or its faces do, so that its nodes need the site's key."""
         return self.uses_datagrams or APPS[self.app].datagrams

@@ -84,7 +84,13 @@ def vendor_mistakes(service: Service, services: Mapping[str, Service | None]) ->
     """(setting, why) for each key that cannot be one, or that is used twice in the site."""
     if service.app != VENDORS_APP:
         return
-    for client, hashed in settings_of(service.options).keys.items():
+    keys = settings_of(service.options).keys
+    if keys and service.is_tentative:
+        yield (
+            "keys",
+            f"what the HTTP API answers is final, which nothing is under {service.protocol} when it is answered",
+        )
+    for client, hashed in keys.items():
         if not _CLIENT.fullmatch(client):
             yield f"keys.{client}", f"a client's id must match {_CLIENT.pattern}"
         if not _HASH.fullmatch(hashed):

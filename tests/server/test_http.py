@@ -32,6 +32,7 @@ def counting_node(*services: Any) -> Any:
         lines=SimpleNamespace(counters={"connections": 5, "malformed": 2}, connections={1: None, 2: None}),
         links=SimpleNamespace(counters={"connects": 1}),
         datagrams=SimpleNamespace(counters={"received": 8}),
+        vendors={},
     )
 
 

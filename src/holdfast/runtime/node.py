@@ -41,7 +41,9 @@ from holdfast.server.branches.servers import Settings as BranchSettings
 from holdfast.server.grammar import Grammar
 from holdfast.server.http_door import HttpDoor
 from holdfast.server.line_server import Connection, Face, LineServer
+from holdfast.server.vendors.vendor import Vendor
 from holdfast.site import Service, Site
+from holdfast.vendors import VENDORS_APP
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +129,9 @@ class Node:
         except BaseException:
             self._close_drivers()  # their journals' threads would keep the process
             raise
+        self.vendors = {
+            name: self._vendor(service) for name, service in self._services.items() if service.app == VENDORS_APP
+        }
         self.lines = LineServer(
             self.faces,
             site.people,
@@ -187,6 +192,11 @@ class Node:
         if servers is None:
             raise MalformedInput(f"node {node} speaks to branches that are not here: {channel!r}")
         servers.on_datagram(node, payload)
+
+    def _vendor(self, service: Service) -> Vendor:
+        """The service's HTTP API for clients with keys."""
+        door, alone = self.faces[service.name].service, len(service.nodes) == 1
+        return Vendor(service.name, door, service.options, self.site.people, service.deadline_seconds, is_alone=alone)
 
     def _open(self, service: Service) -> Replicated:
         """Open the journal and make the replica; a damaged journal is set aside for an empty one."""
@@ -291,6 +301,8 @@ class Node:
         if (servers := self.branches.get(name)) is not None:
             status["branches"] = servers.keeper.status()
             status["counters"] = {**status["counters"], **servers.totals()}
+        if (vendor := self.vendors.get(name)) is not None:
+            status |= {"vendor": vendor.status()} | ({"warning": warning} if (warning := vendor.warning()) else {})
         return status
 
     def status_json(self) -> bytes:

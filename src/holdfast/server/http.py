@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -14,8 +15,10 @@ from litestar.response import Redirect
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from holdfast.kernel.errors import ConfigurationError
+from holdfast.server.vendors.quick import VendorsProtocol
 
 if TYPE_CHECKING:
     from holdfast.runtime.node import Node
@@ -38,6 +41,7 @@ class NodeCollector(Collector):
         yield from self._totals("links", "peer links", self._node.links.counters)
         if self._node.datagrams is not None:
             yield from self._totals("datagrams", "datagrams of peers", self._node.datagrams.counters)
+        yield from self._vendors()
         yield GaugeMetricFamily(
             "holdfast_connections_open", "line connections open now", value=len(self._node.lines.connections)
         )
@@ -63,6 +67,28 @@ class NodeCollector(Collector):
         yield active
         yield from gauges.values()
         yield from totals.values()
+
+    def _vendors(self) -> Iterator[Metric]:
+        """Of the vendors' HTTP APIs: requests and too frequent ones by client, answers by status, faults by kind."""
+        families = {
+            name: CounterMetricFamily(f"holdfast_vendor_{name}", about, labels=["service", label])
+            for name, about, label in (
+                ("requests", "requests of a client", "client"),
+                ("too_fast", "requests of a client beyond the agreed rate", "client"),
+                ("answers", "answers", "code"),
+                ("faults", "faults on purpose", "kind"),
+            )
+        }
+        for name, vendor in self._node.vendors.items():
+            for client, rate in vendor.rates.items():
+                families["requests"].add_metric([name, client], rate.requests)
+                families["too_fast"].add_metric([name, client], rate.too_fast)
+            for code, count in vendor.answers.items():
+                families["answers"].add_metric([name, str(code)], count)
+            for kind, count in vendor.chance.counts.items():
+                families["faults"].add_metric([name, kind], count)
+        if self._node.vendors:
+            yield from families.values()
 
     def _totals(self, prefix: str, what: str, counters: dict[str, int]) -> Iterator[Metric]:
         for name, value in counters.items():
@@ -125,13 +151,26 @@ def _page_handlers(node: Node, name: str) -> list[HTTPRouteHandler]:
     return [show, take]
 
 
+def _protocol(node: Node) -> Any:
+    """What makes the protocol of a connection: where there are vendors, one that knows them."""
+    return partial(VendorsProtocol, node.vendors) if node.vendors else H11Protocol
+
+
 class HttpFace:
     """An HTTP server inside the node's loop. `listening`: sockets that listen already; without any, it
     makes its own at `host` and `port`."""
 
     def __init__(self, node: Node, host: str, port: int, listening: list[socket.socket] | None = None) -> None:
+        self._vendors = node.vendors
         configuration = uvicorn.Config(
-            make_application(node), host=host, port=port, log_level="warning", lifespan="off", access_log=False
+            make_application(node),
+            host=host,
+            port=port,
+            log_level="warning",
+            lifespan="off",
+            access_log=False,
+            proxy_headers=False,
+            http=_protocol(node),
         )
         self._where = f"{host} port {port}"
         self._listening = listening
@@ -151,6 +190,8 @@ class HttpFace:
 
     async def stop(self) -> None:
         """Finish what is being answered, and end."""
+        for vendor in self._vendors.values():
+            vendor.close()
         self._server.should_exit = True
         if self._task is not None:
             await self._task

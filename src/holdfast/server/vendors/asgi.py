@@ -1,0 +1,88 @@
+"""The vendors' API as an ASGI application before that of the node's pages."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from holdfast.server.vendors import calls
+from holdfast.server.vendors.calls import Answer, error
+from holdfast.server.vendors.vendor import FAULTS_BYTES_MAX, Vendor
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+HANG_UP = "holdfast.hang_up"
+"""In a scope's state: what ends its connection without an answer."""
+
+
+def vendor_path(path: str, vendors: Mapping[str, Vendor]) -> tuple[Vendor, list[str]] | None:
+    """The vendor that a path is about, and its parts behind `/<vendor>/api`. Slashes that say nothing (of a base
+    address that ends in one) are left out."""
+    parts = [part for part in path.split("/", 64) if part]
+    vendor = vendors.get(parts[0]) if len(parts) > 1 and parts[1] == "api" else None
+    return None if vendor is None else (vendor, parts[2:])
+
+
+def key_of(authorization: str) -> str:
+    """The key in `Bearer <key>`, or ""."""
+    scheme, _, key = authorization.strip().partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
+
+
+class VendorsApplication:
+    """Answers what is about a vendor; everything else goes on to `others`."""
+
+    def __init__(self, vendors: Mapping[str, Vendor], others: Application) -> None:
+        self.vendors = vendors
+        self._others = others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the ASGI specification."""
+        found = vendor_path(scope["path"], self.vendors) if scope["type"] == "http" else None
+        if found is None:
+            await self._others(scope, receive, send)
+            return
+        vendor, parts = found
+        answer = await self._answer(vendor, parts, scope, receive)
+        if answer.hangs_up:
+            await _hang_up(scope, receive)
+            return
+        headers = [*vendor.common_headers, *answer.headers, (b"content-length", str(len(answer.body)).encode())]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answer(self, vendor: Vendor, parts: list[str], scope: Scope, receive: Receive) -> Answer:
+        given: dict[bytes, list[bytes]] = {}
+        for name, value in scope["headers"]:
+            given.setdefault(name, []).append(value)
+        keys, exactly_once = given.get(b"authorization", []), given.get(b"idempotency-key", [])
+        if len(scope["path"]) > calls.PATH_CHARACTERS_MAX:
+            return error(calls.BAD_REQUEST, f"a path has at most {calls.PATH_CHARACTERS_MAX} characters")
+        if len(exactly_once) > 1 or len(b"".join(exactly_once)) > calls.IDEMPOTENCY_KEY_CHARACTERS_MAX:
+            return error(calls.BAD_REQUEST, f"one Idempotency-Key of {calls.IDEMPOTENCY_KEY_CHARACTERS_MAX} characters")
+        body = await _body(receive) if scope["method"] == "PUT" else b""
+        if body is None:
+            return error(calls.BAD_REQUEST, f"a body has at most {FAULTS_BYTES_MAX} bytes")
+        key = key_of(keys[0].decode("latin-1")) if len(keys) == 1 else ""
+        return await vendor.answer(scope["method"], parts, key, b"".join(exactly_once).decode("latin-1"), body)
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The body; None when it is too long."""
+    body: bytes = b""
+    while len(body) <= FAULTS_BYTES_MAX:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return body
+    return None
+
+
+async def _hang_up(scope: Scope, receive: Receive) -> None:
+    """End the connection, and wait until it has ended: without it, the server would send an answer of its own."""
+    scope["state"][HANG_UP]()
+    while (await receive())["type"] != "http.disconnect":
+        pass
