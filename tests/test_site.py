@@ -18,6 +18,7 @@ from holdfast.people import TokenHash
 from holdfast.replication.bayou import RETENTION_MS, BayouConfiguration
 from holdfast.settings import TABLES, Mistakes, ServiceSettings
 from holdfast.site import Site, demo_site, demo_toml, load_servers_file, load_site
+from holdfast.vendors import clients_of, key_hash, settings_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -68,7 +69,14 @@ def test_the_demo_site(tmp_path: Path) -> None:
     app = make_app(tickets)
     assert isinstance(app, Tickets)
     assert app.seats == 500
-    assert len(site.people) == 29
+    for name, port in (("hotel", 7601), ("band", 7602)):
+        vendor = site.services[name]
+        assert (vendor.protocol, vendor.ports, site.nodes["a"].http_port) == ("solo", {"a": port}, 8001)
+        keys = {key_hash(f"demo-{name}-{client}"): client for client in settings_of(vendor.options).keys}
+        assert {
+            hashed: person.id for hashed, person in clients_of(settings_of(vendor.options), site.people).items()
+        } == keys
+    assert len(site.people) == 31
     assert sum(parse_person(id) is not None for id in site.people.ids) == 10
     assert site.people.login("ann", identity="trusted") == Person("ann", "Ann", ("manager",), "theatre", "box office")
 
