@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from holdfast.sim.many import Tally, replay_command, run_many
-from holdfast.sim.run import Options, models_of, run
+from holdfast.sim.run import Options, first_app, models_of, run
 
 FAILURES_MAX = 10
 """A simulation ends early after so many failing seeds: they are most likely one mistake."""
@@ -24,9 +24,11 @@ def register(app: typer.Typer) -> None:
 
 
 def simulate(
-    app: Annotated[str, typer.Option("--app", metavar="APP", help="What is replicated.")] = "tickets",
+    app: Annotated[
+        str, typer.Option("--app", metavar="APP", help="What is replicated; default: the protocol's first.")
+    ] = "",
     protocol: Annotated[
-        str, typer.Option("--protocol", metavar="NAME", help="How: lamport, solo, bayou or sequencer.")
+        str, typer.Option("--protocol", metavar="NAME", help="How: lamport, solo, bayou, sequencer; or planner.")
     ] = "lamport",
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The first schedule.")] = 1,
     seeds: Annotated[int, typer.Option("--seeds", metavar="K", min=1, help="How many, under each model.")] = 1,
@@ -36,7 +38,7 @@ def simulate(
             "--model",
             metavar="MODEL",
             help="perfect, majority; bayou: all-heard, immediate, accept-loss; sequencer: three, four, roles; "
-            "default: each.",
+            "planner: named, unnamed; default: each.",
         ),
     ] = "",
     faults: Annotated[
@@ -63,6 +65,7 @@ def simulate(
     """
     kinds = tuple(kind for kind in faults.split(",") if kind)
     try:
+        app = app or first_app(protocol)
         chosen = [
             Options(
                 app=app, protocol=protocol, model=one, servers=servers, faults=kinds, transport=transport, bug=bug

@@ -9,6 +9,8 @@ from holdfast.sim.bayou import bugs as bayou_bugs
 from holdfast.sim.bayou import ground
 from holdfast.sim.bayou.workloads import OFFICES
 from holdfast.sim.nemesis import FAULTS
+from holdfast.sim.planner import bugs as planner_bugs
+from holdfast.sim.planner import faults as planner_faults
 from holdfast.sim.protocols import PROTOCOLS
 from holdfast.sim.sequencer import bugs as sequencer_bugs
 from holdfast.sim.sequencer import ground as sequencer_ground
@@ -41,6 +43,7 @@ KINDS: dict[str, Kind] = {
         tuple(sequencer_bugs.BUGS),
     ),
     "bayou": Kind(tuple(OFFICES), ground.MODELS, ground.FAULTS, TRANSPORTS, tuple(bayou_bugs.BUGS)),
+    "planner": Kind(("slots",), planner_faults.MODELS, planner_faults.FAULTS, ("stream",), tuple(planner_bugs.BUGS)),
 }
 """By the protocol's name."""
 
@@ -83,6 +86,11 @@ def _check(given: str, known: tuple[str, ...], what: str) -> None:
 def models_of(protocol: str) -> tuple[str, ...]:
     """The models that a protocol has; none for an unknown one, which `Options` refuses."""
     return KINDS[protocol].models if protocol in KINDS else ("",)
+
+
+def first_app(protocol: str) -> str:
+    """The app that a protocol runs by itself; none for an unknown one, which `Options` refuses."""
+    return KINDS[protocol].apps[0] if protocol in KINDS else ""
 
 
 class Result(msgspec.Struct, frozen=True):

@@ -9,14 +9,19 @@ import traceback
 
 from holdfast.sim.audit import Violation
 from holdfast.sim.bayou.site import BayouSite
-from holdfast.sim.options import Options, Result, models_of
+from holdfast.sim.options import Options, Result, first_app, models_of
+from holdfast.sim.planner.site import PlannerSite
 from holdfast.sim.sequencer.site import SequencerSite
 from holdfast.sim.site import Site
 from holdfast.sim.world import Endless
 
-__all__ = ["Options", "Result", "models_of", "run"]
+__all__ = ["Options", "Result", "first_app", "models_of", "run"]
 
-SITES: dict[str, type[Site] | type[BayouSite]] = {"bayou": BayouSite, "sequencer": SequencerSite}
+SITES: dict[str, type[Site] | type[BayouSite] | type[PlannerSite]] = {
+    "bayou": BayouSite,
+    "planner": PlannerSite,
+    "sequencer": SequencerSite,
+}
 """By the protocol's name; every other protocol's is a `Site`."""
 
 

@@ -46,14 +46,12 @@ class Donation:
 
 
 class Taking:
-    """A copy coming in. `record`: the journal need not be read up to there once it is whole."""
+    """A copy coming in. Its slices are the journal's next snapshot, once it is whole."""
 
-    def __init__(self, copy: Copy, store: TupleStore, record: int, checkpoint: Checkpoint, now_us: int) -> None:
+    def __init__(self, copy: Copy, store: TupleStore, now_us: int) -> None:
         self.copy = copy
         self.store = store
         self.restorer = Restorer(store)
-        self.record = record
-        self.checkpoint = checkpoint
         self.next = 0
         self.early: dict[int, StatePart] = {}
         self.is_whole = False
@@ -99,9 +97,10 @@ class Copying:
         if manager.replica.position != manager.council.position:
             return  # a moment later
         self._reader = shared.machine.store.begin_snapshot()
-        self._begin_parts(manager.log.record_before(manager.replica.position, shared.number))
+        checkpoint = self._checkpoint(manager.replica.position)
+        self._begin_parts(manager.log.record_before(checkpoint.floor, shared.number))
         self._written_bytes = shared.journal_bytes = 0
-        self._emit(head_of(self._checkpoint(manager.replica.position)), last=False)
+        self._emit(head_of(checkpoint), last=False)
 
     def _begin_parts(self, upto: int) -> None:
         self._id = max(self._id + 1, self.shared.number)
@@ -120,6 +119,7 @@ class Copying:
             manager.promised_life,
             manager.known_disks,
             manager.entered,
+            min(position, max(manager.log.floor, manager.council.stable)),
             position,
             manager.council.standing(),
         )
@@ -178,10 +178,9 @@ class Copying:
         """The replica here is begun anew."""
         shared, manager = self.shared, self.manager
         self.abandon()
-        record = manager.log.record_before(copy.number, shared.number)
+        self.taking = Taking(copy, TupleStore(shared.machine.rows), shared.now_us)
         checkpoint = self._checkpoint(copy.number)
-        self.taking = Taking(copy, TupleStore(shared.machine.rows), record, checkpoint, shared.now_us)
-        self._begin_parts(record)
+        self._begin_parts(manager.log.record_before(checkpoint.floor, shared.number))
         self._emit(head_of(checkpoint), last=False)
         if copy.donor != NO_DONOR:
             shared.event(f"takes the state as of {copy.number} from {shared.name(copy.donor)}")

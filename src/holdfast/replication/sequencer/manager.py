@@ -286,6 +286,8 @@ class Manager:
         council, replica = self.council, self.replica
         every = self.shared.configuration.digest_every
         for first, run, _ in placed:
+            if first <= council.position:
+                continue  # read from the journal: the snapshot holds it
             before = council.position // every
             replica.queue(first, run)
             if run.kind == CONTROL:

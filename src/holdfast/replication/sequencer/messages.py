@@ -381,7 +381,8 @@ AnyRecord = Identity | Admitted | Started | Promise | Entered | Ordered | Jumped
 
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     """The head of a snapshot: everything durable beside the store, as of number `position`. `standing`:
-    what the managers had agreed on by then (see `council`)."""
+    what the managers had agreed on by then (see `council`). The records that are kept begin after number
+    `floor`, for managers that are behind may need what lies between."""
 
     disk: str
     app: str
@@ -391,6 +392,7 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     promised_life: int
     disks: tuple[Disk, ...]
     entered: int
+    floor: int
     position: int
     standing: bytes
 

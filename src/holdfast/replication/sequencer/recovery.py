@@ -53,6 +53,9 @@ def recover(shared: Shared, manager: Manager, recovered: Recovered) -> str | Non
             _take(shared, manager, record, number)
     if not recovered.fresh and not identified:
         raise MalformedInput("the journal has no identity record")
+    manager.decide(manager.council.position)
+    if manager.log.decided < manager.council.position:
+        raise MalformedInput(f"the order ends at {manager.log.decided}, the snapshot at {manager.council.position}")
     return problem
 
 
@@ -66,7 +69,7 @@ def _restore(shared: Shared, manager: Manager, snapshot: bytes) -> str | None:
     manager.promised_life = checkpoint.promised_life
     manager.learn(checkpoint.disks)
     manager.entered = checkpoint.entered
-    manager.log.jump(checkpoint.position)
+    manager.log.jump(checkpoint.floor)
     manager.council.adopt(checkpoint.standing)
     manager.replica.restored(checkpoint.position)
     return _check(shared, checkpoint.app, snapshot[end:])

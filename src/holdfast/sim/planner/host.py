@@ -56,6 +56,7 @@ class PlannerHost:
         self.matched: list[tuple[int, int, int]] = []
         """(when, slot, requests so far) of each match that was told."""
         self._wake_us = -1
+        self._writing: Group | None = None
 
     # ---- lives ----
 
@@ -75,9 +76,9 @@ class PlannerHost:
         self.crashes += 1
         self.core = None
         self.life += 1
-        group = self.gate.next_group() or self.gate._writing
-        if group is not None and self.world.chance(0.5):
-            self.disk.write(group)
+        if self._writing is not None and self.world.chance(0.5):
+            self.disk.write(self._writing)
+        self._writing = None
         self.world.note(f"{self.who} crashes")
         self.world.after(self.world.between(1, 5_000_000), self._start_again)
 
@@ -139,12 +140,14 @@ class PlannerHost:
     def _write(self) -> None:
         group = self.gate.next_group()
         if group is not None:
+            self._writing = group
             self.world.after(self.world.between(100, self.sync_us_max), self._written, self.life, group)
 
     def _written(self, life: int, group: Group) -> None:
         if life != self.life or self._dies() or self.core is None:
             return
         self.disk.write(group)
+        self._writing = None
         self.gate.written()
         self._write()
         if not self.core.finished:

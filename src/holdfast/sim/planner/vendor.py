@@ -16,7 +16,17 @@ from holdfast.sim.world import World
 SECOND_US = 1_000_000
 GIVEN_UP_US = 60 * SECOND_US
 """So long after a request the planner's shell closes the connection."""
-GARBAGE = (b"", b"<html>busy</html>", b"{}", b"[]]", b'[{"id": "x"}]', b'{"id": "-7"}', b'[{"ID": "1"}]', b"\xff\xfe", b"null")
+GARBAGE = (
+    b"",
+    b"<html>busy</html>",
+    b"{}",
+    b"[]]",
+    b'[{"id": "x"}]',
+    b'{"id": "-7"}',
+    b'[{"ID": "1"}]',
+    b"\xff\xfe",
+    b"null",
+)
 BLOCKED = ""
 
 Reply = Callable[[Answered | Unanswered], None]
@@ -160,9 +170,7 @@ class SimVendor:
                 world.after(late_us, lambda: looks.append((made_us, world.now_us)))
             self._answer(reply, call, status, body, late_us)
 
-    def _answer(
-        self, reply: Reply, call: Call, status: int, body: bytes, late_us: int = 0, retry_us: int = 0
-    ) -> None:
+    def _answer(self, reply: Reply, call: Call, status: int, body: bytes, late_us: int = 0, retry_us: int = 0) -> None:
         named_us = self.troubles.longest_us if self.names_delay else None
         answer = Answered(call.id, status, body, retry_us, named_us)
         self.world.after(late_us + self._way_us(), reply, answer)

@@ -170,7 +170,13 @@ class Weather(Nemesis):
         """A real bug in the app: its next request raises."""
         host = self._plant("raise", "none")
         if host is not None:
-            host.core.replica._replies = _defective
+            replica = host.core.replica
+
+            def raises(first: int, run: object) -> list[Reply]:
+                del replica._replies  # once
+                raise RuntimeError("a planted bug of the app")
+
+            replica._replies = raises
 
     def _flicker(self, _host: Host) -> None:
         """Wrong for a moment, and right again by itself."""
@@ -181,7 +187,3 @@ class Weather(Nemesis):
     def _right_again(self, host: Station) -> None:
         if host.state == "up" and host.core.replica.fault == "wrong":
             host.request(_Operator(), Request(Fault("none")), False)
-
-
-def _defective(first: int, run: object) -> list[Reply]:
-    raise RuntimeError("a planted bug of the app")
