@@ -23,10 +23,15 @@ from holdfast.kernel.contracts import Command, Person, Query, Reply, Request
 
 LOOK_S = 1.0
 """How often the directory is asked."""
+FIRST_LOOK_S = 0.1
+"""How often it is asked until it has answered once."""
 PATIENCE_S = 2.0
 """A directory that does not answer so soon is asked again with the next look."""
 GONE_S = 1.0
 """A node without a link for so long is gone; one whose process is proved to be gone, at once."""
+HOLD_S = 10.0
+"""So long who was taken over leaves the branch to whom it cannot see: otherwise two nodes that do not see each other,
+but both the directory, would take it from each other with every look."""
 START_S = 3.0
 """So long after the start of this node the others have to show that they are there."""
 
@@ -68,7 +73,9 @@ class Keeper:
         others = [node for node in branches.nodes if node != here.node]
         self._lost_s = dict.fromkeys(others, time.monotonic() + START_S - GONE_S)
         """Since when a node without a link has none; of those with a link nothing stands here."""
+        self._held_s: dict[str, float] = {}
         self._stirred = asyncio.Event()
+        self._has_looked = False
 
     def node_of(self, city: str) -> str | None:
         """The node that serves a branch, as far as is known here."""
@@ -105,7 +112,7 @@ class Keeper:
             self._stirred.clear()
             await self.look()
             try:
-                async with asyncio.timeout(LOOK_S):
+                async with asyncio.timeout(LOOK_S if self._has_looked else FIRST_LOOK_S):
                     await self._stirred.wait()
             except TimeoutError:
                 continue
@@ -116,18 +123,20 @@ class Keeper:
         answer = await self._directory(ListNames(prefix))
         if not isinstance(answer, Entries):
             return  # it cannot tell now; until it can, everything stays as it was
+        self._has_looked = True
         found = {entry.name.removeprefix(prefix): entry for entry in answer.entries}
         self.entries = {city: entry for city, entry in found.items() if city in self.branches.homes}
         for city in list(self.served):
             self._keep(city, self.entries.get(city))
         for city in self.branches.homes:
-            if city not in self.served and self._is_mine(city):
+            if city not in self.served and self._is_mine(city) and not self._is_held(city):
                 await self._register(city, self.entries.get(city))
 
     def _keep(self, city: str, entry: Entry | None) -> None:
         """Go on serving a branch only in the newest term."""
         if entry is None or entry.term != self.served[city].term:
             del self.served[city]
+            self._held_s[city] = time.monotonic() + HOLD_S
             who = "nobody serves" if entry is None else f"{entry.node} has taken over"
             logger.info("%s: %s the branch %s", self.service, who, city)
 
@@ -139,6 +148,12 @@ class Keeper:
             if not self.is_gone(node):
                 return False
         return False
+
+    def _is_held(self, city: str) -> bool:
+        """Whether the branch is left to who has taken it from here."""
+        entry = self.entries.get(city)
+        is_seen = entry is None or entry.node not in self._lost_s
+        return not is_seen and time.monotonic() < self._held_s.get(city, 0.0)
 
     async def _register(self, city: str, known: Entry | None) -> None:
         here, term = self.here, 0 if known is None else known.term

@@ -26,6 +26,10 @@ FLUSH_S = 0.1
 WAITING_BYTES_MAX = 8 << 20
 """Lines that may wait for the disk."""
 
+Lines = dict[str, list[bytes]]
+Missing = dict[str, int]
+"""By the log's name, its lines; and how many are missing."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -35,9 +39,9 @@ class BranchLogs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.counters = {"logged": 0, "unlogged": 0}
-        self._lines: dict[str, list[bytes]] = {}
+        self._lines: Lines = {}
         self._bytes = 0
-        self._missing: dict[str, int] = {}
+        self._missing: Missing = {}
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Future[None] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="branch-log")
@@ -64,31 +68,29 @@ class BranchLogs:
         self.counters["unlogged"] += count
         self._missing[name] = self._missing.get(name, 0) + count
 
-    def _take(self) -> dict[str, list[bytes]]:
-        """What is to be written now, with a word about what is missing."""
+    def _take(self) -> tuple[Lines, Missing]:
+        """What is to be written now, and how much is missing until now."""
         lines, self._lines, self._bytes = self._lines, {}, 0
-        for name, count in self._missing.items():
-            note = f"{count} operations are missing here: the disk did not take them in time"
-            lines.setdefault(name, []).append(time_text(time.time()) + line_of([note]))
-        self._missing.clear()
-        return lines
+        return lines, {name: count for name, count in self._missing.items() if count}
 
     def _flush(self) -> None:
         self._timer = None
-        lines = self._take()
-        self._writing = asyncio.get_running_loop().run_in_executor(self._thread, self._write, lines)
-        self._writing.add_done_callback(lambda done: self._written(lines, done))
+        lines, missing = self._take()
+        self._writing = asyncio.get_running_loop().run_in_executor(self._thread, self._write, lines, missing)
+        self._writing.add_done_callback(lambda done: self._written(lines, missing, done))
 
-    def _written(self, lines: dict[str, list[bytes]], done: asyncio.Future[None]) -> None:
+    def _written(self, lines: Lines, missing: Missing, done: asyncio.Future[None]) -> None:
         self._writing = None
-        self._count(lines, None if done.cancelled() else done.exception())
-        if self._lines and self._timer is None:
+        self._count(lines, missing, None if done.cancelled() else done.exception())
+        if (self._lines or any(self._missing.values())) and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
 
-    def _count(self, lines: dict[str, list[bytes]], error: BaseException | None) -> None:
+    def _count(self, lines: Lines, missing: Missing, error: BaseException | None) -> None:
         if error is None:
             self._has_failed = False
             self.counters["logged"] += sum(map(len, lines.values()))
+            for name, count in missing.items():
+                self._missing[name] -= count
             return
         for name, lost in lines.items():
             self._miss(name, len(lost))
@@ -96,10 +98,14 @@ class BranchLogs:
             self._has_failed = True
             logger.error("the logs of the branches in %s cannot be written: %s", self.folder, error)
 
-    def _write(self, lines: dict[str, list[bytes]]) -> None:
-        """On the thread."""
+    def _write(self, lines: Lines, missing: Missing) -> None:
+        """On the thread. What is missing is told behind what was still taken before."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name, added in lines.items():
+        for name in {**lines, **missing}:
+            added = lines.get(name, [])
+            if name in missing:
+                note = f"{missing[name]} operations are missing here: the disk did not take them in time"
+                added = [*added, time_text(time.time()) + line_of([note])]
             append(self.folder / f"{name}.log", b"".join(added))
 
     def close(self) -> None:
@@ -107,8 +113,8 @@ class BranchLogs:
         if self._timer is not None:
             self._timer.cancel()
         self._thread.shutdown(wait=True)
-        lines = self._take()
+        lines, missing = self._take()
         try:
-            self._write(lines)
+            self._write(lines, missing)
         except OSError as error:
-            self._count(lines, error)
+            self._count(lines, missing, error)
