@@ -18,19 +18,28 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "python.md"
 
 
 def theatre_site(folder: Path) -> RealSite:
-    """Three nodes with a theatre, and rooms besides."""
-    ports = free_ports(9)
+    """Three nodes with a theatre, and rooms and events besides."""
+    ports = free_ports(15)
     peers, lines = zip("abc", ports[:3], strict=True), zip("abc", ports[3:6], strict=True)
-    rooms = ", ".join(f"{name} = {port}" for name, port in zip("abc", ports[6:], strict=True))
+    rooms = ", ".join(f"{name} = {port}" for name, port in zip("abc", ports[6:9], strict=True))
+    events, directory = (
+        ", ".join(f"{name} = {port}" for name, port in zip("abc", some, strict=True))
+        for some in (ports[9:12], ports[12:])
+    )
     nodes = "".join(f'[nodes.{name}]\nhost = "127.0.0.1"\npeer_port = {port}\n' for name, port in peers)
     places = ", ".join(f"{name} = {port}" for name, port in lines)
     toml = (
         f'[site]\nname = "theatre"\n{nodes}[services.tickets]\napp = "tickets"\nprotocol = "lamport"\n'
         f'failure_model = "perfect"\nidentity = "trusted"\nseats = 500\nnodes = {{ {places} }}\n'
         f'[services.rooms]\napp = "rooms"\nidentity = "trusted"\nnodes = {{ {rooms} }}\n'
+        f'[services.directory]\napp = "directory"\nidentity = "trusted"\nnodes = {{ {directory} }}\n'
+        f'[services.events]\napp = "events"\nidentity = "trusted"\nnodes = {{ {events} }}\n'
+        "[people.TORM2345]\n[people.TORC2345]\n[people.MTLC2345]\n[people.OTWC2345]\n"
         '[people.fatima]\nfirst_name = "Fatima"\nroles = ["secretary"]\ndepartment = "biology"\n'
     )
-    active = [f"{service} at {name}: active, view a,b,c" for service in ("tickets", "rooms") for name in "abc"]
+    active = [
+        f"{service} at {name}: active, view a,b,c" for service in ("tickets", "rooms", "events") for name in "abc"
+    ]
     return RealSite(folder, toml, active)
 
 
