@@ -9,7 +9,7 @@ import pytest
 from tests.replication.bayou.replicas import SECOND_US, Replicas
 
 from holdfast.kernel.contracts import Reading, Request
-from holdfast.replication.bayou.messages import Updates
+from holdfast.replication.bayou.messages import Claim, Updates
 
 MINUTE_US = 60 * SECOND_US
 
@@ -191,3 +191,15 @@ def test_a_claim_is_void_when_another_s_has_come_before_it() -> None:
     assert replicas.told("take-over") == ["Failed: law has become the primary instead."]
     for name in ("music", "biology"):
         assert "may be stopped for good" in replicas.book(name, "retire"), "it is not about to be the primary"
+
+
+def test_a_lone_voter_gives_its_word_to_who_knows_of_its_epoch_only() -> None:
+    """A claim that is overtaken on its way is void where it was made: nobody would take up that word."""
+    replicas = Replicas("biology law music")
+    assert "epoch 65" in replicas.book("biology", "hand-over law")
+    replicas.hear("law", "music", Claim(130, 0, 0))
+    replicas.wait(5 * SECOND_US)
+    assert replicas.core("law").replica.vowed == 65
+    replicas.book("music", book(9))
+    replicas.wait(SECOND_US)
+    replicas.settled()

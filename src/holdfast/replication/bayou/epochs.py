@@ -215,7 +215,7 @@ class Epochs:
                     self._vow(self.claimed)
                 self.vows[voter] = self._own_vow(self.claimed)
             else:
-                replica.send(voter, Claim(self.claimed, replica.log.csn))
+                replica.send(voter, Claim(self.claimed, replica.log.csn, replica.epoch))
         self._consider_vows()
 
     def _vow(self, epoch: int) -> None:
@@ -233,6 +233,11 @@ class Epochs:
             return
         if not replica.votes:
             replica.send(peer, ClaimRefused(0))
+            return
+        if len(replica.voters) == 1 and claim.present < replica.epoch:
+            replica.send(
+                peer, replica.have(peer, wants=False)
+            )  # it has not heard of this epoch: its claim is void then
             return
         given_away = len(replica.voters) == 1 and replica.vowed > replica.epoch and claim.epoch != replica.vowed
         if given_away:  # the vow of a lone voter makes a primary at once: there can be only one
@@ -305,6 +310,8 @@ class Epochs:
         """Claim again where nobody has answered; give up what nobody answers."""
         replica = self.replica
         patience_us = replica.configuration.patience_us
+        if self.claimed and len(replica.voters) == 1 and replica.vowed != self.claimed:
+            self.claimed = 0  # a state has told of a later epoch
         if self.claimed:
             self._consider_vows()
         if self.claimed and self._accepts_loss and replica.now_us - self.claimed_us >= patience_us:
@@ -313,7 +320,7 @@ class Epochs:
             self.claimed_us = replica.now_us
             for voter in replica.voters:
                 if voter != replica.me and voter not in self.vows:
-                    replica.send(voter, Claim(self.claimed, replica.log.csn))
+                    replica.send(voter, Claim(self.claimed, replica.log.csn, replica.epoch))
         is_overtaken = max(replica.vowed, self.proposals.overtaken) > replica.epoch
         if replica.primary == replica.me and replica.votes and is_overtaken and not self.claimed:
             self._remind()

@@ -189,10 +189,11 @@ class Stored(Message, frozen=True, tag="stored"):
 
 
 class Claim(Message, frozen=True, tag="claim"):
-    """A node wants to be the primary of `epoch`."""
+    """A node wants to be the primary of `epoch`, as far as it knows the next one after `present`."""
 
     epoch: int
     csn: int
+    present: int = 0
 
 
 class Vow(Message, frozen=True, tag="vow"):
