@@ -63,6 +63,7 @@ class PlannerHost:
     def start(self) -> None:
         """A new process on the disk as it is."""
         self.life += 1
+        self._wake_us = -1
         self.gate = Gate()
         self.core = self.make(self.configuration)
         self._take_in(self.core.recover(self.world.now_us, self.disk.recovered()))

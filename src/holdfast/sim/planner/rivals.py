@@ -72,11 +72,12 @@ class Rival:
 
 
 class Keeper:
-    """A vendor's own hand: it blocks free slots and releases blocked ones."""
+    """The vendors' own hands: they block free slots and release blocked ones, often the same slot at all
+    of them, soon after each other; so a better match comes up, or goes."""
 
-    def __init__(self, world: World, vendor: SimVendor, seed: int, gap_us_max: int, until_us: int) -> None:
+    def __init__(self, world: World, vendors: list[SimVendor], seed: int, gap_us_max: int, until_us: int) -> None:
         self.world = world
-        self.vendor = vendor
+        self.vendors = vendors
         self.random = random.Random(seed)
         self.gap_us_max = gap_us_max
         self.until_us = until_us
@@ -88,10 +89,16 @@ class Keeper:
             self.world.at(at_us, self._act)
 
     def _act(self) -> None:
-        vendor, source = self.vendor, self.random
-        blocked = vendor.held_by(BLOCKED)
-        if blocked and source.random() < 0.6:
-            vendor.give(source.choice(blocked[:10]))
-        elif vendor.free_since:
-            vendor.take(source.choice(vendor.free()[:20]), BLOCKED)
+        source = self.random
+        slot = source.randint(1, 20)
+        release = source.random() < 0.5
+        every = source.random() < 0.7
+        for vendor in self.vendors if every else [source.choice(self.vendors)]:
+            self.world.after(source.randint(0, 3 * SECOND_US), self._change, vendor, slot, release)
         self.begin()
+
+    def _change(self, vendor: SimVendor, slot: int, release: bool) -> None:
+        if release and vendor.holders.get(slot) == BLOCKED:
+            vendor.give(slot)
+        elif not release and slot in vendor.free_since:
+            vendor.take(slot, BLOCKED)

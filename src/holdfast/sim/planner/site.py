@@ -39,7 +39,7 @@ class PlannerSite:
         count = options.servers or source.choice((1, 2, 2, 2, 2, 3, 4))
         self.vendors = [SimVendor(world, number, SLOTS, self.laws) for number in range(count)]
         self.laws.vendors = self.vendors
-        self.calm_us = source.choice((40, 90, 200)) * SECOND_US
+        self.calm_us = source.choice((40, 90, 200, 400)) * SECOND_US
         self._furnish(source)
         make = bugs.maker(options.bug)
         self.hosts = []
@@ -57,22 +57,23 @@ class PlannerSite:
         ]
         gap_us_max = source.choice((3, 10, 40)) * SECOND_US
         self.keepers = [
-            Keeper(world, vendor, source.getrandbits(32), gap_us_max, self.calm_us)
-            for vendor in self.vendors
-            if "blocks" in self.kinds
+            Keeper(world, self.vendors, source.getrandbits(32), gap_us_max, self.calm_us)
+            for _ in range(2 if "blocks" in self.kinds else 0)
         ]
         self._ended: list[str] = []
 
     def _furnish(self, source: random.Random) -> None:
         """What is taken from the beginning, and how well each vendor works."""
         named = self.options.failure_model == "named"
+        everywhere = source.choice((0.0, 0.5, 0.9))
+        blocked = [slot for slot in range(1, SLOTS + 1) if source.random() < everywhere]
         for vendor in self.vendors:
             vendor.troubles = self._troubles(source)
             vendor.names_delay = named
             vendor.lax = "lax" in self.kinds and source.random() < 0.5
-            taken = source.choice((0.0, 0.3, 0.7, 0.95))
+            taken = source.choice((0.0, 0.0, 0.3, 0.8))
             for slot in range(1, SLOTS + 1):
-                if source.random() < taken:
+                if slot in blocked or source.random() < taken:
                     vendor.take(slot, BLOCKED)
         self.laws.leaky = not named and any(vendor.troubles.longest_us > ASSUMED_US for vendor in self.vendors)
 
@@ -98,7 +99,7 @@ class PlannerSite:
             first=first,
             last=last,
             interval_us=source.choice((SECOND_US, SECOND_US, 200_000)),
-            patience=source.choice((10, 60)),
+            patience=source.choice((10, 60, 60)),
             deadline_us=deadline_s * SECOND_US or None,
             timeout_us=source.choice((2, 3, 8)) * SECOND_US,
             assumed_delay_us=ASSUMED_US,
