@@ -118,9 +118,10 @@ class Manager:
         )  # fmt: skip
 
     def promise(self, epoch: int, life: int) -> None:
-        """Follow no earlier one."""
+        """Follow no earlier one: nor is taken in what it has said, and was held back."""
         if epoch > self.promised:
             self.promised, self.promised_life = epoch, life
+            self._held.clear()
 
     def learn(self, disks: tuple[Disk, ...]) -> None:
         """These managers have come back with new disks."""
@@ -378,12 +379,14 @@ class Manager:
         shared.send(self.others[self._donor], Fetch(first))
 
     def on_fetch(self, peer: Peer, message: Fetch) -> None:
-        """Send what is decided; or say how to go on without."""
+        """Send what is decided; or say how to go on without. Who has gone on so itself leaves that to the others,
+        who keep what is needed while too few replicas are beyond it."""
         shared, log = self.shared, self.log
         if message.first > log.decided or not self.admitted:
             return
         if message.first <= log.floor:
-            shared.send(peer, Jump(self.entered, log.decided, self.council.standing()))
+            if log.floor <= self.council.stable:
+                shared.send(peer, Jump(self.entered, log.decided, self.council.standing()))
             return
         first, runs = log.after(message.first - 1, FETCHED_MAX, log.decided)
         shared.send(peer, Tail(self.entered, first, runs, log.decided))

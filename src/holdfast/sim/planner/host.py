@@ -47,6 +47,7 @@ class PlannerHost:
         self.acts = 0
         self.crashes = 0
         self.life = 0
+        self.born_us = 0
         self.told = 0
         """The best match that any life has told."""
         self.core: PlannerCore | None = None
@@ -64,6 +65,7 @@ class PlannerHost:
         """A new process on the disk as it is."""
         self.life += 1
         self._wake_us = -1
+        self.born_us = self.world.now_us
         self.gate = Gate()
         self.core = self.make(self.configuration)
         self._take_in(self.core.recover(self.world.now_us, self.disk.recovered()))

@@ -81,7 +81,7 @@ class Laws(Watch):
                 )
 
     def _nothing_missed(self, host: PlannerHost) -> None:
-        """No better slot was left that the planner had seen free everywhere and had time to book."""
+        """No better slot was left that this life of the planner had seen free everywhere and had time to book."""
         assert host.core is not None
         plan, configuration, match = host.core.plan, host.configuration, host.core.match
         if plan.reason not in ("no improvement", "nothing better can come"):
@@ -90,7 +90,7 @@ class Laws(Watch):
         for slot in range(configuration.first, match or configuration.last + 1):
             if slot == match or any(slot not in vendor.free_since for vendor in self.vendors):
                 continue
-            since_us = max(vendor.free_since[slot] for vendor in self.vendors)
+            since_us = max(host.born_us, *(vendor.free_since[slot] for vendor in self.vendors))
             known_us = 0
             for vendor in self.vendors:
                 seen = [told for made, told in vendor.looks.get(host.who, ()) if made >= since_us]

@@ -216,6 +216,19 @@ def _gaps_ignored(core: Sequencer) -> None:
     core._handlers[Submit] = bent
 
 
+def _held_back(core: Sequencer) -> None:
+    """What an earlier sequencer has said, and was held back, comes in although a later one was promised more."""
+    manager = core.manager
+    promise = manager.promise
+
+    def bent(epoch: int, life: int) -> None:
+        held, manager._held = manager._held, {}
+        promise(epoch, life)
+        manager._held = held
+
+    _put(manager, "promise", bent)
+
+
 def _order_forgotten(core: Sequencer) -> None:
     """Of the order only so much is kept, whether or not enough replicas are beyond it."""
     log = core.manager.log
@@ -242,6 +255,7 @@ BUGS: dict[str, Bug] = {
     "epochs-mixed": Bug(_epochs_mixed),
     "decided-by-hearsay": Bug(_decided_by_hearsay),
     "gaps-ignored": Bug(_gaps_ignored),
+    "held-back": Bug(_held_back),
     "order-forgotten": Bug(_order_forgotten),
 }
 """By name."""

@@ -46,6 +46,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self.promised = 0
+        self.promised_last = 0
         self.entered = 0
         self.last = 0
         self.runs: dict[int, Run] = {}
@@ -111,7 +112,7 @@ class Ledger(Audit):
         for data in group.records:
             record = decode_record(data)
             if isinstance(record, Promise):
-                shelf.promised = max(shelf.promised, record.epoch)
+                shelf.promised, shelf.promised_last = max(shelf.promised, record.epoch), shelf.last
             elif isinstance(record, Entered):
                 shelf.cut(record.keep)
                 shelf.keep(record.keep + 1, record.runs)
@@ -137,6 +138,8 @@ class Ledger(Audit):
             if shelf.entered < message.epoch or (shelf.entered == message.epoch and shelf.last < message.upto):
                 has = f"its disk has epoch {shelf.entered} up to {shelf.last}"
                 self._violated("false word", f"{host_name(node)} says {message}, but {has}")
+            if message.epoch < shelf.promised and message.upto > max(shelf.promised_last, self.frontier):
+                self._violated("broken promise", f"{host_name(node)} says {message} after it promised {shelf.promised}")
         elif isinstance(message, Promised) and (shelf.promised < message.epoch or shelf.entered < message.entered):
             self._violated("false word", f"{host_name(node)} says {message}, but its disk promises {shelf.promised}")
 
