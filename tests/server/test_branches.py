@@ -247,9 +247,14 @@ def test_who_was_taken_over_notices_and_passes_on(tmp_path: Path) -> None:
 def test_a_branch_that_does_not_answer_is_acted_for_and_nothing_is_done_twice(tmp_path: Path) -> None:
     async def story(company: Company) -> None:
         await offer(company, places=2)
-        serve = company.branches("a")
-        tell = serve._tell
-        serve._tell = lambda node, message: None if isinstance(message, Relayed) else tell(node, message)  # type: ignore[method-assign]
+        servers = company.branches("a")
+        tell = servers._tell
+
+        def keep_to_itself(node: str, message: Message) -> None:
+            if not isinstance(message, Relayed):
+                tell(node, message)
+
+        servers._tell = keep_to_itself  # type: ignore[method-assign]
         booked = BOOKED.format(event="TORE130519", who="TORC1000")
         assert await company.say("b", "TORC1000", "bookEvent TORC1000 TORE130519 Seminars") == [booked], (
             "the first answer"
