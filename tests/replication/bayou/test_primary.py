@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.replication.bayou.replicas import SECOND_US, Replicas
+from tests.replication.bayou.replicas import SECOND_US, Node, Replicas
 
-from holdfast.replication.bayou.messages import Ask
+from holdfast.replication.bayou.messages import Ask, Release, Reply
+from holdfast.replication.bayou.primary import NEWS_BYTES_MAX
 
 MINUTE_US = 60 * SECOND_US
 HOUR_US = 60 * MINUTE_US
@@ -165,6 +166,37 @@ def test_step_6_waits_for_step_5_and_not_for_ever() -> None:
     replicas.disconnect("law", "biology")
     replicas.wait(3 * SECOND_US)
     assert committed(replicas, "music") == ["law-1"]
+
+
+def test_of_a_heap_a_reply_tells_the_beginning_and_the_release_follows_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Anti-entropy brings the rest, which others may be bringing already; nobody waits for patience to end."""
+    replicas = Replicas("biology law music", policy="immediate")
+    for author, room in (("law", "Maple"), ("music", "Oak")):
+        replicas.isolate(author)
+        for hour in range(9, 17):
+            for day in range(1, 21):
+                replicas.submit(author, f"reserve {room} 2026-12-{day:02} {hour:02}:00 1h {'Meeting' * 20}")
+    messages: list[tuple[str, object]] = []
+    send = replicas._send
+
+    def noted(node: Node, peer: int, message: object) -> None:
+        messages.append((node.name, message))
+        send(node, peer, message)
+
+    monkeypatch.setattr(replicas, "_send", noted)
+    begun_us = replicas.now_us
+    replicas.heal()
+    assert [replicas.log(name).csn for name in replicas.names] == [320] * 3
+    assert replicas.now_us == begun_us
+    replies = [message for _, message in messages if isinstance(message, Reply)]
+    assert max(sum(len(write.body) for write in reply.updates.writes) for reply in replies) <= NEWS_BYTES_MAX + 1_000
+    parts = [reply.updates for reply in replies if reply.updates.more]
+    assert parts
+    released = {name: message.csn for name, message in messages if isinstance(message, Release)}
+    assert max(released.values()) == 320 > parts[-1].csn + len(parts[-1].commits)
+    assert not any(replicas.core("biology").primary.unreleased.values())
 
 
 @pytest.mark.parametrize("policy", ["all-heard", "immediate"])

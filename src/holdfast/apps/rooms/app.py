@@ -269,7 +269,7 @@ class Rooms:
         winner: Entry | None = None
         room, day, first = place
         for hour in range(first, first + hours):
-            row = meetings.get((room, day, hour))
+            row = meetings.get(place if hour == first else (room, day, hour))
             if row is not None and row.id != own:
                 holder = entries.get(row.id)
                 if winner is None or (holder is not None and _stamp(holder) < _stamp(winner)):
@@ -324,8 +324,8 @@ def _record(
     lost: Lost | None,
 ) -> None:
     """Put a new request on record, with what became of it."""
-    whose = (context.now_ms, person.id, person.first_name, person.department)
-    store.table(Entry).put(Entry(id, id, *whose, command, choice, state, lost))
+    ms, who, first_name = context.now_ms, person.id, person.first_name
+    store.table(Entry).put(Entry(id, id, ms, who, first_name, person.department, command, choice, state, lost))
 
 
 def _stamp(entry: Entry) -> tuple[int, str, str]:

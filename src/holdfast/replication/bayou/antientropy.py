@@ -8,14 +8,14 @@ again. (Petersen et al. 1997, figures 1 to 3 and section 4.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 
 from holdfast.kernel.contracts import Peer, Vector
 from holdfast.kernel.errors import MalformedInput
 from holdfast.replication.bayou.configuration import UPDATES_BYTES_MAX, WRITE_BYTES_MAX
 from holdfast.replication.bayou.epochs import Epochs
-from holdfast.replication.bayou.log import as_vector, id_of
+from holdfast.replication.bayou.log import Entry, as_vector, id_of
 from holdfast.replication.bayou.messages import Have, Name, Request, Updates, Write
 from holdfast.replication.bayou.replica import ACTIVE, JOINING, RETIRED, PeerState, Replica
 from holdfast.replication.bayou.transfer import Transfer
@@ -24,6 +24,8 @@ COMMITS_MAX = 5_000
 """Commits in one message."""
 ALL = 1 << 62
 """More writes than anybody makes."""
+SCANNED = 500
+"""Entries looked through at once for what a peer lacks."""
 
 
 class Taken:
@@ -168,10 +170,7 @@ class AntiEntropy:
             else:
                 room -= 12
         if known and not more:
-            for entry in log.tail:
-                write = entry.write
-                if write.number <= known.get(write.replica, ALL):
-                    continue
+            for write in lacking_in(log.tail, known):
                 if room <= 0:
                     more = True
                     break
@@ -382,6 +381,14 @@ class AntiEntropy:
                 ]  # others came another way: as proposals, in a state
                 if fresh:
                     replica.log_writes(fresh)
+
+
+def lacking_in(tail: Sequence[Entry], known: dict[str, int]) -> Iterator[Write]:
+    """The writes of a tail above the numbers known of their authors; of other authors none."""
+    number_of = known.get
+    for begin in range(0, len(tail), SCANNED):
+        entries = tail[begin : begin + SCANNED]
+        yield from [write for entry in entries if (write := entry.write).number > number_of(write.replica, ALL)]
 
 
 def _note(state: PeerState, updates: Updates) -> None:
