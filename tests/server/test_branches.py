@@ -260,7 +260,10 @@ def test_a_branch_that_does_not_answer_is_acted_for_and_nothing_is_done_twice(tm
             "the first answer"
         )
         assert company.counter("b", "acted_for") == 1
-        assert (await company.logged("b", "TOR", 1))[0][4] == booked
+        assert await company.say("b", "TORC1001", "getBookingSchedule TORC1001") == ["TORC1001 - no bookings."]
+        assert company.counter("b", "acted_for") == 2
+        assert company.counter("b", "passed_on") == 1, "it is not asked again at once"
+        assert (await company.logged("b", "TOR", 2))[0][4] == booked
         assert {line[4] for line in (await company.logged("a", "TOR", 2))[1:]} == {booked}
         assert await company.say("a", "TORC1000", "getBookingSchedule TORC1000", "browse TOR") == [
             "TORC1000 - TORE130519 Seminars.",

@@ -195,6 +195,28 @@ def test_who_cannot_serve_leaves_it_and_a_silent_directory_changes_nothing(monke
     tell(monkeypatch, story)
 
 
+def test_a_node_whose_replica_has_halted_gives_its_branch_up_and_the_next_takes_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(town: Town) -> None:
+        town.meet()
+        await town.look("a", "b", "c")
+        town.able["a"] = False
+        assert await town.look("a", "c", "b") == {"a": [], "b": ["MTL"], "c": ["OTW"]}
+        assert town.keepers["b"].node_of("TOR") is None
+        town.now_s += keeping.ABSENT_S - 1
+        assert await town.look("a", "c", "b") == {"a": [], "b": ["MTL"], "c": ["OTW"]}
+        town.now_s += 1
+        assert await town.look("a", "c", "b") == {"a": [], "b": ["MTL", "TOR"], "c": ["OTW"]}
+        assert town.keepers["b"].served["TOR"].term == 3
+        town.able["a"] = True
+        assert (await town.look("a"))["a"] == ["TOR"]
+
+    with caplog.at_level(logging.INFO):
+        tell(monkeypatch, story)
+    assert "events: this node serves the branch TOR no more, for its replica has halted" in caplog.messages
+
+
 # -- the order of a connection --------------------------------------------------------------------------
 
 
@@ -277,6 +299,19 @@ def test_a_branch_may_move_while_requests_wait() -> None:
     door.end(first)
     assert not second.is_away
     assert door.under_way() == ["2"]
+
+
+def test_when_the_replica_has_failed_nobody_waits_for_what_was_under_way() -> None:
+    door = Door()
+    old, waits = door.take("one", "1", "TOR"), door.take("one", "2", "MTL")
+    door.lanes.forget()
+    new = door.take("one", "3", "MTL")
+    assert door.under_way() == ["1", "3"]
+    door.end(old)
+    assert waits not in door.started, "its sender was told that nobody knows"
+    assert len(door.lanes) == 1
+    door.end(new)
+    assert len(door.lanes) == 0
 
 
 def test_a_name_has_one_request_at_a_time_and_grows_old(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 from holdfast.catalog import PROTOCOLS, Replicated, first_records, make_core
-from holdfast.kernel.contracts import Halt
+from holdfast.kernel.contracts import Halt, Reply
 from holdfast.kernel.errors import ConfigurationError, JournalDamaged, MalformedInput
 from holdfast.kernel.gate import Group
 from holdfast.kernel.placing import Places
@@ -234,7 +234,7 @@ class Node:
             carrier.flush,
             lambda: self.lines.flush(),
             lambda halt: self._on_halt(service, halt),
-            lambda reply: self.lines.fail(service.name, reply),
+            lambda reply: self._fail(service.name, reply),
             lambda change: self.lines.tell(service.name, change),
             room=None if datagrams is None else lambda node: datagrams.room(node, service.name),
             deadline_seconds=service.deadline_seconds,
@@ -249,12 +249,18 @@ class Node:
     def _on_halt(self, service: Service, halt: Halt) -> None:
         """Whoever waits here is told. A damaged replica starts again as an empty one; any other halt
         stays. A node with nothing left to serve ends, so that its peers need not wait for the timeout."""
-        self.lines.fail(service.name, Unknown(f"{service.name} has halted here: {halt.text}"))
+        self._fail(service.name, Unknown(f"{service.name} has halted here: {halt.text}"))
         if halt.code == "damaged" and len(service.nodes) > 1:
             asyncio.get_running_loop().call_soon(self._start_empty, service)
         elif all(driver.halted is not None for driver in self.drivers.values()):
             self._failed = True
             self._ended.set()
+
+    def _fail(self, service: str, reply: Reply) -> None:
+        """Whoever waits for this service here gets this reply."""
+        self.lines.fail(service, reply)
+        if (servers := self.branches.get(service)) is not None:
+            servers.failed()
 
     def _start_empty(self, service: Service) -> None:
         self.drivers[service.name].close()

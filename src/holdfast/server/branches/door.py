@@ -153,5 +153,11 @@ class Lanes:
             lane.here -= 1
         while lane.waiting and self._goes(lane.waiting[0], lane):
             lane.waiting.popleft()
-        if not lane.here and not lane.away and not lane.waiting:
-            self._lanes.pop(operation.key, None)
+        if not lane.here and not lane.away and not lane.waiting and self._lanes.get(operation.key) is lane:
+            del self._lanes[operation.key]
+
+    def forget(self) -> None:
+        """Everybody who waits has been told that the outcome is unknown: begin anew."""
+        for lane in self._lanes.values():
+            lane.waiting.clear()
+        self._lanes.clear()

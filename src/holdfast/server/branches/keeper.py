@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.apps.directory import Entries, Entry, ListNames, Register, Registered, TakenOver
+from holdfast.apps.directory import Entries, Entry, ListNames, Register, Registered, TakenOver, Withdraw
 from holdfast.branches import Branches
 from holdfast.kernel.contracts import Command, Person, Query, Reply, Request
 
@@ -29,6 +29,9 @@ PATIENCE_S = 2.0
 """A directory that does not answer so soon is asked again with the next look."""
 GONE_S = 1.0
 """A node without a link for so long is gone; one whose process is proved to be gone, at once."""
+ABSENT_S = 5.0
+"""So long nobody has to serve a branch until the next candidate does, although the one before it is there: its replica
+may have halted. The one after that waits twice as long, and so on."""
 HOLD_S = 10.0
 """So long who was taken over leaves the branch to whom it cannot see: otherwise two nodes that do not see each other,
 but both the directory, would take it from each other with every look."""
@@ -73,7 +76,9 @@ class Keeper:
         others = [node for node in branches.nodes if node != here.node]
         self._lost_s = dict.fromkeys(others, time.monotonic() + START_S - GONE_S)
         """Since when a node without a link has none; of those with a link nothing stands here."""
+        self._absent_s: dict[str, float] = {}
         self._held_s: dict[str, float] = {}
+        """By city: since when nobody serves it; until when it is left to who has taken it from here."""
         self._stirred = asyncio.Event()
         self._has_looked = False
 
@@ -127,27 +132,41 @@ class Keeper:
         found = {entry.name.removeprefix(prefix): entry for entry in answer.entries}
         self.entries = {city: entry for city, entry in found.items() if city in self.branches.homes}
         for city in list(self.served):
-            self._keep(city, self.entries.get(city))
+            await self._keep(city, self.entries.get(city))
         for city in self.branches.homes:
+            if city in found:
+                self._absent_s.pop(city, None)
+            else:
+                self._absent_s.setdefault(city, time.monotonic())
             if city not in self.served and self._is_mine(city) and not self._is_held(city):
                 await self._register(city, self.entries.get(city))
 
-    def _keep(self, city: str, entry: Entry | None) -> None:
-        """Go on serving a branch only in the newest term."""
-        if entry is None or entry.term != self.served[city].term:
+    async def _keep(self, city: str, entry: Entry | None) -> None:
+        """Go on serving a branch only in the newest term, and while this node can."""
+        term = self.served[city].term
+        if entry is None or entry.term != term:
             del self.served[city]
             self._held_s[city] = time.monotonic() + HOLD_S
             who = "nobody serves" if entry is None else f"{entry.node} has taken over"
             logger.info("%s: %s the branch %s", self.service, who, city)
+        elif not self._is_able():
+            del self.served[city]
+            del self.entries[city]
+            await self._directory(Withdraw(f"{self.service}/{city}", term))
+            logger.info("%s: this node serves the branch %s no more, for its replica has halted", self.service, city)
 
     def _is_mine(self, city: str) -> bool:
-        """Whether this node is the first of the candidates that is there."""
-        for node in self.branches.candidates(city):
+        """Whether this node is the first of the candidates that serves, as far as is known."""
+        for place, node in enumerate(self.branches.candidates(city), 1):
             if node == self.here.node:
                 return self._is_able()
-            if not self.is_gone(node):
+            if not self.is_gone(node) and not self._is_absent(city, place * ABSENT_S):
                 return False
         return False
+
+    def _is_absent(self, city: str, since_s: float) -> bool:
+        """Whether nobody has served the branch for so long."""
+        return city in self._absent_s and time.monotonic() - self._absent_s[city] >= since_s
 
     def _is_held(self, city: str) -> bool:
         """Whether the branch is left to who has taken it from here."""

@@ -38,6 +38,8 @@ from holdfast.server.face import Service
 
 RELAY_PATIENCE_S = 1.0
 """A branch's server that does not answer so soon is not waited for: its branch is acted for here."""
+DEAF_S = 5.0
+"""So long nothing more is passed on to a node that has not answered in time."""
 NOBODY = "nobody"
 """The log of what is asked by people of no branch."""
 
@@ -106,6 +108,7 @@ class BranchServers:
         self._own = frozenset((*app.commands, *app.queries))
         self._lanes = Lanes(self._is_away, self._start, self._told)
         self._names = Names(here.node)
+        self._deaf_until_s: dict[str, float] = {}
         self._under_way: dict[tuple[str, int], None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._keeping: asyncio.Task[None] | None = None
@@ -154,14 +157,14 @@ class BranchServers:
     def submit(self, waiter: Any, request: Request) -> None:
         """See `server.face.Service`."""
         if type(request.command) in self._own:
-            self._lanes.take(Operation(self._lanes, waiter, request, branch_of(request.person), ""))
+            self._lanes.take(Operation(self._lanes, waiter, request, self._city(request.person), ""))
         else:
             self._replica.submit(waiter, request)
 
     def ask(self, waiter: Any, request: Request) -> None:
         """See `server.face.Service`."""
         if type(request.command) in self._own:
-            self._lanes.take(Operation(self._lanes, waiter, request, branch_of(request.person), ""))
+            self._lanes.take(Operation(self._lanes, waiter, request, self._city(request.person), ""))
         else:
             self._replica.ask(waiter, request)
 
@@ -169,11 +172,23 @@ class BranchServers:
         """A line that made no request, at a port here."""
         self.counters["malformed"] += 1
         text = line.decode("utf-8", "replace")
-        self.logs.operation(branch_of(person) or NOBODY, time.time(), id_of(person), "malformed", text, reply)
+        self.logs.operation(self._city(person) or NOBODY, time.time(), id_of(person), "malformed", text, reply)
+
+    def failed(self) -> None:
+        """The replica here answers nobody who waits, and they have been told."""
+        self._lanes.forget()
+        self._under_way.clear()
+
+    def _city(self, person: Person | None) -> str:
+        """The branch of who asks; "" for people of none."""
+        city = branch_of(person)
+        return city if city in self.settings.branches.homes else ""
 
     def _is_away(self, operation: Operation) -> bool:
         node = self.keeper.node_of(operation.city)
-        return node is not None and node != self.settings.here.node and not self.keeper.is_gone(node)
+        if node is None or node == self.settings.here.node or self.keeper.is_gone(node):
+            return False
+        return time.monotonic() >= self._deaf_until_s.get(node, 0.0)
 
     def _start(self, operation: Operation) -> None:
         if operation.is_away:
@@ -230,7 +245,10 @@ class BranchServers:
         elif node is not None:
             self.counters["passed_on"] += 1
             ask = partial(Relay, city=operation.city, request=self.wire.encode(operation.request))
-            reply = self._heard(await self.calls.ask(node, ask, RELAY_PATIENCE_S))
+            answer = await self.calls.ask(node, ask, RELAY_PATIENCE_S)
+            if answer is None:
+                self._deaf_until_s[node] = time.monotonic() + DEAF_S
+            reply = self._heard(answer)
         if reply is None:  # it may have begun: the request's name tells
             self._here(operation)
         else:
