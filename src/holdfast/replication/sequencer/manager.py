@@ -80,7 +80,7 @@ class Manager:
         self.rows: list[Row] = []
         self._own: deque[tuple[int, int]] = deque()
         self._own_upto = 0
-        self._votes: deque[DigestAt] = deque()
+        self._votes: deque[tuple[int, DigestAt]] = deque()
         self._is_news = False
         self._held: dict[int, tuple[Run, ...]] = {}
         self.entering: Entering | None = None
@@ -349,13 +349,15 @@ class Manager:
         self.replica.at(number, partial(self._vote, self.council.lives[self.shared.me], number))
 
     def _vote(self, life: int, number: int) -> None:
-        self._votes.append(DigestAt(self.shared.me, life, number, self.shared.machine.digest()))
-        self._cast_votes()
+        """A restart must come to that state again: the vote waits until the journal tells that all up to there
+        is decided."""
+        shared = self.shared
+        shared.record(Ordered(self.log.last + 1, (), self.log.decided))
+        self._votes.append((shared.records_written, DigestAt(shared.me, life, number, shared.machine.digest())))
 
     def _cast_votes(self) -> None:
-        """A vote counts as what a restart would come to again: it waits until the journal holds all up to there."""
-        while self._votes and self._votes[0].number <= self._own_upto:
-            self.submitter.control(self._votes.popleft())
+        while self._votes and self._votes[0][0] <= self.shared.records_synced:
+            self.submitter.control(self._votes.popleft()[1])
 
     def need_copy(self, why: str, *, is_lost: bool = True) -> None:
         """Ask for the state, once in each life of the replica, and again only after a while."""
