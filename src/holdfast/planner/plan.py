@@ -1,0 +1,218 @@
+"""The plan as it stands: the match, the slot that is being booked, what is too much; and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from holdfast.planner.configuration import Configuration
+from holdfast.planner.messages import Verb
+from holdfast.planner.vendor import VendorView
+
+STALE_US = 10_000_000
+"""While a vendor is down the others' lists of what is free are fetched anew only when so old."""
+PHANTOM_REFUSALS = 3
+"""A slot that was refused so often although it was called free does not count as one to be had."""
+REOPENED_MAX = 5
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """The next request: to which vendor, what, and why."""
+
+    view: VendorView
+    verb: Verb
+    slot: int
+    why: str
+
+
+class Plan:
+    """All that the core knows. `now_us` is moved by the core before every input."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self.views = [VendorView(number, vendor, configuration) for number, vendor in enumerate(configuration.vendors)]
+        self.order = sorted(self.views, key=lambda view: view.id)
+        """Everybody books in this order, so that of two planners after the same slot one wins at the first
+        vendor, and the other holds nothing that it would have to give back."""
+        self.now_us = 0
+        self.next_us = 0
+        """No request before this."""
+        self.target = 0
+        """The slot that is being booked, 0 for none."""
+        self.best = 0
+        """The match that was told last."""
+        self.secure = 0
+        """The match when all vendors' holds were last certain; it is kept while some are not."""
+        self.requests = 0
+        self.since = 0
+        """Requests without an improvement; while there is no match, looks that showed nothing to book."""
+        self.recovering = False
+        self.reason = ""
+        """Why the search is over; "" while it goes on."""
+        self.reopened = 0
+
+    # ---- what follows from what is known ----
+
+    @property
+    def match(self) -> int:
+        """The earliest slot held at every vendor, 0 for none."""
+        if self.configuration.release:
+            return 0
+        first, last = self.configuration.first, self.configuration.last
+        held = [slot for slot in self.views[0].held if first <= slot <= last]
+        return min((slot for slot in held if all(view.has(slot) for view in self.views)), default=0)
+
+    @property
+    def finishing(self) -> bool:
+        """The search is over; what is too much is given back, and the rest confirmed."""
+        return bool(self.reason)
+
+    @property
+    def finished(self) -> bool:
+        """Every vendor has confirmed that exactly the match is held."""
+        if not self.finishing or self.recovering:
+            return False
+        match = self.match
+        kept = [match] if match else []
+        return all(view.denied or (view.confirmed() and list(view.held) == kept) for view in self.views)
+
+    def candidates(self, *, hopeful: bool) -> Iterator[int]:
+        """Slots better than the match that are held or free everywhere, the earliest first. `hopeful`: also
+        those that cannot be had just now."""
+        match = self.match
+        last = match - 1 if match else self.configuration.last
+        fewest = min(self.views, key=lambda view: len(view.free) + len(view.held))
+        for slot in sorted({*fewest.free, *fewest.held, *(write.slot for write in fewest.writes.values())}):
+            if not self.configuration.first <= slot <= last:
+                continue
+            if all(self._is_open(view, slot, hopeful) for view in self.views):
+                yield slot
+
+    def _is_open(self, view: VendorView, slot: int, hopeful: bool) -> bool:
+        if view.has(slot) or view.may_get(slot, self.now_us):
+            return True
+        refused = view.cool.get(slot, (0, 0))[0]
+        return hopeful and slot in view.free_set and slot not in view.missing and refused < PHANTOM_REFUSALS
+
+    def can_begin(self, slot: int) -> bool:
+        """Whether every vendor answers and has room for this slot beside what we (may) hold there."""
+        for view in self.views:
+            if slot in view.held:
+                continue
+            underway = view.is_underway(slot, reserves=True)
+            if view.down or view.must_ask or not (underway or view.possible() < self.configuration.holds_max):
+                return False
+        return True
+
+    def nothing_better(self) -> bool:
+        """No slot before the match exists everywhere."""
+        match = self.match
+        return bool(match) and all(
+            any(slot in view.missing for view in self.views) for slot in range(self.configuration.first, match)
+        )
+
+    # ---- what changes it ----
+
+    def retarget(self) -> str:
+        """Let go of a slot that cannot be had, and choose the next to book. Says so in words if one was let go."""
+        if not self.recovering and not any(view.must_ask for view in self.views):
+            self.secure = self.match
+        told = ""
+        if self.target and (self.finishing or 0 < self.match <= self.target or (told := self._hopeless())):
+            self.target = 0
+        if not self.target and not self.finishing and not self.recovering:
+            self.target = next((slot for slot in self.candidates(hopeful=False) if self.can_begin(slot)), 0)
+        return told
+
+    def _hopeless(self) -> str:
+        """Why the target cannot be had, in words, or "". Nothing is let be before its vendor was asked what is held."""
+        target, now_us = self.target, self.now_us
+        lacking = [view for view in self.views if target not in view.held]
+        since_us = min((view.held[target] for view in self.views if target in view.held), default=None)
+        for view in lacking:
+            if not view.must_ask and not view.flight and not view.may_get(target, now_us):
+                return f"{target} is not to be had at {view.name}"
+            if view.denied or (since_us is None and view.down):
+                return f"{target} has to wait for {view.name}"
+        if since_us is not None and lacking and now_us - since_us >= self.configuration.unmatched_us:
+            for view in lacking:
+                view.chill(target, now_us, self.configuration.unmatched_us)
+            names = " and ".join(view.name for view in lacking)
+            return f"{target} was held too long without {names}"
+        return ""
+
+    # ---- what to do next ----
+
+    def choose(self) -> Choice | None:
+        """The most urgent request that can be sent now, or None."""
+        ready = [view for view in self.order if view.ready(self.now_us)]
+        for view in ready:
+            if view.needs_asking(self.now_us):
+                return Choice(view, "ask", 0, "what it holds for us is not certain")
+        if self.recovering:
+            return None
+        return self._release(ready) or self._book() or self._confirm(ready) or self._look(ready)
+
+    def is_too_much(self, slot: int) -> bool:
+        """Whether a slot that is held is neither the match nor on the way to a better one."""
+        if self.configuration.release:
+            return True
+        kept = slot == self.secure and any(view.must_ask for view in self.views)
+        return slot not in (self.match, self.target) and not kept
+
+    def _release(self, ready: list[VendorView]) -> Choice | None:
+        for view in ready:
+            for slot in sorted(view.held):
+                if self.is_too_much(slot):
+                    why = f"{self.match} is better" if 0 < self.match < slot else "it is not matched"
+                    return Choice(view, "release", slot, "all is given back" if self.configuration.release else why)
+        return None
+
+    def _book(self) -> Choice | None:
+        """The vendors one after the other, so that a slot that one refuses is not held at the next."""
+        if self.target:
+            for view in self.order:
+                if self.target not in view.held:
+                    if not view.ready(self.now_us) or view.must_ask:
+                        return None
+                    return Choice(view, "reserve", self.target, "the earliest that is free everywhere")
+        return None
+
+    def _confirm(self, ready: list[VendorView]) -> Choice | None:
+        """Once when there is a match, and at the end."""
+        for view in ready:
+            if self.finishing and not view.confirmed() and not view.writes and self.now_us >= view.doubt_us:
+                return Choice(view, "ask", 0, "to be sure at the end")
+            if self.match and view.read_us < 0:
+                return Choice(view, "ask", 0, "to be sure of what is held")
+        return None
+
+    def _look(self, ready: list[VendorView]) -> Choice | None:
+        """The vendors in turn; while one is down there is no use in looking at the others all the time."""
+        if self.finishing or self.target:
+            return None
+        down = any(view.down for view in self.views)
+        least_us = STALE_US if down else self.configuration.interval_us * len(self.views)
+        for view in sorted(ready, key=lambda view: view.looked_us):
+            oldest = all(view.looked_us <= other.looked_us for other in self.views)
+            if oldest or view.looked_us < 0 or self.now_us - view.looked_us >= least_us:
+                return Choice(view, "look", 0, "is there an earlier one?" if self.match else "what is free?")
+        return None
+
+    def moments(self) -> Iterator[int]:
+        """Times at which something may change by itself; those that are past do not count."""
+        yield self.next_us
+        if self.configuration.deadline_us is not None and not self.finishing:
+            yield self.configuration.deadline_us
+        least_us = min(self.configuration.interval_us * len(self.views), STALE_US)
+        for view in self.views:
+            yield view.due_us if view.flight else view.not_before_us
+            yield view.doubt_us
+            yield from (write.until_us for write in view.writes.values())
+            yield from (until_us for _, until_us in view.cool.values())
+            if self.target in view.held:
+                yield view.held[self.target] + self.configuration.unmatched_us
+            if not self.finishing:
+                yield view.looked_us + least_us
+                yield view.looked_us + STALE_US
