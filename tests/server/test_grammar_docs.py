@@ -11,6 +11,7 @@ from pathlib import Path
 from holdfast.apps.directory import Directory
 from holdfast.apps.events import Events
 from holdfast.apps.rooms import Rooms
+from holdfast.apps.slots import Slots
 from holdfast.apps.tickets import Reserved, Tickets
 from holdfast.kernel.contracts import Command, Context, Person, Query, Reply, Request
 from holdfast.kernel.machine import Machine, NoticesAfter
@@ -25,9 +26,10 @@ GRAMMAR = Grammar(Tickets.commands, Tickets.queries)
 ROOMS = Grammar(Rooms.commands, Rooms.queries)
 EVENTS = Grammar(Events.commands, Events.queries)
 DIRECTORY = Grammar(Directory.commands, Directory.queries)
+SLOTS = Grammar(Slots.commands, Slots.queries)
 BAYOU = Grammar(words.COMMANDS, words.QUERIES)
 SEQUENCER = Grammar(sequencer_words.COMMANDS, sequencer_words.QUERIES)
-GRAMMARS = (GRAMMAR, ROOMS, EVENTS, DIRECTORY, BAYOU, SEQUENCER)
+GRAMMARS = (GRAMMAR, ROOMS, EVENTS, DIRECTORY, SLOTS, BAYOU, SEQUENCER)
 
 
 class Theatre:
@@ -126,6 +128,21 @@ def test_customers_and_managers_are_told_what_the_page_says() -> None:
     assert len(exchanges) == 13
     for who, line, reply in exchanges:
         made = Request(NoticesAfter()) if line == "notices" else EVENTS.parse(line.encode(), Person(who))
+        assert isinstance(made, Request)
+        asks = isinstance(made.command, Query)
+        said = machine.answer(made) if asks else machine.execute([made], (1, 0))[0]
+        assert said.text() == reply
+
+
+def test_clients_and_the_vendor_are_told_what_the_page_says() -> None:
+    machine = Machine(Slots())
+    told = re.search(r"```slots\n(.*?)```", TEXT, flags=re.DOTALL)
+    assert told is not None
+    exchanges = re.findall(r"^(\w+)> (.*)\n(.*)$", told[1], flags=re.MULTILINE)
+    assert len(exchanges) == 13
+    for who, line, reply in exchanges:
+        person = Person(who, roles=("vendor",) if who == "gerda" else ())
+        made = Request(NoticesAfter()) if line == "notices" else SLOTS.parse(line.encode(), person)
         assert isinstance(made, Request)
         asks = isinstance(made.command, Query)
         said = machine.answer(made) if asks else machine.execute([made], (1, 0))[0]

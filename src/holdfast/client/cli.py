@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from holdfast.client.errors import Misuse
 from holdfast.kernel.errors import ConfigurationError, HoldfastError
 
-COMMANDS = ("up", "node", "init", "status", "fault", "trace", "reset", "tickets-server", "simulate", "bench")
+COMMANDS = ("up", "node", "init", "status", "fault", "trace", "reset", "tickets-server", "vendor", "simulate", "bench")
 OPTIONS = frozenset(
     f"--{name}"
     for name in (
