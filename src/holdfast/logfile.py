@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,11 @@ def append(path: Path, data: bytes, *, bytes_max: int = FILE_BYTES_MAX, kept: in
         path.replace(path.with_name(f"{path.name}.1"))
 
 
-def line_of(fields: Iterable[str]) -> bytes:
-    """The fields of a line, with its end. What could forge a second field or line is escaped."""
+def line_of(fields: Sequence[str]) -> bytes:
+    """The fields of a line, each with a tab before it, and its end. What could forge more of them is escaped."""
+    together = "".join(fields)
+    if together.isprintable() and len(together) <= FIELD_CHARACTERS_MAX:
+        return ("\t" + "\t".join(fields) + "\n").encode()
     return b"".join(b"\t" + safe_line(field[:FIELD_CHARACTERS_MAX])[:-1] for field in fields) + b"\n"
 
 
@@ -49,9 +52,11 @@ def _second_text(unix_s: int) -> bytes:
 
 def parameters_of(request: Any) -> str:
     """The fields of a command or query: `customerID=TORC2345 eventID=MTLE190519 eventType="Trade shows"`."""
-    return " ".join(f"{name}={_quoted(getattr(request, name))}" for name in request.__struct_fields__)
+    return " ".join([f"{name}={_quoted(getattr(request, name))}" for name in request.__struct_fields__])
 
 
 def _quoted(value: object) -> str:
     text = str(value)
+    if text.isalnum():
+        return text
     return text if text and " " not in text and '"' not in text else '"' + text.replace('"', '\\"') + '"'

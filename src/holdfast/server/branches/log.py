@@ -118,3 +118,5 @@ class BranchLogs:
             self._write(lines, missing)
         except OSError as error:
             self._count(lines, missing, error)
+        else:
+            self._count(lines, missing, None)
