@@ -99,15 +99,20 @@ def play(directory: Path, story: Story, more: str = "", *more_stories: Story, ba
     """Tell stories to a node, which stops and starts again between them."""
     site = site_of(directory, more, bands=bands)
     initialise(site)
+    for each in (story, *more_stories):
+        tell(site, each)
 
-    async def tell(each: Story) -> None:
+
+def tell(site: Site, story: Story) -> None:
+    """Tell one story to node a of a site whose disks are made."""
+
+    async def telling() -> None:
         house = House(site)
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await house.until(house.listens)
-                await each(house)
+                await story(house)
         finally:
             await house.close()
 
-    for each in (story, *more_stories):
-        uvloop.run(tell(each))
+    uvloop.run(telling())
