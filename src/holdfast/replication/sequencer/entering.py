@@ -18,7 +18,8 @@ class Entering:
     begin with, `last`: with which they end. `jumped`: what is decided up to some number is not kept by
     anybody; then `runs` follow that."""
 
-    def __init__(self, epoch: int, inherited: int, base: int, decided: int) -> None:
+    def __init__(self, epoch: int, inherited: int, base: int, decided: int, before: Entering | None = None) -> None:
+        """`before`: an entering that comes to nothing; what it had gathered that is decided is of use here too."""
         self.epoch = epoch
         self.inherited = inherited
         self.base = base
@@ -26,6 +27,13 @@ class Entering:
         self.last = decided
         self.runs: list[Run] = []
         self.jumped: Jumped | None = None
+        if before is not None:
+            self.jumped, self.first, self.last = before.jumped, before.first, before.first - 1
+            for run in before.runs:
+                if self.last + run.count > before.base:
+                    break
+                self.runs.append(run)
+                self.last += run.count
 
     @property
     def is_whole(self) -> bool:

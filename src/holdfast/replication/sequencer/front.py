@@ -83,7 +83,8 @@ class FrontEnd:
             elsewhere = Unavailable(f"{shared.name(shared.me)} is no front end; these are: {served}")
             replies += [(token, elsewhere) for token, _ in requests]
             return
-        room = max(0, configuration.waiting_max - self.waiting)
+        # What was given up at its deadline is in the stream all the same until it is decided.
+        room = max(0, configuration.waiting_max - max(self.waiting, self.submitter.waiting))
         if len(requests) > room:
             overloaded = Overloaded(configuration.waiting_max)
             replies += [(token, overloaded) for token, _ in requests[room:]]

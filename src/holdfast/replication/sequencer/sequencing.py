@@ -45,16 +45,19 @@ HELD_MAX = 256
 ADVANCE_MS = 1_000
 IDLE_ADVANCE_MS = 10_000
 RESEND_DOUBLINGS_MAX = 4
+UNHEARD_TAKEOVERS = 4
+"""After how much silence of the managers a sequencer gives way, in times of `takeover_us`."""
 
 
 class Follower:
     """What the sequencer knows of a manager: how far it has journaled, -1 before it has entered the epoch;
-    when something was sent to it, or came from it, last; how often it was sent in vain."""
+    when something was sent to it, or journaled by it, last; when it was heard; how often it was sent in vain."""
 
-    __slots__ = ("resends", "sent_us", "upto")
+    __slots__ = ("heard_us", "resends", "sent_us", "upto")
 
     def __init__(self, now_us: int) -> None:
         self.upto = -1
+        self.heard_us = now_us
         self.sent_us = now_us
         self.resends = 0
 
@@ -82,6 +85,7 @@ class Sequencer:
         self._sent: deque[int] = deque()
         self._first = 0
         self._seized_us = 0
+        self._rests_until_us = 0
         self._beat_us = 0
         self._advanced_ms = 0
         self._advances = 0
@@ -246,7 +250,7 @@ class Sequencer:
 
     def _number_held(self, peer: Peer) -> None:
         held = self._held.get(peer)
-        while held:
+        while held and self._has_room():
             incarnation, last = self.streams[peer]
             run = held.pop(last + 1, None)
             if run is None or run.incarnation != incarnation:
@@ -260,6 +264,7 @@ class Sequencer:
         follower = self.followers.get(peer)
         if self.state != LEADING or follower is None or message.epoch != self.epoch:
             return
+        follower.heard_us = self.shared.now_us
         if message.upto > follower.upto:
             follower.upto = message.upto
             follower.resends = 0
@@ -343,7 +348,7 @@ class Sequencer:
             return self._beat_us + shared.configuration.beat_us
         if self.state == SEIZING:
             return self._seized_us + shared.configuration.resend_us
-        return shared.heard_us + self.patience_us
+        return max(shared.heard_us + self.patience_us, self._rests_until_us)
 
     def tick(self) -> None:
         """Time has passed."""
@@ -354,18 +359,37 @@ class Sequencer:
         if self.state != IDLE and shared.epoch > self.epoch:
             self.step_down()
         elif self.state == IDLE:
-            if shared.now_us >= due_us or self._is_next_of_dead():
+            if shared.now_us >= due_us or (self._is_next_of_dead() and shared.now_us >= self._rests_until_us):
                 self.seize()
         elif shared.now_us < due_us:
             return
         elif self.state == SEIZING:
             self._ask_promises()
+        elif self._is_unheard():
+            self._give_way()
         else:
             self._beat()
             self._resend()
+            self._advanced_ms = min(self._advanced_ms, shared.wall_ms)  # the clock may have been set back
             if shared.wall_ms - self._advanced_ms >= IDLE_ADVANCE_MS and self._has_room():
                 self._first = self.log.last + 1 if not self._fresh else self._first
                 self._put(self._advance())
+
+    def _is_unheard(self) -> bool:
+        """Whether no majority of the managers has entered this epoch, or has been heard since for long."""
+        shared = self.shared
+        since_us = shared.now_us - UNHEARD_TAKEOVERS * shared.configuration.takeover_us
+        heard = sum(follower.heard_us > since_us for follower in self.followers.values())
+        return heard < shared.configuration.majority
+
+    def _give_way(self) -> None:
+        """A sequencer that cannot be heard, or hears nobody, must not keep the others patient with its beats; nor
+        one whose order nobody can get. Another one may do better, and this one after a rest."""
+        shared = self.shared
+        shared.event("gives way as the sequencer: it does not hear a majority of the managers")
+        self.step_down()
+        sequencers = len(shared.configuration.sequencers)
+        self._rests_until_us = shared.now_us + (sequencers + 1) * shared.configuration.takeover_us
 
     def _is_next_of_dead(self) -> bool:
         """Whether the sequencer, and all that would take over before this one, are proved to run no more."""

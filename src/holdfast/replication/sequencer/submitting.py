@@ -24,6 +24,9 @@ class Submitter:
         self._sent_us = 0
         self._resends = 0
         self._epoch = 0
+        self._gap = (0, 0)
+        self._gap_us = 0
+        self._gap_pause_us = shared.configuration.resend_us // 4
 
     def submit(self, kind: int, count: int, batch: bytes) -> Run:
         """The next of the stream; it leaves with all others of this input."""
@@ -34,9 +37,14 @@ class Submitter:
         self._fresh.append(run)
         return run
 
-    def control(self, control: Control) -> None:
+    def control(self, control: Control) -> Run:
         """An entry about the replicas."""
-        self.submit(CONTROL, 1, encode_control(control))
+        return self.submit(CONTROL, 1, encode_control(control))
+
+    @property
+    def waiting(self) -> int:
+        """Requests since the first that is not known to be decided."""
+        return self.serial - next(iter(self.open)) + 1 if self.open else 0
 
     def decided_upto(self, incarnation: int, serial: int) -> None:
         """The order has everything up to this serial."""
@@ -49,6 +57,7 @@ class Submitter:
                 return
             del self.open[first]
             self._resends = 0
+            self._sent_us = self.shared.now_us
 
     def flush(self) -> None:
         """At the end of an input: send what is new, or everything to a new sequencer, or again what is overdue."""
@@ -85,7 +94,10 @@ class Submitter:
 
     def on_gap(self, gap: Gap) -> None:
         """The sequencer has later ones, and lacks some before."""
-        if gap.incarnation == self.shared.incarnation and gap.epoch == self.shared.epoch:
+        shared = self.shared
+        is_same = (gap.epoch, gap.serial) == self._gap and shared.now_us - self._gap_us < self._gap_pause_us
+        if gap.incarnation == shared.incarnation and gap.epoch == shared.epoch and not is_same:
+            self._gap, self._gap_us = (gap.epoch, gap.serial), shared.now_us
             self._send_from(gap.serial)
 
     def on_stale(self, stale: Stale) -> bool:
