@@ -6,7 +6,7 @@ Pure bookkeeping: what is in the log, what is known of whom, who the replicas ar
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any
@@ -27,6 +27,8 @@ from holdfast.replication.bayou.messages import (
 
 Stamp = tuple[int, str, str]
 NO_STAMP: Stamp = (0, "", "")
+FEW = 20
+"""So many times more entries behind a place than come there: then each is put in by itself, and nothing sorted."""
 
 
 class Entry(msgspec.Struct, eq=False, gc=False):
@@ -181,25 +183,28 @@ class WriteLog:
     def insert(self, writes: Sequence[Write], place: int) -> None:
         """Put writes, checked, into the tail at their stamps, none of which lies before `place`."""
         entries, vector, last_ms = self.entries, self.vector, self.last_ms
-        tail = self.tail
-        later = tail[place:]
-        del tail[place:]
-        before = len(later)
+        fresh: list[Entry] = []
         for write in writes:
             replica = write.replica
             entry = entry_of(write)
             if entries.setdefault(entry.name, entry) is not entry:
                 raise BrokenInvariant(f"write {entry.name} comes into the log twice")
-            later.append(entry)
+            fresh.append(entry)
             vector[replica] = write.number
             last_ms[replica] = write.ms
             if write.kind:
                 self._about_members(write)
         if self.collects:
-            self.arrived += later[before:]
+            self.arrived += fresh
+        tail = self.tail
+        if len(fresh) * FEW < len(tail) - place:
+            for entry in fresh:
+                insort(tail, entry, place, key=stamp_of)
+            return
+        later = tail[place:] + fresh
         if len(later) > 1:
             later.sort(key=stamp_of)
-        tail += later
+        tail[place:] = later
 
     def begin_members(self, rows: Iterable[MemberRow]) -> None:
         """These take part by what is committed; the tail, if there is one, tells the rest."""
