@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import random
 import re
+import socket
 import threading
 from pathlib import Path
 
 import pytest
 from tests.e2e.cities import HOMES, open_for_all
-from tests.e2e.cluster import until
+from tests.e2e.cluster import HOST, until
 
 from holdfast.client import Site
 
@@ -142,6 +143,42 @@ def test_a_branch_survives_its_node_and_is_found_where_it_is(tmp_path: Path) -> 
         assert events.cancelEvent("MTLC2345", "MTLE130519").ok
         until(lambda: events.browse().ok and service.server is not None and service.server.name == "b", "home again")
         cities.wait(lambda: "getBookingSchedule" in str(cities.branch_log("c", "MTL")), "what c did for Montreal")
+
+
+def test_nothing_is_lost_or_done_twice_while_a_branch_moves_and_moves_back(tmp_path: Path) -> None:
+    """Customers of Montreal ask at Toronto's and Ottawa's ports, by lines without a number; a booking that was done
+    twice would be answered with "has booked already"."""
+    seminars = [f"MTL{slot}{day:02}0627" for day in range(1, 29) for slot in "MAE"]
+    with open_for_all(tmp_path) as cities:
+        added = cities.tell("b", "MTLM2345", *(f"addEvent {event} Seminars 9" for event in seminars))
+        assert all(reply.endswith("is added with 9 places.") for reply in added)
+        answers: dict[str, list[str]] = {}
+
+        def books(customer: str, node: str) -> None:
+            said = answers[customer] = []
+            with socket.create_connection((HOST, cities.line_ports[node]), timeout=30) as connection:
+                lines = connection.makefile("rw")
+                for line in (f"login {customer}", *(f"bookEvent {customer} {event} Seminars" for event in seminars)):
+                    lines.write(f"{line}\n")
+                    lines.flush()
+                    said.append(lines.readline().rstrip("\n"))
+
+        at = dict(zip(("MTLC2345", "MTLC2346", "MTLC2347", "MTLC2348"), "acac", strict=True))
+        threads = [threading.Thread(target=books, args=pair) for pair in at.items()]
+        for thread in threads:
+            thread.start()
+        until(lambda: sum(map(len, answers.values())) > 40, "some have booked")
+        cities.kill("b")
+        cities.wait_branches("a", "c", TOR="a", MTL="c", OTW="c")
+        cities.start("b")
+        for thread in threads:
+            thread.join(60)
+        for customer in at:
+            assert answers[customer][1:] == [f"{event} Seminars is booked for {customer}." for event in seminars]
+        assert cities.counter("c", "taken_over_from") + cities.counter("a", "acted_for") > 0
+        cities.wait_branches("a", "b", "c", **HOMES)
+        left = cities.as_person("MTLM2345", "listEventAvailability", "Seminars")
+        assert left.count(" 5,") + left.count(" 5.") == len(seminars)
 
 
 @pytest.mark.parametrize("kind", ["wrong", "crash"])
