@@ -9,12 +9,15 @@ from typing import Any, Protocol, Union
 import msgspec
 
 from holdfast.apps.events import Events
+from holdfast.apps.slots import VENDOR, Slots
 from holdfast.apps.tickets import Tickets
 from holdfast.kernel.contracts import App, Person
 from holdfast.sim.city import QUESTIONS as CITY_QUESTIONS
 from holdfast.sim.city import City, Public, check_text
 from holdfast.sim.history import Action
 from holdfast.sim.linearizability import SequentialModel
+from holdfast.sim.slots import BOSS, Clients, Vendor
+from holdfast.sim.slots import QUESTIONS as SLOT_QUESTIONS
 from holdfast.sim.theatre import QUESTIONS, Crowd, Theatre, check_list
 
 
@@ -99,5 +102,39 @@ class EventsWorkload:
         check_text(text)
 
 
-WORKLOADS: dict[str, Callable[[random.Random], Workload]] = {"tickets": TicketsWorkload, "events": EventsWorkload}
+class SlotsWorkload:
+    """A few slots of one vendor, which clients compete for. An action is (word, who asks, argument, ...)."""
+
+    def __init__(self, source: random.Random) -> None:
+        self.slots = source.randint(2, 6)
+        self.holds = source.randint(1, 2)
+        self.model: SequentialModel = Vendor(self.slots, self.holds)
+        self.clients = Clients(source, self.slots)
+        self._convert = Union[(*Slots.commands, *Slots.queries)]
+
+    def app(self) -> App:
+        return Slots(self.slots, self.holds)
+
+    def draw(self) -> Action:
+        return self.clients.draw()
+
+    def command(self, action: Action) -> tuple[Any, bool]:
+        word, _, *arguments = action
+        return msgspec.convert((word, *arguments), self._convert), word in SLOT_QUESTIONS
+
+    def person(self, action: Action) -> Person | None:
+        return Person(str(action[1]), roles=(VENDOR,) if action[1] == BOSS else ())
+
+    def final_questions(self) -> tuple[Action, ...]:
+        return (("available", BOSS), ("holders", BOSS))
+
+    def check_answer(self, action: Action, text: str) -> None:
+        """What an answer says by itself is never wrong: it names no slot twice."""
+
+
+WORKLOADS: dict[str, Callable[[random.Random], Workload]] = {
+    "tickets": TicketsWorkload,
+    "events": EventsWorkload,
+    "slots": SlotsWorkload,
+}
 """By the app's name."""

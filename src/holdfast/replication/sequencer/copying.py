@@ -17,7 +17,7 @@ from holdfast.kernel.store import TupleStore
 from holdfast.replication.sequencer.council import NO_DONOR, Copy
 from holdfast.replication.sequencer.messages import Checkpoint, FetchState, Restored, StatePart
 from holdfast.replication.sequencer.recovery import head_of
-from holdfast.replication.sequencer.replica import COPYING, RIGHT
+from holdfast.replication.sequencer.replica import CRASHED, RIGHT
 from holdfast.replication.sequencer.shared import Shared
 from holdfast.replication.sequencer.submitting import Submitter
 
@@ -220,9 +220,14 @@ class Copying:
             self._ask(before + WINDOW, taking.next + WINDOW)
 
     def compare(self) -> None:
-        """A copy is worth something only if enough replicas had that state."""
+        """A copy is worth something only if enough replicas had that state; and nothing to one that has come
+        there itself meanwhile."""
         taking, manager = self.taking, self.manager
-        if taking is None or not taking.is_whole or manager.replica.state != COPYING:
+        if taking is None or not taking.is_whole or manager.replica.state == CRASHED:
+            return
+        if taking.copy.keeps and manager.replica.state == RIGHT and manager.replica.position >= taking.copy.number:
+            self.taking = None
+            self._say_restored(taking.copy)
             return
         agreed = manager.council.agreed(taking.copy.number)
         if agreed is None:
@@ -242,11 +247,15 @@ class Copying:
             shared.halt("configuration", problem)
             return
         manager.replica.restored(taking.copy.number)
-        self.submitter.control(Restored(shared.me, manager.council.lives[shared.me], taking.copy.number))
+        self._say_restored(taking.copy)
+
+    def _say_restored(self, copy: Copy) -> None:
+        me = self.shared.me
+        self.submitter.control(Restored(me, self.manager.council.lives[me], copy.number))
 
     def _give_up(self, why: str) -> None:
         self.taking = None
-        self.manager.need_copy(why)
+        self.manager.tending.need_copy(why)
 
     # -- Time
 
@@ -273,7 +282,7 @@ class Copying:
             taking = self.taking
         if taking is not None and shared.now_us - taking.heard_us >= PATIENCE_US:
             taking.heard_us = shared.now_us
-            self.manager.need_copy("its copy does not come")
+            self.manager.tending.need_copy("its copy does not come")
         elif taking is not None and shared.now_us - taking.asked_us >= shared.configuration.resend_us:
             taking.asked_us = shared.now_us
             if not taking.is_whole and taking.copy.donor != NO_DONOR:

@@ -42,10 +42,11 @@ NO_DONOR = -1
 
 
 class Copy(msgspec.Struct, frozen=True, array_like=True):
-    """A replica takes the state as of `number` from `donor`'s."""
+    """A replica takes the state as of `number` from `donor`'s. `keeps`: it lags only, and goes on meanwhile."""
 
     number: int
     donor: int
+    keeps: bool
 
 
 class Standing(msgspec.Struct, frozen=True, array_like=True):
@@ -55,7 +56,7 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
     streams: tuple[Stream, ...]
     lives: tuple[int, ...]
     begun: tuple[int, ...]
-    copies: tuple[tuple[int, int, int], ...]
+    copies: tuple[tuple[int, int, int, bool], ...]
     wrong: tuple[tuple[int, ...], ...]
     controls: tuple[int, ...]
     votes: tuple[tuple[int, tuple[tuple[int, int, bytes], ...]], ...]
@@ -129,7 +130,7 @@ class Council:
         self.streams = {node: (incarnation, serial) for node, incarnation, serial in standing.streams}
         self.lives = dict(zip(self.managers, standing.lives, strict=True))
         self.begun = dict(zip(self.managers, standing.begun, strict=True))
-        self.copies = {manager: Copy(number, donor) for manager, number, donor in standing.copies}
+        self.copies = {manager: Copy(number, donor, keeps) for manager, number, donor, keeps in standing.copies}
         self.wrong = {manager: list(known) for manager, known in zip(self.managers, standing.wrong, strict=True)}
         self.controls = list(standing.controls)
         self.votes = {
@@ -168,7 +169,7 @@ class Council:
         if isinstance(control, Wrong):
             self._wrong(manager, control.numbers)
         elif isinstance(control, Silent):
-            if manager not in self.suspected and manager not in self.copies:
+            if manager not in self.suspected and self.has_state(manager):
                 self.events.append(f"the replica of {self.name(manager)} is suspected: it gives no results")
             self.suspected[manager] = control.number
         elif isinstance(control, DigestAt):
@@ -176,9 +177,9 @@ class Council:
                 self.suspected.pop(manager, None)
                 self._vote(control)
         elif isinstance(control, NeedCopy):
-            if control.life == self.lives[manager] and (control.is_lost or self._can_spare(manager)):
-                self.restarts += manager not in self.copies
-                self._begin_copy(manager, control.why)
+            if control.life == self.lives[manager]:
+                self.restarts += self.has_state(manager)
+                self._begin_copy(manager, control.why, keeps=not control.is_lost and self.has_state(manager))
         elif isinstance(control, Restored) and control.life == self.lives[manager]:
             self.copies.pop(manager, None)
             self.suspected.pop(manager, None)
@@ -194,7 +195,7 @@ class Council:
             if self.begun[manager] < number <= self.position and number not in known:
                 insort(known, number)
         del known[:-WRONG_KEPT]
-        if manager not in self.copies and self._are_consecutive(known):
+        if self.has_state(manager) and self._are_consecutive(known):
             self._replace(manager, f"its results {known[-CONSECUTIVE:]} were wrong, {CONSECUTIVE} in a row")
 
     def _are_consecutive(self, numbers: list[int]) -> bool:
@@ -215,7 +216,7 @@ class Council:
             self.stable = max(self.stable, vote.number)
             for manager in self.managers:
                 life, digest = voted.get(manager, (0, agreed))
-                if digest != agreed and life == self.lives[manager] and manager not in self.copies:
+                if digest != agreed and life == self.lives[manager] and self.has_state(manager):
                     self._replace(manager, f"its state as of {vote.number} is not that of the others")
         copied = [copy.number for copy in self.copies.values()]
         for number in sorted(self.votes)[:-VOTES_KEPT]:
@@ -231,24 +232,24 @@ class Council:
 
     # -- Replacing
 
-    def _can_spare(self, manager: int) -> bool:
-        """Whether enough replicas are left to be believed if this one takes a copy."""
-        left = [other for other in self.managers if other != manager and other not in self.copies]
-        return manager in self.copies or len(left) >= self.agreeing
+    def has_state(self, manager: int) -> bool:
+        """Whether its replica goes on with what it has, as far as is known."""
+        return manager not in self.copies or self.copies[manager].keeps
 
     def _replace(self, manager: int, why: str) -> None:
         self.replacements += 1
         self.events.append(f"the replica of {self.name(manager)} is replaced: {why}")
         self._begin_copy(manager, "")
 
-    def _begin_copy(self, manager: int, why: str) -> None:
+    def _begin_copy(self, manager: int, why: str, *, keeps: bool = False) -> None:
         if why:
             self.events.append(f"the replica of {self.name(manager)} is begun anew: {why}")
         self.lives[manager] += 1
         self.begun[manager] = self.position
         self.wrong[manager] = []
         before = self.copies.get(manager)
-        self.copies[manager] = Copy(self.position, self._donor(manager, before.donor if before else manager))
+        donor = self._donor(manager, before.donor if before else manager)
+        self.copies[manager] = Copy(self.position, donor, keeps)
 
     def _donor(self, manager: int, last: int) -> int:
         """The next one in the ring after the last that was asked, of those that are whole as far as is known."""

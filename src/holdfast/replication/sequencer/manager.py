@@ -9,11 +9,9 @@ replica copied (`copying`).
 from __future__ import annotations
 
 from collections import deque
-from functools import partial
 
 from holdfast.kernel.contracts import Peer
-from holdfast.replication.sequencer.copying import Copying
-from holdfast.replication.sequencer.council import Copy, Council
+from holdfast.replication.sequencer.council import Council
 from holdfast.replication.sequencer.entering import Entering
 from holdfast.replication.sequencer.log import OrderLog, Placed, fresh_after
 from holdfast.replication.sequencer.messages import (
@@ -21,7 +19,6 @@ from holdfast.replication.sequencer.messages import (
     Admitted,
     Beat,
     Begin,
-    DigestAt,
     Disk,
     Entered,
     Fetch,
@@ -29,7 +26,6 @@ from holdfast.replication.sequencer.messages import (
     Jump,
     Jumped,
     Missing,
-    NeedCopy,
     Order,
     Ordered,
     Promise,
@@ -43,17 +39,15 @@ from holdfast.replication.sequencer.messages import (
     Seize,
     Tail,
 )
-from holdfast.replication.sequencer.replica import CRASHED, RIGHT, Replica
-from holdfast.replication.sequencer.shared import STARTING, Shared
+from holdfast.replication.sequencer.replica import Replica
+from holdfast.replication.sequencer.shared import Shared
 from holdfast.replication.sequencer.submitting import Submitter
+from holdfast.replication.sequencer.tending import Tending
 
 FETCHED_MAX = 2_000
 """Requests in one answer to a fetch."""
 HELD_MAX = 1_000
 """Orders that came too early."""
-COPYING_BACKLOGS = 8
-"""So many times the backlog allowed may wait for a copy: while it is on its way, nothing is executed."""
-NEED_AGAIN_US = 1_000_000
 
 
 class Manager:
@@ -68,7 +62,8 @@ class Manager:
         self.replica = replica
         self.log = OrderLog()
         self.council = Council(configuration.managers, configuration.agreeing, shared.name)
-        self.copying = Copying(shared, self, submitter)
+        self.tending = Tending(shared, self, submitter, replica)
+        self.copying = self.tending.copying
         self.manages = shared.me in configuration.managers
         self.others = tuple(manager for manager in configuration.managers if manager != shared.me)
         self.admitted = False
@@ -80,7 +75,6 @@ class Manager:
         self.rows: list[Row] = []
         self._own: deque[tuple[int, int]] = deque()
         self._own_upto = 0
-        self._votes: deque[tuple[int, DigestAt]] = deque()
         self._is_news = False
         self._held: dict[int, tuple[Run, ...]] = {}
         self.entering: Entering | None = None
@@ -88,8 +82,6 @@ class Manager:
         self._appended_us = 0
         self._donor = 0
         self._told_us = 0
-        self._needs: tuple[int, int] | None = None
-        self._needed_us = 0
 
     # -- A new sequencer
 
@@ -192,7 +184,7 @@ class Manager:
         self._own_upto = 0
         self._is_news = True
         if is_behind:
-            self.need_copy(self.replica.why_crashed)
+            self.tending.need_copy(self.replica.why_crashed)
 
     # -- The order
 
@@ -264,7 +256,7 @@ class Manager:
         synced = self.shared.records_synced
         while self._own and self._own[0][0] <= synced:
             self._own_upto = self._own.popleft()[1]
-        self._cast_votes()
+        self.tending.cast_votes()
         self.consider_decided()
 
     def consider_decided(self) -> None:
@@ -294,80 +286,19 @@ class Manager:
             if run.kind == CONTROL:
                 copies = dict(council.copies)
                 council.take(first, run)
-                self._after_control(copies)
+                self.tending.after_control(copies)
             else:
                 council.take(first, run)
             if council.position // every > before:
-                self.vote(council.position)
+                self.tending.vote(council.position)
         # What follows the last state on which enough agreed is kept, however much it is: see `Council.stable`.
         kept = self.shared.configuration.kept_numbers_max
         self.log.forget(max(kept, self.log.decided - council.stable))
 
-    # -- What the managers agree on
-
-    def _after_control(self, before: dict[int, Copy]) -> None:
-        """Somebody is to be copied, or was."""
-        shared, council = self.shared, self.council
-        for text in council.events:
-            shared.event(text)
-        council.events.clear()
-        if shared.state == STARTING:
-            return  # from the journal: see `restarted`
-        for manager, copy in council.copies.items():
-            if before.get(manager) == copy:
-                continue
-            if manager == shared.me:
-                self.replica.begin_copy()
-                self.copying.begin(copy)
-            elif shared.me not in council.copies:
-                self.vote(copy.number)
-                if copy.donor == shared.me:
-                    self.copying.donate(manager, copy.number)
-        if shared.me in council.suspected:
-            self._examine(council.suspected[shared.me])
-
-    def _examine(self, number: int) -> None:
-        """A front end has had no result of ours for that number, or others: is the replica still there?"""
-        if self.replica.is_mute(number):
-            self.replica.crash(f"it has passed number {number} and gives no result")
-        if self.replica.state == CRASHED:
-            self.need_copy(self.replica.why_crashed)
-
     def restarted(self) -> None:
-        """The journal was read: what it holds is executed, and counts. What was being copied is copied anew:
-        nobody waited."""
+        """The journal was read: what it holds counts."""
         self._own_upto = self.log.last
-        self.replica.execute(self.shared.now_us, max(1, self.replica.backlog))
-        if self.shared.me in self.council.copies:
-            self.replica.begin_copy()
-            self.need_copy("its manager was restarted")
-        elif self.replica.state == CRASHED:
-            self.need_copy(self.replica.why_crashed)
-
-    def vote(self, number: int) -> None:
-        """Say what the state is as of that number, once the replica has come there."""
-        self.replica.at(number, partial(self._vote, self.council.lives[self.shared.me], number))
-
-    def _vote(self, life: int, number: int) -> None:
-        """A restart must come to that state again: the vote waits until the journal tells that all up to there
-        is decided."""
-        shared = self.shared
-        shared.record(Ordered(self.log.last + 1, (), self.log.decided))
-        self._votes.append((shared.records_written, DigestAt(shared.me, life, number, shared.machine.digest())))
-
-    def _cast_votes(self) -> None:
-        while self._votes and self._votes[0][0] <= self.shared.records_synced:
-            self.submitter.control(self._votes.popleft()[1])
-
-    def need_copy(self, why: str, *, is_lost: bool = True) -> None:
-        """Ask for the state, once in each life of the replica, and again only after a while."""
-        me, now_us = self.shared.me, self.shared.now_us
-        life = self.council.lives[me]
-        copy = self.council.copies.get(me)
-        about = (life, copy.number if copy is not None else 0)
-        if self._needs != about or now_us - self._needed_us >= NEED_AGAIN_US:
-            self._needs, self._needed_us = about, now_us
-            self.submitter.control(NeedCopy(me, life, why, is_lost))
+        self.tending.restarted()
 
     # -- What is missing here
 
@@ -422,7 +353,7 @@ class Manager:
             self._own.append((shared.records_written, message.decided))
             self._is_news = True
             shared.event(f"went on after number {message.decided}; the replica here is to be copied")
-            self.need_copy(self.replica.why_crashed)
+            self.tending.need_copy(self.replica.why_crashed)
 
     def jump(self, decided: int, standing: bytes) -> None:
         """Go on after that number; also from the journal."""
@@ -442,19 +373,7 @@ class Manager:
 
     def execute(self) -> None:
         """Let the replica go on."""
-        shared, replica = self.shared, self.replica
-        was = replica.state
-        self.rows += replica.execute(shared.now_us, shared.configuration.execute_max)
-        if replica.state == CRASHED and was != CRASHED:
-            shared.event(f"the replica here has crashed: {replica.why_crashed}")
-            self.need_copy(replica.why_crashed)
-        most = shared.configuration.backlog_max
-        if replica.state != RIGHT:
-            if replica.shed(COPYING_BACKLOGS * most):
-                self.copying.abandon()
-                self.need_copy(replica.why_crashed)
-        elif replica.lag > most:
-            self.need_copy(f"it lags {replica.lag} numbers behind", is_lost=False)
+        self.tending.execute(self.rows)
 
     # -- Time
 
@@ -480,15 +399,13 @@ class Manager:
     @property
     def due_us(self) -> int | None:
         """When to say again what is journaled, or to fetch again, or to execute more."""
-        times = [] if self.replica.due_us is None else [self.replica.due_us]
+        times = []
         if self.entered:
             wait_us = self.shared.configuration.resend_us
             times.append(self._told_us + (wait_us if self.log.last > self.log.decided else 4 * wait_us))
         if self.entering is not None:
             times.append(self._asked_us + self.shared.configuration.resend_us)
-        if self._needs is not None and self.replica.state == CRASHED:
-            times.append(self._needed_us + NEED_AGAIN_US)
-        if (due_us := self.copying.due_us) is not None:
+        if (due_us := self.tending.due_us) is not None:
             times.append(due_us)
         return min(times, default=None)
 
@@ -502,6 +419,4 @@ class Manager:
                 self._tell()
         if self.entering is not None and shared.now_us - self._asked_us >= resend_us:
             self._fetch(self.entering.last + 1)
-        if self._needs is not None and self.replica.state == CRASHED:
-            self.need_copy(self.replica.why_crashed)
-        self.copying.tick()
+        self.tending.tick()

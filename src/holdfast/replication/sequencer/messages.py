@@ -301,7 +301,7 @@ class DigestAt(Control, frozen=True, tag="digest"):
 
 class NeedCopy(Control, frozen=True, tag="need_copy"):
     """A manager: its replica has crashed or could not be copied and needs the state (`is_lost`); or it lags far
-    behind, and takes a copy if the others can do without it."""
+    behind, and keeps the state that it has until a copy has come."""
 
     manager: int
     life: int

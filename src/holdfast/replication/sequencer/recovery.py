@@ -71,6 +71,7 @@ def _restore(shared: Shared, manager: Manager, snapshot: bytes) -> str | None:
     manager.entered = checkpoint.entered
     manager.log.jump(checkpoint.floor)
     manager.council.adopt(checkpoint.standing)
+    manager.tending.recovered_copy = manager.council.copies.get(shared.me)
     manager.replica.restored(checkpoint.position)
     return _check(shared, checkpoint.app, snapshot[end:])
 

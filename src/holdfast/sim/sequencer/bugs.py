@@ -121,9 +121,9 @@ def _wrong_remembered(core: Sequencer) -> None:
     council = core.manager.council
     begin = council._begin_copy
 
-    def bent(manager: int, why: str) -> None:
+    def bent(manager: int, why: str, **how: bool) -> None:
         known = council.wrong[manager]
-        begin(manager, why)
+        begin(manager, why, **how)
         council.wrong[manager], council.begun[manager] = known[-2:], 0
 
     _put(council, "_begin_copy", bent)

@@ -1,0 +1,147 @@
+"""How a manager looks after its replica: it votes on its state, asks for a copy where it has none, and
+does what the managers have agreed on about it (`council`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING
+
+from holdfast.replication.sequencer.copying import Copying
+from holdfast.replication.sequencer.council import Copy
+from holdfast.replication.sequencer.messages import DigestAt, NeedCopy, Ordered, Restored, Row
+from holdfast.replication.sequencer.replica import CRASHED, RIGHT, Replica
+from holdfast.replication.sequencer.shared import STARTING, Shared
+from holdfast.replication.sequencer.submitting import Submitter
+
+if TYPE_CHECKING:
+    from holdfast.replication.sequencer.manager import Manager
+
+COPYING_BACKLOGS = 8
+"""So many times the backlog allowed may wait for a copy: while it is on its way, nothing is executed."""
+NEED_AGAIN_US = 1_000_000
+
+
+class Tending:
+    """`recovered_copy`: that with which the snapshot began that this process has read."""
+
+    def __init__(self, shared: Shared, manager: Manager, submitter: Submitter, replica: Replica) -> None:
+        self.shared = shared
+        self.manager = manager
+        self.council = manager.council
+        self.submitter = submitter
+        self.replica = replica
+        self.copying = Copying(shared, manager, submitter)
+        self.recovered_copy: Copy | None = None
+        self._votes: deque[tuple[int, DigestAt]] = deque()
+        self._needs: tuple[int, int] | None = None
+        self._needed_us = 0
+
+    # -- What the managers agree on
+
+    def after_control(self, before: dict[int, Copy]) -> None:
+        """Somebody is to be copied, or was."""
+        shared, council = self.shared, self.council
+        for text in council.events:
+            shared.event(text)
+        council.events.clear()
+        if shared.state == STARTING:
+            return  # from the journal: see `restarted`
+        for manager, copy in council.copies.items():
+            if before.get(manager) == copy:
+                continue
+            if manager == shared.me:
+                if not (copy.keeps and self.replica.state == RIGHT):
+                    self.replica.begin_copy()
+                self.copying.begin(copy)
+            elif council.has_state(shared.me):
+                self.vote(copy.number)
+                if copy.donor == shared.me:
+                    self.copying.donate(manager, copy.number)
+        if shared.me in council.suspected:
+            self._examine(council.suspected[shared.me])
+
+    def _examine(self, number: int) -> None:
+        """A front end has had no result of ours for that number, or others: is the replica still there?"""
+        if self.replica.is_mute(number):
+            self.replica.crash(f"it has passed number {number} and gives no result")
+        if self.replica.state == CRASHED:
+            self.need_copy(self.replica.why_crashed)
+
+    def restarted(self) -> None:
+        """The journal was read, and what it holds is executed. A copy that had not come in whole is to be taken
+        anew, for nobody has waited; one that had is as good as before."""
+        shared, replica = self.shared, self.replica
+        replica.execute(shared.now_us, max(1, replica.backlog))
+        copy = self.council.copies.get(shared.me)
+        if replica.state == CRASHED:
+            self.need_copy(replica.why_crashed)
+        elif copy is not None and (copy.keeps or copy == self.recovered_copy):
+            self.submitter.control(Restored(shared.me, self.council.lives[shared.me], copy.number))
+        elif copy is not None:
+            replica.begin_copy()
+            self.need_copy("its manager was restarted")
+
+    # -- Votes
+
+    def vote(self, number: int) -> None:
+        """Say what the state is as of that number, once the replica has come there."""
+        self.replica.at(number, partial(self._vote, self.council.lives[self.shared.me], number))
+
+    def _vote(self, life: int, number: int) -> None:
+        """A restart must come to that state again: the vote waits until the journal tells that all up to there
+        is decided."""
+        shared, log = self.shared, self.manager.log
+        shared.record(Ordered(log.last + 1, (), log.decided))
+        self._votes.append((shared.records_written, DigestAt(shared.me, life, number, shared.machine.digest())))
+
+    def cast_votes(self) -> None:
+        """Those whose time has come."""
+        while self._votes and self._votes[0][0] <= self.shared.records_synced:
+            self.submitter.control(self._votes.popleft()[1])
+
+    # -- What it needs
+
+    def need_copy(self, why: str) -> None:
+        """Ask for the state, once in each life of the replica, and again only after a while. Who has one, only
+        too far behind, keeps it until the copy has come."""
+        me, now_us = self.shared.me, self.shared.now_us
+        life = self.council.lives[me]
+        copy = self.council.copies.get(me)
+        about = (life, copy.number if copy is not None else 0)
+        if self._needs != about or now_us - self._needed_us >= NEED_AGAIN_US:
+            self._needs, self._needed_us = about, now_us
+            self.submitter.control(NeedCopy(me, life, why, self.replica.state != RIGHT))
+
+    def execute(self, rows: list[Row]) -> None:
+        """Let the replica go on; its results are put to these. See to it if it has crashed or lags."""
+        shared, replica = self.shared, self.replica
+        was = replica.state
+        rows += replica.execute(shared.now_us, shared.configuration.execute_max)
+        if replica.state == CRASHED and was != CRASHED:
+            shared.event(f"the replica here has crashed: {replica.why_crashed}")
+            self.need_copy(replica.why_crashed)
+        most = shared.configuration.backlog_max
+        if replica.state != RIGHT:
+            if replica.shed(COPYING_BACKLOGS * most):
+                self.copying.abandon()
+                self.need_copy(replica.why_crashed)
+        elif replica.lag > most and shared.me not in self.council.copies:
+            self.need_copy(f"it lags {replica.lag} numbers behind")
+
+    # -- Time
+
+    @property
+    def due_us(self) -> int | None:
+        """When to go on."""
+        times = [due_us for due_us in (self.replica.due_us, self.copying.due_us) if due_us is not None]
+        if self._needs is not None and self.replica.state == CRASHED:
+            times.append(self._needed_us + NEED_AGAIN_US)
+        return min(times, default=None)
+
+    def tick(self) -> None:
+        """Time has passed."""
+        if self._needs is not None and self.replica.state == CRASHED:
+            self.need_copy(self.replica.why_crashed)
+        self.copying.tick()
