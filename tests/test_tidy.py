@@ -23,14 +23,15 @@ MAY_IMPORT = {
     "apps": {"kernel", "apps"},
     "replication": {"kernel", "replication"},
     "planner": {"kernel", "planner"},
+    "planner.shell": {"kernel", "planner", "planner.shell", "runtime"},
 }
 MAY_NOT_IMPORT = {
-    "sim": {"runtime", "client", "server", "bench"},
-    "runtime": {"sim", "client", "bench"},
-    "server": {"sim", "client", "bench"},
+    "sim": {"runtime", "client", "server", "bench", "planner.shell"},
+    "runtime": {"sim", "client", "bench", "planner", "planner.shell"},
+    "server": {"sim", "client", "bench", "planner", "planner.shell"},
 }
 IMPURE_MODULES = {
-    *("asyncio", "concurrent", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "selectors"),
+    *("asyncio", "concurrent", "httpx", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "selectors"),
     *("signal", "socket", "subprocess", "tempfile", "threading", "time", "uuid", "uvloop"),
 }
 ORDER_IS_LOST = {"list", "tuple", "iter", "next", "enumerate", "zip", "map", "filter", "join", "extend"}
@@ -64,7 +65,7 @@ class Source:
     @property
     def layer(self) -> str:
         """`kernel`, `apps`, ... or the module's own name (`catalog`) for a file right in the package."""
-        return self.path.parts[2].removesuffix(".py") if self.in_package else ""
+        return layer_of([part.removesuffix(".py") for part in self.path.parts[2:]]) if self.in_package else ""
 
     @property
     def pure(self) -> bool:
@@ -84,7 +85,12 @@ class Source:
         for line, module in self.imports():
             parts = module.split(".")
             if parts[0] == "holdfast" and len(parts) > 1:
-                yield line, parts[1]
+                yield line, layer_of(parts[1:])
+
+
+def layer_of(parts: list[str]) -> str:
+    """The layer of a module of the package. The planner's shell is a layer of its own, above its pure core."""
+    return "planner.shell" if parts[:2] == ["planner", "shell"] else parts[0]
 
 
 Rule = Callable[[Source], Iterator[tuple[int, str]]]
@@ -340,6 +346,10 @@ BAD: list[tuple[Rule, str, str]] = [
     (layers_import_only_what_lies_below, "src/holdfast/apps/a.py", "import holdfast.replication.solo"),
     (layers_import_only_what_lies_below, "src/holdfast/replication/lamport/a.py", "from holdfast import catalog"),
     (layers_import_only_what_lies_below, "src/holdfast/sim/a.py", "from holdfast.runtime.node import Node"),
+    (layers_import_only_what_lies_below, "src/holdfast/planner/a.py", "from holdfast.planner.shell import Planner"),
+    (layers_import_only_what_lies_below, "src/holdfast/planner/a.py", "from .shell.run import PlanRun"),
+    (layers_import_only_what_lies_below, "src/holdfast/planner/shell/a.py", "from holdfast.client import Site"),
+    (pure_layers_import_nothing_impure, "src/holdfast/planner/a.py", "import httpx"),
     (
         only_the_catalog_joins_apps_and_protocols,
         "src/holdfast/sim/a.py",
@@ -382,6 +392,8 @@ GOOD: list[tuple[Rule, str, str]] = [
     (layers_import_only_what_lies_below, "src/holdfast/apps/a.py", "from holdfast.kernel.store import Row"),
     (only_the_catalog_joins_apps_and_protocols, "src/holdfast/catalog.py", BAD[5][2]),
     (pure_layers_import_nothing_impure, "src/holdfast/runtime/a.py", "import asyncio"),
+    (pure_layers_import_nothing_impure, "src/holdfast/planner/shell/a.py", "import asyncio\nimport httpx"),
+    (layers_import_only_what_lies_below, "src/holdfast/planner/shell/a.py", "from holdfast.runtime import journal"),
     (pure_layers_never_iterate_over_a_set, "src/holdfast/apps/a.py", "x = sorted({2, 1})\ny = 1 in {1}"),
     (pure_layers_never_iterate_over_a_set, "src/holdfast/apps/a.py", "x = all(f(a) for a in {1, 2})"),
     (nothing_prints_but_commands, "src/holdfast/client/a.py", "print('seats')"),

@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from holdfast.client.errors import Misuse
 from holdfast.kernel.errors import ConfigurationError, HoldfastError
 
-COMMANDS = ("up", "node", "init", "status", "fault", "trace", "reset", "tickets-server", "vendor", "simulate", "bench")
+COMMANDS = (
+    *("up", "node", "init", "status", "fault", "trace", "reset", "tickets-server", "vendor", "plan"),
+    *("simulate", "bench"),
+)
 OPTIONS = frozenset(
     f"--{name}"
     for name in (

@@ -14,6 +14,7 @@ from typer.main import get_group
 from holdfast.client.site import Options
 
 MOUNTED = {
+    "plan": ("holdfast.client.plan", "Book the same slot at every vendor."),
     "vendor": ("holdfast.client.vendor", "Show or change how a vendor fails on purpose."),
     "simulate": ("holdfast.sim.command", "Run cores and apps under simulated faults."),
     "bench": ("holdfast.bench.command", "Measure the speed of this machine's nodes."),

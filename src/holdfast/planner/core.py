@@ -36,6 +36,8 @@ class PlannerCore:
         """A write whose record is on its way to the disk, and the number of that record."""
         self._written = False
         """Whether the journal knows of this plan. Nothing is sent before: who comes after a crash must know of it."""
+        self._over = False
+        """Whether the plan that the journal tells of had ended."""
         self._ended = False
         self._halted = False
 
@@ -51,9 +53,12 @@ class PlannerCore:
         if problem:
             return self._halt("configuration", problem)
         configuration, plan = self.configuration, self.plan
-        if not recovered.records:
+        if not recovered.records or self._over:
+            self._step.reset = bool(recovered.records)  # what is over need not be read again
             self._record(records.Began(self._ids(), configuration.first, configuration.last))
-        self._written = bool(recovered.records)
+            if plan.best:
+                self._record(records.Matched(plan.best, plan.requests))
+        self._written = not self._step.records
         if recovered.records or configuration.release:
             plan.recovering = True
             plan.next_us = now_us + configuration.interval_us  # the life before may just have sent one
@@ -166,13 +171,16 @@ class PlannerCore:
     def _replay(self, now_us: int, recovered: Recovered) -> str:
         """Take in the journal; why it is not this plan's, or ""."""
         plan = self.plan
-        for data in recovered.records:
-            record = records.decode(data)
-            if isinstance(record, records.Began):
-                if record.vendors != self._ids():
-                    theirs = ", ".join(record.vendors)
-                    return f"this journal belongs to a plan with {theirs}; take another one, or release that plan"
-            elif isinstance(record, records.Intent):
+        entries = [records.decode(data) for data in recovered.records]
+        last = entries[-1] if entries else None
+        self._over = isinstance(last, records.Ended)
+        theirs = next((entry.vendors for entry in entries if isinstance(entry, records.Began)), self._ids())
+        if theirs != self._ids():
+            if isinstance(last, records.Ended) and not last.slot:
+                return ""  # it holds nothing any more
+            return f"this journal belongs to a plan with {', '.join(theirs)}; release it, or keep this plan elsewhere"
+        for record in entries:
+            if isinstance(record, records.Intent):
                 if not 0 <= record.vendor < len(plan.views):
                     raise MalformedInput(f"a record of vendor {record.vendor} of {len(plan.views)}")
                 view = plan.views[record.vendor]
@@ -186,8 +194,9 @@ class PlannerCore:
                 plan.target = record.slot
             elif isinstance(record, records.Matched):
                 plan.best, plan.secure, plan.since = record.slot, record.slot, 0
-            else:
-                plan.since = 0  # it had ended; being started again it looks for a better one
+        if isinstance(last, records.Ended):  # being started again it counts anew, and looks for a better one
+            plan.best = plan.secure = last.slot
+            plan.requests = plan.since = 0
         return ""
 
     # ---- one input ----

@@ -1,0 +1,175 @@
+"""`Planner`: the same slot at every vendor, from Python. See docs/planner.md."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+from holdfast.kernel.errors import ConfigurationError, HoldfastError
+from holdfast.planner.configuration import Configuration, Vendor
+from holdfast.planner.core import PlannerCore
+from holdfast.planner.records import vendors_of
+from holdfast.planner.shell.http import VendorDoor
+from holdfast.planner.shell.keys import address, keys_for, names_of, read_keys
+from holdfast.planner.shell.run import PlanRun, boot_us
+from holdfast.runtime.journal import Journal
+
+MARGIN_US = 20_000
+"""Beyond the rate's own distance: requests are not equally long on their way, and vendors count arrivals."""
+
+
+class PlanStopped(HoldfastError):
+    """The plan cannot go on with this journal or these options; the text says why."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a plan ended. `slot`: held at every vendor, None for none; `held`: by vendor, as confirmed last;
+    `reason`: why the search ended; `seconds`: how long this run took."""
+
+    slot: int | None
+    requests: int
+    seconds: float
+    reason: str
+    held: dict[str, list[int]]
+    warnings: list[str]
+
+
+def default_state() -> Path:
+    """Where the journal of a plan lies if nobody says otherwise."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "holdfast" / "plan.journal"
+
+
+def recorded_vendors(state: Path) -> tuple[str, ...]:
+    """The addresses of the plan in this journal. Raises `PlanStopped` if there is none."""
+    if not state.exists():
+        raise PlanStopped(f"there is no plan in {state}")
+    journal = Journal.open(state)
+    try:
+        found = vendors_of(journal.recover().records)
+    finally:
+        journal.close()
+    if not found:
+        raise PlanStopped(f"there is no plan in {state}")
+    return found
+
+
+class Planner:
+    """Books the earliest slot that is free at every vendor, and goes on to look for an earlier one.
+
+    `vendors`: base addresses like `http://127.0.0.1:8001/hotel/api`. `keys`: by address, or the path of a
+    file of lines `ADDRESS KEY`; without, the variable `HOLDFAST_VENDOR_KEYS` holds them in the vendors' order.
+    `state`: the journal's path. `rate`: requests a second at most, over all vendors; `vendor_rate`: the same
+    for each. `until`: when the search ends at the latest. `patience`: so many requests without an improvement end
+    it, 0 for no such end. `longest_delay_s`: of vendors that name none. `on_event` hears each line of the log,
+    `on_change` that `status()` may have changed.
+
+    Raises `ConfigurationError`. One plan at a time may use a key: it takes all that the key holds for its own.
+    """
+
+    def __init__(
+        self,
+        vendors: Sequence[str],
+        keys: Mapping[str, str] | str | Path | None = None,
+        *,
+        state: str | Path | None = None,
+        first: int = 1,
+        last: int = 500,
+        until: datetime | None = None,
+        rate: float = 1.0,
+        vendor_rate: float = 0.0,
+        patience: int = 60,
+        timeout_s: float = 3.0,
+        longest_delay_s: float | None = None,
+        on_event: Callable[[str], object] | None = None,
+        on_change: Callable[[], object] | None = None,
+    ) -> None:
+        self.addresses = tuple(address(one) for one in vendors)
+        if len(set(self.addresses)) < len(self.addresses):
+            raise ConfigurationError("one vendor is named twice")
+        given = read_keys(Path(keys)) if isinstance(keys, str | Path) else keys or {}
+        self._keys = keys_for(self.addresses, given)
+        self.state = Path(state) if state is not None else default_state()
+        self._until = until
+        self._on_event = on_event
+        self._on_change = on_change
+        self._run: PlanRun | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        if not 0 < rate <= 1000 or vendor_rate < 0:
+            raise ConfigurationError("a rate is a number of requests a second, above 0")
+        longest_us = None if longest_delay_s is None else int(longest_delay_s * 1e6)
+        vendor_us = int(1e6 / vendor_rate) + MARGIN_US if vendor_rate else 0
+        try:
+            self.configuration = Configuration(
+                vendors=tuple(
+                    Vendor(name=name, id=one, longest_delay_us=longest_us, interval_us=vendor_us)
+                    for name, one in zip(names_of(self.addresses), self.addresses, strict=True)
+                ),
+                first=first,
+                last=last,
+                interval_us=int(1e6 / rate) + MARGIN_US,
+                patience=patience,
+                timeout_us=int(timeout_s * 1e6),
+            )
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from error
+
+    def run(self) -> Outcome:
+        """Plan to the end. Blocks; `stop`, from another thread or a signal, ends the search early."""
+        return asyncio.run(self.arun())
+
+    def release(self) -> Outcome:
+        """Give back all that the keys hold at these vendors. Blocks."""
+        return asyncio.run(self.arun(release=True))
+
+    async def arun(self, *, release: bool = False) -> Outcome:
+        """The same in a running event loop. Raises `PlanStopped`, or what `Journal.open` raises."""
+        started = time.monotonic()
+        deadline_us = None
+        if self._until is not None and not release:
+            deadline_us = boot_us() + int((self._until.timestamp() - time.time()) * 1e6)
+        core = PlannerCore(msgspec.structs.replace(self.configuration, deadline_us=deadline_us, release=release))
+        self.state.parent.mkdir(parents=True, exist_ok=True)
+        journal = Journal.open(self.state)
+        try:
+            async with httpx.AsyncClient(timeout=httpx.Timeout(None, connect=10.0), follow_redirects=False) as client:
+                doors = [VendorDoor(client, one, key) for one, key in zip(self.addresses, self._keys, strict=True)]
+                self._loop = asyncio.get_running_loop()
+                self._run = PlanRun(core, journal, doors, self._hear)
+                halt = await self._run.play()
+        finally:
+            journal.close()
+        if halt is not None:
+            raise PlanStopped(halt.text)
+        status = core.status()
+        return Outcome(
+            slot=core.match or None,
+            requests=status["requests"],
+            seconds=round(time.monotonic() - started, 3),
+            reason=status["reason"],
+            held={vendor["name"]: vendor["held"] for vendor in status["vendors"]},
+            warnings=status["warnings"],
+        )
+
+    def stop(self, why: str = "told to stop") -> None:
+        """End the search: the match is kept, what is unmatched is given back, then `run` returns. From any thread."""
+        if self._run is not None and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._run.stop, why)
+
+    def status(self) -> dict[str, Any]:
+        """What is held, the best so far, requests used, the next action and why; {} before `run`."""
+        return {} if self._run is None else self._run.core.status()
+
+    def _hear(self, text: str) -> None:
+        if self._on_event is not None:
+            self._on_event(text)
+        if self._on_change is not None:
+            self._on_change()
