@@ -37,6 +37,7 @@ class Vendor:
         if word in ("block", "unblock", "holders") and who != BOSS:
             return state, f"Failed: {who} is not the vendor, and only the vendor may do this."
         for slot in arguments:
+            assert isinstance(slot, int)
             if not 1 <= slot <= self.slots:
                 return state, f"Failed: there is no slot {slot}, the slots are numbered from 1 to {self.slots}."
         result: tuple[State, str] = getattr(self, f"_{word}")(state, who, *arguments)
