@@ -27,7 +27,7 @@ def counting_node(*services: Any) -> Any:
     slots = {"service": "slots", "state": "halted", "position": 2, "counters": {"turns": 1, "groups": 4}}
     return SimpleNamespace(
         name="a",
-        site=SimpleNamespace(services_of=lambda node: services),
+        site=SimpleNamespace(services_of=lambda node: services, services={}),
         status=lambda: {"node": "a", "services": [tickets, slots]},
         lines=SimpleNamespace(counters={"connections": 5, "malformed": 2}, connections={1: None, 2: None}),
         links=SimpleNamespace(counters={"connects": 1}),

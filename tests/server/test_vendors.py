@@ -7,6 +7,7 @@ import re
 import time
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.e2e.cluster import HOST
 from tests.server.vendor_house import CAREFULLY, House, key_of, play, site_of
 
+from holdfast.server.vendors.asgi import Vendors
 from holdfast.settings import Mistakes
 from holdfast.vendors import key_hash
 
@@ -163,7 +165,9 @@ def test_each_vendor_has_keys_and_slots_of_its_own(tmp_path: Path) -> None:
             assert await house.says("ann", "POST", "/reservation/5", vendor=vendor) == (200, {"id": "5"})
         for vendor in ("band0", "band1"):
             assert await house.says("ann", "GET", "/reservation", vendor=vendor) == (200, [{"id": "5"}])
-        assert (await house.client.get("/band2/api/reservation")).status_code == 404, "no vendor: the node's own answer"
+        status, body = await house.says("ann", "GET", "/reservation", vendor="band2")
+        assert (status, body["message"]) == (400, "there is no vendor of that name"), "404 would mean: try again"
+        assert (await house.client.get("/band2")).status_code == 404, "what is no call of an API is the node's own"
 
     play(tmp_path, story, bands=2)
 
@@ -377,3 +381,13 @@ def test_a_body_too_long_for_faults_is_a_bad_request_and_others_are_not_read(tmp
         assert (await house.says("ann", "POST", "/reservation/5", content="x" * 200_000))[0] == 200
 
     play(tmp_path, story)
+
+
+def test_a_node_without_the_vendor_says_who_serves_it(tmp_path: Path) -> None:
+    site = site_of(tmp_path, 'failure_model = "perfect"\nprotocol = "lamport"')
+    nowhere = Vendors({}, {**site.services, "rooms": SimpleNamespace(app="rooms")}).nowhere  # type: ignore[dict-item]
+    answer = nowhere("/hotel/api/reservation")
+    assert answer is not None
+    assert (answer.status, b"hotel is not served by this node, but by a" in answer.body) == (400, True)
+    for path in ("/", "/hotel", "/status", "/rooms/api/x"):
+        assert nowhere(path) is None

@@ -60,12 +60,12 @@ class House:
         headers |= options.pop("headers", {})
         return await self.client.request(method, f"/{vendor}/api{path}", headers=headers, **options)
 
-    async def says(self, who: str, method: str, path: str, **options: Any) -> tuple[int, Any]:
+    async def says(self, who: str, method: str, path: str, *, vendor: str = "hotel", **options: Any) -> tuple[int, Any]:
         """The status and the body of an answer, which must be as the API's rules have it."""
-        response = await self.call(who, method, path, **options)
+        response = await self.call(who, method, path, vendor=vendor, **options)
         body = response.json()
         assert response.headers["content-type"] == "application/json"
-        assert float(response.headers["longest-delay"]) >= 0
+        assert vendor not in self.node.vendors or float(response.headers["longest-delay"]) >= 0
         if response.status_code != 200:
             assert body.keys() == {"code", "message"}
             assert body["code"] == response.status_code

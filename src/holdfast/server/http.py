@@ -18,13 +18,17 @@ from prometheus_client.registry import Collector
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from holdfast.kernel.errors import ConfigurationError
+from holdfast.server.vendors.asgi import Vendors
 from holdfast.server.vendors.quick import VendorsProtocol
+from holdfast.vendors import VENDORS_APP
 
 if TYPE_CHECKING:
     from holdfast.runtime.node import Node
 
 RESERVED = ("metrics", "status")
 """Addresses of the node itself."""
+KEEP_ALIVE_SECONDS = 75
+"""So long may a connection be silent between two requests: a client that may ask once a second keeps its one."""
 GAUGES = ("position", "epoch", "lag", "queue", "waiting")
 
 
@@ -152,8 +156,10 @@ def _page_handlers(node: Node, name: str) -> list[HTTPRouteHandler]:
 
 
 def _protocol(node: Node) -> Any:
-    """What makes the protocol of a connection: where there are vendors, one that knows them."""
-    return partial(VendorsProtocol, node.vendors) if node.vendors else H11Protocol
+    """What makes the protocol of a connection: on a site with vendors, one that knows them."""
+    services = node.site.services
+    has_vendors = any(service.app == VENDORS_APP for service in services.values())
+    return partial(VendorsProtocol, Vendors(node.vendors, services)) if has_vendors else H11Protocol
 
 
 class HttpFace:
@@ -170,6 +176,7 @@ class HttpFace:
             lifespan="off",
             access_log=False,
             proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             http=_protocol(node),
         )
         self._where = f"{host} port {port}"

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from holdfast.server.vendors import calls
-from holdfast.server.vendors.calls import Answer, error
+from holdfast.server.vendors.calls import JSON, Answer, error
 from holdfast.server.vendors.vendor import FAULTS_BYTES_MAX, Vendor
+from holdfast.vendors import VENDORS_APP
+
+if TYPE_CHECKING:
+    from holdfast.site import Service
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -16,6 +22,25 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HANG_UP = "holdfast.hang_up"
 """In a scope's state: what ends its connection without an answer."""
+
+
+class Vendors(msgspec.Struct, frozen=True):
+    """Those that this node serves, by name; and every service of the site with its nodes, to say who serves another."""
+
+    here: Mapping[str, Vendor]
+    services: Mapping[str, Service] = {}
+
+    def nowhere(self, path: str) -> Answer | None:
+        """The answer to a call of a vendor that is not here; None for a path that is of no vendor."""
+        parts = [part for part in path.split("/", 64) if part]
+        if len(parts) < 2 or parts[1] != "api":
+            return None
+        service = self.services.get(parts[0])
+        if service is None:
+            return error(calls.BAD_REQUEST, "there is no vendor of that name")
+        if service.app != VENDORS_APP:
+            return None
+        return error(calls.BAD_REQUEST, f"{service.name} is not served by this node, but by {', '.join(service.nodes)}")
 
 
 def vendor_path(path: str, vendors: Mapping[str, Vendor]) -> tuple[Vendor, list[str]] | None:
@@ -35,24 +60,27 @@ def key_of(authorization: str) -> str:
 class VendorsApplication:
     """Answers what is about a vendor; everything else goes on to `others`."""
 
-    def __init__(self, vendors: Mapping[str, Vendor], others: Application) -> None:
+    def __init__(self, vendors: Vendors, others: Application) -> None:
         self.vendors = vendors
         self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
-        found = vendor_path(scope["path"], self.vendors) if scope["type"] == "http" else None
-        if found is None:
+        if scope["type"] != "http":
             await self._others(scope, receive, send)
             return
-        vendor, parts = found
-        answer = await self._answer(vendor, parts, scope, receive)
-        if answer.hangs_up:
-            await _hang_up(scope, receive)
-            return
-        headers = [*vendor.common_headers, *answer.headers, (b"content-length", str(len(answer.body)).encode())]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        found = vendor_path(scope["path"], self.vendors.here)
+        if found is not None:
+            vendor, parts = found
+            answer = await self._answer(vendor, parts, scope, receive)
+            if answer.hangs_up:
+                await _hang_up(scope, receive)
+            else:
+                await _send(send, answer, vendor.common_headers)
+        elif (nowhere := self.vendors.nowhere(scope["path"])) is not None:
+            await _send(send, nowhere, (JSON,))
+        else:
+            await self._others(scope, receive, send)
 
     async def _answer(self, vendor: Vendor, parts: list[str], scope: Scope, receive: Receive) -> Answer:
         given: dict[bytes, list[bytes]] = {}
@@ -68,6 +96,12 @@ class VendorsApplication:
             return error(calls.BAD_REQUEST, f"a body has at most {FAULTS_BYTES_MAX} bytes")
         key = key_of(keys[0].decode("latin-1")) if len(keys) == 1 else ""
         return await vendor.answer(scope["method"], parts, key, b"".join(exactly_once).decode("latin-1"), body)
+
+
+async def _send(send: Send, answer: Answer, common: calls.Headers) -> None:
+    headers = [*common, *answer.headers, (b"content-length", str(len(answer.body)).encode())]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
 
 
 async def _body(receive: Receive) -> bytes | None:

@@ -22,6 +22,8 @@ RETRY_AFTER_SECONDS = 1
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
+JSON = (b"content-type", b"application/json")
+
 CALLS = "POST or DELETE reservation/{id}, GET reservation/available, GET reservation"
 _NUMBER = re.compile(r"-?[1-9][0-9]{0,17}|0", re.ASCII)
 _LONG_NUMBER = re.compile(r"-?[1-9][0-9]*", re.ASCII)

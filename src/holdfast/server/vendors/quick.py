@@ -16,7 +16,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from holdfast.server.vendors.asgi import HANG_UP, VendorsApplication, key_of, vendor_path
+from holdfast.server.vendors.asgi import HANG_UP, Vendors, VendorsApplication, key_of, vendor_path
 from holdfast.server.vendors.calls import IDEMPOTENCY_KEY_CHARACTERS_MAX, PATH_CHARACTERS_MAX, Answer
 from holdfast.server.vendors.vendor import Vendor
 
@@ -79,11 +79,11 @@ def plain_request(data: bytes, vendors: Mapping[str, Vendor]) -> Plain | None:
 class VendorsProtocol(H11Protocol):
     """One connection. While a request is answered the quick way, what else arrives waits."""
 
-    def __init__(self, vendors: Mapping[str, Vendor], **options: Any) -> None:
+    def __init__(self, vendors: Vendors, **options: Any) -> None:
         super().__init__(**options)
         self.app = self._with_state
         self._application = VendorsApplication(vendors, options["config"].loaded_app)
-        self._vendors = vendors
+        self._vendors = vendors.here
         self._task: asyncio.Task[None] | None = None
         self._backlog = b""
         self._is_ending = False

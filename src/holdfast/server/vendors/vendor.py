@@ -79,7 +79,7 @@ class Vendor:
         # What waits already still waits as long as it was told to.
         self._longest_delay_seconds = max(self._longest_delay_seconds, faults.longest_delay_seconds)
         self.common_headers: calls.Headers = (
-            (b"content-type", b"application/json"),
+            calls.JSON,
             (b"longest-delay", f"{self._longest_delay_seconds + self._settled_seconds:g}".encode()),
         )
 
