@@ -66,7 +66,10 @@ class Cities(Cluster):
 
     def look_up(self, name: str) -> str:
         """What the directory says, asked at any node that is there."""
-        node = next(node for node, process in self.processes.items() if process.running)
+        return self.look_up_at(next(node for node, process in self.processes.items() if process.running), name)
+
+    def look_up_at(self, node: str, name: str) -> str:
+        """The same, asked at this node."""
         return say(self.directory_ports[node], f"lookup {name}\n").rstrip("\n")
 
     # -- People

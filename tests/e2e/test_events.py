@@ -142,7 +142,23 @@ def test_a_branch_survives_its_node_and_is_found_where_it_is(tmp_path: Path) -> 
         cities.wait_branches("a", "b", TOR="a", MTL="b", OTW="a")
         assert events.cancelEvent("MTLC2345", "MTLE130519").ok
         until(lambda: events.browse().ok and service.server is not None and service.server.name == "b", "home again")
-        cities.wait(lambda: "getBookingSchedule" in str(cities.branch_log("c", "MTL")), "what c did for Montreal")
+        done = [(line[1], line[2], line[6:]) for line in cities.branch_log("c", "MTL")]
+        assert ("MTLC2346", "bookEvent", ["by a"]) in done, "what c did for Montreal meanwhile"
+
+
+def test_a_branch_whose_node_hangs_is_taken_over_too(tmp_path: Path) -> None:
+    """As by kill -STOP: its connections stand, and nothing comes."""
+    with open_for_all(tmp_path) as cities:
+        assert cities.as_person("MTLM2345", "addEvent", "MTLE130519", "Seminars", "9").endswith("with 9 places.")
+        cities.pause("b")
+        booked = cities.tell("a", "MTLC2345", "bookEvent MTLC2345 MTLE130519 Seminars")
+        assert booked == ["MTLE130519 Seminars is booked for MTLC2345."], "after a moment, at the port that was asked"
+        cities.wait_branches("a", "c", TOR="a", MTL="c", OTW="c")
+        assert "is served by c at" in cities.look_up_at("a", "events/MTL")
+        assert cities.as_person("MTLC2346", "bookEvent", "MTLC2346", "MTLE130519", "Seminars").endswith("MTLC2346.")
+        cities.resume("b")
+        cities.wait_branches("a", "b", "c", **HOMES)
+        assert cities.tell("b", "MTLC2346", "browse MTL") == ["Seminars - MTLE130519 7."]
 
 
 def test_nothing_is_lost_or_done_twice_while_a_branch_moves_and_moves_back(tmp_path: Path) -> None:

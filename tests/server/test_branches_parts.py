@@ -43,11 +43,22 @@ class Town:
         self.answers = True
         self.able = {"a": True, "b": True, "c": True}
         self.batches = 0
+        self._beats: dict[str, list[str]] = {}
         self.keepers = {node: self.keeper(node) for node in "abc"}
 
     def keeper(self, node: str) -> Keeper:
         place = Place(node, "127.0.0.1", 7301)
-        return Keeper("events", BRANCHES, place, self._ask, lambda: self.able[node])
+        return Keeper("events", BRANCHES, place, self._ask, self._beats.setdefault(node, []).append, self._able(node))
+
+    def _able(self, node: str) -> Callable[[], bool]:
+        return lambda: self.able[node]
+
+    def later(self, seconds: float) -> None:
+        """Time passes, and everybody is heard meanwhile."""
+        self.now_s += seconds
+        for keeper in self.keepers.values():
+            for node in "abc":
+                keeper.heard(node)
 
     async def _ask(self, request: Request, patience_s: float) -> Reply:
         if not self.answers:
@@ -116,6 +127,25 @@ def test_a_node_without_a_link_is_gone_after_a_while_and_one_that_refuses_at_onc
     tell(monkeypatch, story)
 
 
+def test_a_node_that_hangs_is_gone_though_its_link_stands_and_does_not_think_so_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story(town: Town) -> None:
+        town.meet()
+        await town.look("a", "b", "c")
+        for _ in range(3):
+            assert await town.look("b", "c") == {"a": ["TOR"], "b": ["MTL"], "c": ["OTW"]}
+            town.now_s += 1
+            town.keepers["b"].heard("c")
+            town.keepers["c"].heard("b")
+        assert await town.look("c", "b") == {"a": ["TOR"], "b": ["MTL", "TOR"], "c": ["OTW"]}
+        home = await town.look("a")
+        assert home == {"a": ["TOR"], "b": ["MTL", "TOR"], "c": ["OTW"]}, "not theirs: it was not there to hear them"
+        assert await town.look("b") == {"a": ["TOR"], "b": ["MTL"], "c": ["OTW"]}, "before it has heard a again"
+
+    tell(monkeypatch, story)
+
+
 def test_the_one_that_is_back_goes_home_and_the_other_notices(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -146,7 +176,7 @@ def test_two_that_do_not_see_each_other_do_not_fight(monkeypatch: pytest.MonkeyP
         town.now_s += keeping.GONE_S
         assert await town.look("b", "a") == {"a": [], "b": ["MTL", "TOR"], "c": ["OTW"]}
         for _ in range(9):
-            town.now_s += 1
+            town.later(1)
             assert await town.look("b", "a") == {"a": [], "b": ["MTL", "TOR"], "c": ["OTW"]}
         town.keepers["a"].connected("b")
         town.keepers["b"].connected("a")

@@ -29,6 +29,12 @@ PATIENCE_S = 2.0
 """A directory that does not answer so soon is asked again with the next look."""
 GONE_S = 1.0
 """A node without a link for so long is gone; one whose process is proved to be gone, at once."""
+SILENT_S = 3.0
+"""So is one that has not been heard for so long, though its link stands: it hangs."""
+BEAT_S = 0.5
+"""How often each node is heard at least."""
+PAUSE_S = 2.0
+"""A node that has not run for so long cannot say who was silent meanwhile."""
 ABSENT_S = 5.0
 """So long nobody has to serve a branch until the next candidate does, although the one before it is there: its replica
 may have halted. The one after that waits twice as long, and so on."""
@@ -52,7 +58,8 @@ class Place(msgspec.Struct, frozen=True):
 class Keeper:
     """Keeps one service's branches at one node. Made in a running loop.
 
-    `ask(request, patience_s)`: the directory's reply. `is_able()`: whether this node can serve at all.
+    `ask(request, patience_s)`: the directory's reply. `beat(node)`: let another node hear that this one is there.
+    `is_able()`: whether this node can serve at all.
     `served`: by city, the entry under which this node serves it. `entries`: who serves what, as was last heard.
     """
 
@@ -62,6 +69,7 @@ class Keeper:
         branches: Branches,
         here: Place,
         ask: Callable[[Request, float], Awaitable[Reply]],
+        beat: Callable[[str], object],
         is_able: Callable[[], bool],
     ) -> None:
         self.service = service
@@ -71,11 +79,15 @@ class Keeper:
         self.entries: dict[str, Entry] = {}
         self.counters = {"registrations": 0, "take_overs": 0}
         self._ask = ask
+        self._beat = beat
         self._is_able = is_able
         self._me = Person(here.node, roles=("node",))
-        others = [node for node in branches.nodes if node != here.node]
-        self._lost_s = dict.fromkeys(others, time.monotonic() + START_S - GONE_S)
+        self._others = [node for node in branches.nodes if node != here.node]
+        now_s = time.monotonic()
+        self._lost_s = dict.fromkeys(self._others, now_s + START_S - GONE_S)
         """Since when a node without a link has none; of those with a link nothing stands here."""
+        self._heard_s = dict.fromkeys(self._others, now_s + START_S - SILENT_S)
+        self._noted_s = now_s
         self._absent_s: dict[str, float] = {}
         self._held_s: dict[str, float] = {}
         """By city: since when nobody serves it; until when it is left to who has taken it from here."""
@@ -105,11 +117,34 @@ class Keeper:
             self._lost_s[node] = 0.0
             self._stirred.set()
 
+    def heard(self, node: str) -> None:
+        """It has said something."""
+        if node in self._heard_s:
+            self._heard_s[node] = time.monotonic()
+
     def is_gone(self, node: str) -> bool:
         """Whether the branches of a node are to be taken over."""
-        return node in self._lost_s and time.monotonic() - self._lost_s[node] >= GONE_S
+        now_s = time.monotonic()
+        if node in self._lost_s and now_s - self._lost_s[node] >= GONE_S:
+            return True
+        return now_s - self._heard_s.get(node, now_s) >= SILENT_S
+
+    def _note_time(self) -> None:
+        """After a pause of this node itself, the others have to be heard anew before they count as silent."""
+        now_s = time.monotonic()
+        if now_s - self._noted_s >= PAUSE_S:
+            self._heard_s = dict.fromkeys(self._others, now_s)
+        self._noted_s = now_s
 
     # -- Keeping
+
+    async def beat(self) -> None:
+        """Be heard, until cancelled."""
+        while True:
+            self._note_time()
+            for node in self._others:
+                self._beat(node)
+            await asyncio.sleep(BEAT_S)
 
     async def run(self) -> None:
         """Look, and look again, until cancelled."""
@@ -124,6 +159,7 @@ class Keeper:
 
     async def look(self) -> None:
         """Ask the directory who serves what, and register what is this node's to serve."""
+        self._note_time()
         prefix = f"{self.service}/"
         answer = await self._directory(ListNames(prefix))
         if not isinstance(answer, Entries):
@@ -171,7 +207,7 @@ class Keeper:
     def _is_held(self, city: str) -> bool:
         """Whether the branch is left to who has taken it from here."""
         entry = self.entries.get(city)
-        is_seen = entry is None or entry.node not in self._lost_s
+        is_seen = entry is None or not (entry.node in self._lost_s or self.is_gone(entry.node))
         return not is_seen and time.monotonic() < self._held_s.get(city, 0.0)
 
     async def _register(self, city: str, known: Entry | None) -> None:

@@ -59,7 +59,11 @@ class NotHere(Message, frozen=True, tag="not_here"):
     """This node does not serve that branch, or does not know the part."""
 
 
-AnyMessage = Relay | Relayed | AskPart | Part | NotHere
+class Beat(Message, frozen=True, tag="beat"):
+    """The sender is there."""
+
+
+AnyMessage = Beat | Relay | Relayed | AskPart | Part | NotHere
 
 
 class Wire:

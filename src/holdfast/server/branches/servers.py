@@ -32,7 +32,7 @@ from holdfast.server.branches.door import Lanes, Names, Operation
 from holdfast.server.branches.gathering import Gathering
 from holdfast.server.branches.keeper import Keeper, Place
 from holdfast.server.branches.log import BranchLogs
-from holdfast.server.branches.messages import CHANNEL, AskPart, Message, NotHere, Relay, Relayed, Wire
+from holdfast.server.branches.messages import CHANNEL, AskPart, Beat, Message, NotHere, Relay, Relayed, Wire
 from holdfast.server.branches.requests import branch_of, id_of, word_of
 from holdfast.server.face import Service
 
@@ -98,7 +98,8 @@ class BranchServers:
         self.logs = BranchLogs(settings.folder)
         self.calls = Calls(self._tell)
         here, branches = settings.here, settings.branches
-        self.keeper = Keeper(settings.service, branches, here, partial(answer_of, directory), is_able)
+        ask = partial(answer_of, directory)
+        self.keeper = Keeper(settings.service, branches, here, ask, lambda node: self._tell(node, Beat(0)), is_able)
         self.gathering = Gathering(replica, self.wire, self.calls, here.node, self.keeper.node_of)
         self._replica = replica
         self._send = send
@@ -111,13 +112,13 @@ class BranchServers:
         self._deaf_until_s: dict[str, float] = {}
         self._under_way: dict[tuple[str, int], None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._keeping: asyncio.Task[None] | None = None
 
     # -- Life
 
     def start(self) -> None:
         """Begin to keep branches; the directory's replica has begun, and so have the datagrams."""
-        self._keeping = self._spawn(self.keeper.run())
+        self._spawn(self.keeper.beat())
+        self._spawn(self.keeper.run())
 
     def close(self) -> None:
         """Serve no more, and write the logs."""
@@ -272,6 +273,9 @@ class BranchServers:
     def on_datagram(self, node: str, payload: bytes) -> None:
         """A message of another node's branch servers. Raises `MalformedInput`."""
         message = self.wire.message(payload)
+        self.keeper.heard(node)
+        if isinstance(message, Beat):
+            return
         if isinstance(message, Relay):
             self._serve(node, message)
         elif isinstance(message, AskPart):
