@@ -222,6 +222,12 @@ def test_one_node_and_no_other_needs_no_directory(tmp_path: Path) -> None:
         assert site.events("TORC2345")._call == site.events()._call
 
 
+def test_a_service_that_nobody_can_reach_is_told_of_before_anything_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "site.toml").write_text(NODES + EVENTS.replace("{ a = 7301, b = 7302, c = 7303 }", '["a"]'))
+    with Site(tmp_path, as_="TORC2345") as site, pytest.raises(Misuse, match="has no line port"):
+        site.service("events")
+
+
 # -- the log -------------------------------------------------------------------------------------------------
 
 

@@ -74,6 +74,11 @@ class Found(Generic[C]):
             self._channel = self._open(self._home)
         return self._channel
 
+    @property
+    def opened(self) -> C | None:
+        """The one in use, if there is one."""
+        return self._channel
+
     def logged(self, since_s: float, calls: Sequence[Call]) -> None:
         """These have ended."""
         for call in calls:
@@ -96,7 +101,8 @@ class BranchChannel:
     @property
     def server(self) -> Server | None:
         """Who gave the last answer."""
-        return self._found.channel.server
+        channel = self._found.opened
+        return None if channel is None else channel.server
 
     def settle(self, begin: Begin) -> Sequence[Call]:
         """See `BlockingChannel.settle`."""
@@ -112,4 +118,6 @@ class BranchChannel:
 
     def close(self) -> None:
         """Close the connection. The next call opens one again."""
-        self._found.channel.close()
+        with self._turn:
+            if self._found.opened is not None:
+                self._found.opened.close()

@@ -42,6 +42,8 @@ class AsyncBranchChannel:
 
     async def close(self) -> None:
         """Close the connections."""
-        for channel in (*self._left, self._found.channel):
+        if self._found.opened is not None:
+            await self._found.opened.close()
+        for channel in self._left:
             await channel.close()
         self._left.clear()

@@ -150,6 +150,7 @@ class _Place(Generic[AnyService]):
 
     def _log(self, name: str) -> PersonLog | None:
         """The log of who asks, for a service with branches; None for people of no branch."""
+        self.addresses.servers(name)  # what cannot be reached at all is told at once
         if not self.person or not self.addresses.has_branches(name):
             return None
         from holdfast.apps.events.names import city_of
