@@ -62,11 +62,12 @@ class Seen:
     """How far the watch has come with one process. `fresh`: (number, epoch, write) committed in this step;
     `unsynced`: (things asked of the disk, those, the last number, the digest there) that a crash may yet take away."""
 
-    __slots__ = ("assigned", "csn", "epoch", "fresh", "places", "unsynced")
+    __slots__ = ("assigned", "csn", "epoch", "fresh", "members_changed", "places", "unsynced")
 
     def __init__(self) -> None:
         self.csn = 0
         self.epoch = 0
+        self.members_changed = -1
         self.assigned: dict[Name, None] | None = None
         self.places = (0, 0, 0)
         self.fresh: list[Commit] = []
@@ -75,7 +76,8 @@ class Seen:
 
 class Ledger(Audit):
     """The watch over all offices of a run. `may_lose`: an operator may accept the loss of commits.
-    `most_ahead_ms(n)`: how far the clocks of more than half of `n` replicas ever were ahead, for who follows those."""
+    `most_ahead_ms(n)`: how far the clocks of more than half of `n` replicas ever were ahead, for who follows those;
+    `fewest`: how few an office ever knew of."""
 
     def __init__(self, world: World, may_lose: bool) -> None:
         super().__init__(world)
@@ -91,6 +93,7 @@ class Ledger(Audit):
         self.held: dict[int, dict[str, int]] = {}
         self.lost_disks: dict[int, None] = {}
         self.retired: dict[str, None] = {}
+        self.fewest: dict[str, int] = {}
         self.figures: dict[str, int] = {}
         self._seen: dict[int, Seen] = {}
 
@@ -122,6 +125,10 @@ class Ledger(Audit):
         if replica.epoch < seen.epoch:
             raise Violation("epoch", f"{office.name} went back from epoch {seen.epoch} to {replica.epoch}")
         seen.epoch = replica.epoch
+        if log.members_changed != seen.members_changed and log.members:
+            seen.members_changed = log.members_changed
+            live = len(log.live)
+            self.fewest[office.name] = min(live, self.fewest.get(office.name, live))
         if log.csn != seen.csn:
             self._on_commits(office, seen)
         if not replica.is_primary:
@@ -222,7 +229,7 @@ class Ledger(Audit):
         if outcome.firm == "committed":
             self._tell(office.name, outcome.write, outcome.reply.text())
         ahead_ms = office.replica.log.last_ms.get(name[0], 0) - office.true_ms
-        followed_ms = self.most_ahead_ms(len(office.replica.log.live)) + office.ground.forward_bound_ms
+        followed_ms = self.most_ahead_ms(self.fewest[office.name]) + office.ground.forward_bound_ms  # then or since
         # Its creator's clock, which it must not precede; nor may the replica that a copy of its disk becomes.
         created_ms = self.created_ms.get(office.name, 0) - office.true_ms
         believed_ms = max(office.ahead_ms + office.ground.forward_bound_ms, followed_ms, created_ms) + CLOSE_MS
