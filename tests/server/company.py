@@ -13,6 +13,7 @@ import uvloop
 from tests.e2e.cluster import HOST, free_ports
 from tests.runtime.thread_writer import ThreadWriter
 
+from holdfast.people import TokenHash
 from holdfast.runtime.journal import Journal
 from holdfast.runtime.node import Node, initialise
 from holdfast.server.branches import BranchServers
@@ -34,9 +35,10 @@ class QuickWriter(ThreadWriter):
 
 
 class Company:
-    """The nodes that run now, by name. `settings`: more lines for the service `events`."""
+    """The nodes that run now, by name. `settings`: more lines for the service `events`. `token`: of one person,
+    TORC1000, without which nobody is believed; "" where everybody is."""
 
-    def __init__(self, directory: Path, settings: str = "") -> None:
+    def __init__(self, directory: Path, settings: str = "", token: str = "") -> None:
         self.names = "abc"
         ports = free_ports(9)
         self.peer_ports = dict(zip(self.names, ports[:3], strict=True))
@@ -46,11 +48,16 @@ class Company:
         self.file = directory / "site.toml"
         nodes = "".join(f'[nodes.{name}]\nhost = "{HOST}"\npeer_port = {self.peer_ports[name]}\n' for name in "abc")
         people = "".join(f"[people.{id}]\n" for id in PEOPLE)
+        if token:
+            people = people.replace(
+                "[people.TORC1000]\n", f'[people.TORC1000]\ntoken = "{TokenHash.of(token).written()}"\n'
+            )
+        identity = "token" if token else "trusted"
         self.file.write_text(
             f'[site]\nname = "company"\n{nodes}'
-            f'[services.directory]\napp = "directory"\nidentity = "trusted"\nnodes = {table(self.directory_ports)}\n'
-            f'[services.events]\napp = "events"\nidentity = "trusted"\nnodes = {table(self.line_ports)}\n{settings}\n'
-            f"{people}"
+            f'[services.directory]\napp = "directory"\nidentity = "{identity}"\nnodes = {table(self.directory_ports)}\n'
+            f'[services.events]\napp = "events"\nidentity = "{identity}"\nnodes = {table(self.line_ports)}\n'
+            f"{settings}\n{people}"
         )
         initialise(self.site())
         self.nodes: dict[str, Node] = {}
@@ -136,9 +143,9 @@ def as_json(line: str) -> dict[str, Any]:
     return found
 
 
-def run(directory: Path, story: Callable[[Company], Awaitable[None]], settings: str = "") -> Company:
+def run(directory: Path, story: Callable[[Company], Awaitable[None]], settings: str = "", token: str = "") -> Company:
     """Tell a story of a company whose branches are all at home."""
-    company = Company(directory, settings)
+    company = Company(directory, settings, token)
 
     async def main() -> None:
         try:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from pathlib import Path
 
 import pytest
 from tests.server.company import HOMES, Company, as_json, run, say, until
 
 from holdfast.apps.events import Availability, Browse
+from holdfast.client import Answer, LoginRefused, Server, Site
 from holdfast.kernel.contracts import Person, Request
 from holdfast.kernel.errors import MalformedInput
+from holdfast.people import new_token
 from holdfast.server.branches import gathering
-from holdfast.server.branches.messages import AskPart, Message, NotHere, Part, Relay, Relayed
+from holdfast.server.branches.messages import AskPart, Beat, Message, NotHere, Part, Relay, Relayed
 
 WHOLE = "Seminars - MTLE130519 3, OTWE130519 3, TORE130519 3."
 BOOKED = "{event} Seminars is booked for {who}."
@@ -310,6 +313,67 @@ def test_what_makes_no_sense_between_branches_is_counted_and_stops_nothing(tmp_p
             b.on_datagram("a", encode(Relay(1, "MTL", request)))
         b.on_datagram("a", encode(NotHere(77)))
         assert (await company.say("a", "TORC1000", "browse"))[0] == "No events."
+
+    run(tmp_path, story)
+
+
+def test_with_tokens_people_find_their_branch_and_only_nodes_register(tmp_path: Path) -> None:
+    token = new_token()
+
+    def as_customer(company: Company) -> list[Answer]:
+        with Site(company.file, as_="TORC1000", token=token) as site:
+            answers = [site.events().browse(), site.service("directory").call("lookup", "events/MTL")]
+            assert site.service("events").server == Server("127.0.0.1", company.line_ports["a"], "a")
+            place = ("127.0.0.1", company.line_ports["c"], "c", 1)
+            return [*answers, site.service("directory").call("register", "events/TOR", *place)]
+
+    def as_nobody(company: Company) -> None:
+        with Site(company.file, as_="TORC1000", token="wrong") as site:
+            site.events().browse()
+
+    async def story(company: Company) -> None:
+        browsed, looked, registered = await asyncio.to_thread(as_customer, company)
+        assert browsed.ok
+        assert looked.reply["node"] == "b"
+        assert registered.type == "not_a_node"
+        with pytest.raises(LoginRefused):
+            await asyncio.to_thread(as_nobody, company)
+        assert await company.say("b", "", f"login TORC1000 {token}", "browse") == [
+            "Welcome, TORC1000.",
+            "No events.",
+        ]
+        assert company.counter("b", "passed_on") == 1
+        assert company.log("b", "nobody") == []
+
+    run(tmp_path, story, token=token)
+    log = (tmp_path / "data" / "logs" / "TORC1000.log").read_text().splitlines()
+    assert [line.split("\t")[3] for line in log] == ["done", "not executed"]
+
+
+def test_what_is_random_between_branches_is_malformed_or_means_nothing(tmp_path: Path) -> None:
+    chooser = random.Random(7)
+
+    async def story(company: Company) -> None:
+        servers = company.branches("a")
+        encode = servers.wire.encode
+        good = [
+            encode(Relay(1, "TOR", encode(Request(Browse(), person=Person("TORC1000"))))),
+            encode(AskPart(2, "TOR", 0, 1, 1, "MTL", "MTLM1000", "listEventAvailability", "x" * 5_000)),
+            encode(Part(3, 1, encode(Availability("Seminars", ())))),
+            encode(Beat(0)),
+        ]
+        malformed = 0
+        for _ in range(3_000):
+            data = bytearray(chooser.choice(good))
+            for _ in range(chooser.randint(1, 4)):
+                data[chooser.randrange(len(data))] = chooser.randrange(256)
+            try:
+                servers.on_datagram("b", bytes(data))
+            except MalformedInput:
+                malformed += 1
+        assert 1_000 < malformed < 3_000
+        assert await company.say("a", "TORC1000", "browse") == ["No events."]
+        assert "is missing" not in str(company.log("a", "TOR"))
 
     run(tmp_path, story)
 
