@@ -41,7 +41,9 @@ def free_ports(count: int) -> list[int]:
                 candidate.bind((HOST, chooser.randrange(10_000, 32_000)))
             except OSError:
                 continue
-            ports.append(candidate.getsockname()[1])
+            port = candidate.getsockname()[1]
+            if port not in ports:  # sockets that reuse addresses and do not listen may share one
+                ports.append(port)
     return ports
 
 
