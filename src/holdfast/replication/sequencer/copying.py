@@ -29,6 +29,7 @@ SLICE_PAUSE_US = 4_000
 WINDOW = 4
 """Slices asked for at once."""
 PARTS_KEPT = 64
+PATIENCE_DOUBLINGS_MAX = 5
 PATIENCE_US = 1_000_000
 """A donor that gives nothing for so long is given up, and so is a copy that nobody goes on with."""
 
@@ -66,6 +67,7 @@ class Copying:
         self.manager = manager
         self.submitter = submitter
         self.donation: Donation | None = None
+        self._attempts = 0
         self.taking: Taking | None = None
         self._reader: SlicedSnapshot | None = None
         self._id = 0
@@ -134,6 +136,7 @@ class Copying:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+            self.shared.journal_bytes += self.shared.configuration.snapshot_journal_bytes  # it is still to be cut
 
     # -- Giving
 
@@ -148,6 +151,7 @@ class Copying:
         """The replica has come there."""
         if self.donation is donation:
             self._stop_snapshot()
+            donation.used_us = self.shared.now_us
             donation.reader = self.shared.machine.store.begin_snapshot()
 
     def on_fetch_state(self, peer: Peer, message: FetchState) -> None:
@@ -246,6 +250,7 @@ class Copying:
         if problem is not None:
             shared.halt("configuration", problem)
             return
+        self._attempts = 0
         manager.replica.restored(taking.copy.number)
         self._say_restored(taking.copy)
 
@@ -259,6 +264,11 @@ class Copying:
 
     # -- Time
 
+    @property
+    def patience_us(self) -> int:
+        """Longer with every copy that came to nothing: who is to vote on it may lag behind its number."""
+        return PATIENCE_US << min(self._attempts, PATIENCE_DOUBLINGS_MAX)
+
     def abandon(self) -> None:
         """What was being read or taken is void: the state here is another one now."""
         self._stop_snapshot()
@@ -269,8 +279,10 @@ class Copying:
     def due_us(self) -> int | None:
         """When to go on."""
         if self.taking is not None:
-            return min(self.taking.asked_us + self.shared.configuration.resend_us, self.taking.heard_us + PATIENCE_US)
-        if self.donation is not None:
+            return min(
+                self.taking.asked_us + self.shared.configuration.resend_us, self.taking.heard_us + self.patience_us
+            )
+        if self.donation is not None and self.donation.reader is not None:
             return self.donation.used_us + 2 * PATIENCE_US
         return self._slice_us if self._reader is not None else None
 
@@ -280,13 +292,15 @@ class Copying:
         if taking is not None:
             self.compare()
             taking = self.taking
-        if taking is not None and shared.now_us - taking.heard_us >= PATIENCE_US:
+        if taking is not None and shared.now_us - taking.heard_us >= self.patience_us:
             taking.heard_us = shared.now_us
+            self._attempts += 1
             self.manager.tending.need_copy("its copy does not come")
         elif taking is not None and shared.now_us - taking.asked_us >= shared.configuration.resend_us:
             taking.asked_us = shared.now_us
             if not taking.is_whole and taking.copy.donor != NO_DONOR:
                 self._ask(taking.next, taking.next + WINDOW)
-        if self.donation is not None and shared.now_us - self.donation.used_us >= 2 * PATIENCE_US:
+        donation = self.donation
+        if donation is not None and donation.reader and shared.now_us - donation.used_us >= 2 * PATIENCE_US:
             self._end_donation()
         self.consider()

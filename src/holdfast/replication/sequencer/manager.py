@@ -90,16 +90,16 @@ class Manager:
         shared, log = self.shared, self.log
         is_another = message.life != self.promised_life or message.epoch == self.entered
         if message.epoch < self.promised or (message.epoch == self.promised and is_another):
-            shared.send(peer, Refused(self.promised))
+            shared.send(peer, Refused(self.promised, message.epoch))
             return
         if not self.admitted:
             return
         if message.epoch > self.promised:
+            shared.heard_us = shared.now_us  # give it the time to begin; but not again each time that it asks
             self.promise(message.epoch, message.life)
             disks = tuple((node, message.epoch, disk) for node, disk in message.rejoined)
             self.learn(disks)
             shared.record(Promise(message.epoch, message.life, disks))
-        shared.heard_us = shared.now_us  # give it the time to begin
         streams = tuple((node, *stream) for node, stream in sorted(self.council.streams.items()))
         shared.promise(
             peer,
@@ -129,7 +129,7 @@ class Manager:
         """The order of a new epoch, or the next stretch of it."""
         shared = self.shared
         if message.epoch < self.promised or not shared.hear(message.epoch):
-            shared.send(peer, Refused(max(self.promised, shared.epoch)))
+            shared.send(peer, Refused(max(self.promised, shared.epoch), message.epoch))
             return
         if not self.admitted and (shared.me, shared.disk) not in message.rejoined:
             shared.send(peer, Rejoin(message.epoch, shared.disk))
@@ -139,7 +139,8 @@ class Manager:
             self._append(message.base + 1, message.runs, message.base)
         else:
             if self.entering is None or self.entering.epoch != message.epoch:
-                self.entering = Entering(message.epoch, message.inherited, message.base, self.log.decided)
+                before, decided = self.entering, self.log.decided
+                self.entering = Entering(message.epoch, message.inherited, message.base, decided, before)
             self.entering.base = max(self.entering.base, message.base)
             self.entering.take(message.base + 1, message.runs)
             self._enter_or_ask(self.entering)
@@ -192,7 +193,7 @@ class Manager:
         """The sequencer's multicast."""
         shared = self.shared
         if message.epoch < self.promised or not shared.hear(message.epoch):
-            shared.send(peer, Refused(max(self.promised, shared.epoch)))
+            shared.send(peer, Refused(max(self.promised, shared.epoch), message.epoch))
         elif message.epoch == self.entered:
             self._append(message.first, message.runs, message.decided)
         elif self.entering is not None and self.entering.epoch == message.epoch:
@@ -202,9 +203,11 @@ class Manager:
             self._ask(Missing(message.epoch, 0))
 
     def on_beat(self, message: Beat) -> None:
-        """The sequencer tells what is decided."""
+        """The sequencer tells what is decided; and that there is an epoch to enter."""
         if message.epoch == self.entered and message.epoch:
             self.decide(min(message.decided, self.log.last))
+        elif self.manages and message.epoch > self.entered and self.entering is None:
+            self._ask(Missing(message.epoch, 0))
 
     def _append(self, first: int, runs: tuple[Run, ...], decided: int) -> bool:
         """Runs of the entered epoch: in order, or held back until the gap before them is filled.
@@ -416,7 +419,7 @@ class Manager:
         if self.entered:
             wait_us = resend_us if self.log.last > self.log.decided else 4 * resend_us
             if shared.now_us - self._told_us >= wait_us:
-                self._tell()
+                self._is_news = True
         if self.entering is not None and shared.now_us - self._asked_us >= resend_us:
             self._fetch(self.entering.last + 1)
         self.tending.tick()

@@ -174,9 +174,10 @@ class Promised(Message, frozen=True, tag="promised"):
 
 
 class Refused(Message, frozen=True, tag="refused"):
-    """A later sequencer has been promised that."""
+    """What came from `epoch` is not taken: a later sequencer has been promised that."""
 
     promised: Number
+    epoch: Number
 
 
 class Begin(Message, frozen=True, tag="begin"):

@@ -41,6 +41,7 @@ def recover(shared: Shared, manager: Manager, recovered: Recovered) -> str | Non
     """Restore the snapshot and take in the records after it. Returns what is wrong with the configuration, if
     anything. Raises `MalformedInput` or `SnapshotError` for a journal that makes no sense."""
     shared.number = recovered.first + len(recovered.records) - 1
+    shared.journal_bytes = sum(map(len, recovered.records))
     problem = _restore(shared, manager, recovered.snapshot) if recovered.snapshot else None
     identified = bool(recovered.snapshot)
     for number, data in enumerate(recovered.records, recovered.first):

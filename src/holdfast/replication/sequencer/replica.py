@@ -175,8 +175,11 @@ class Replica:
         if self.state != RIGHT:
             self.due_us = None
             return rows
-        if self.fault == "slow" and self.due_us is not None and now_us < self.due_us:
-            return rows
+        if self.fault == "slow" and self._queue:
+            if self.due_us is None:
+                self.due_us = now_us + self.slow_us
+            if now_us < self.due_us:
+                return rows
         left = 1 if self.fault == "slow" else requests_max
         self._reach()
         while self._queue and left > 0 and self.state == RIGHT:

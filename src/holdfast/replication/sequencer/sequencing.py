@@ -175,7 +175,8 @@ class Sequencer:
     def on_refused(self, message: Refused) -> None:
         """Somebody else has been promised what this one wants, or had."""
         self.refused = max(self.refused, message.promised)
-        is_over = message.promised > self.epoch or (message.promised == self.epoch and self.state == SEIZING)
+        is_lost = message.promised == message.epoch == self.epoch and self.state == SEIZING
+        is_over = message.promised > self.epoch or is_lost
         if is_over and self.state != IDLE:
             self.step_down()
 

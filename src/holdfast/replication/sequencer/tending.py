@@ -37,6 +37,7 @@ class Tending:
         self._votes: deque[tuple[int, DigestAt]] = deque()
         self._needs: tuple[int, int] | None = None
         self._needed_us = 0
+        self._need_serial = 0
 
     # -- What the managers agree on
 
@@ -110,9 +111,11 @@ class Tending:
         life = self.council.lives[me]
         copy = self.council.copies.get(me)
         about = (life, copy.number if copy is not None else 0)
-        if self._needs != about or now_us - self._needed_us >= NEED_AGAIN_US:
+        is_due = self._needs != about or now_us - self._needed_us >= NEED_AGAIN_US
+        if is_due and self._need_serial not in self.submitter.open:  # while nothing is decided, once is enough
             self._needs, self._needed_us = about, now_us
-            self.submitter.control(NeedCopy(me, life, why, self.replica.state != RIGHT))
+            need = NeedCopy(me, life, why, self.replica.state != RIGHT)
+            self._need_serial = self.submitter.control(need).serial
 
     def execute(self, rows: list[Row]) -> None:
         """Let the replica go on; its results are put to these. See to it if it has crashed or lags."""
