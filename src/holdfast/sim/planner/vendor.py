@@ -139,6 +139,8 @@ class SimVendor:
         elif self.outage == "silent":
             world.after(GIVEN_UP_US, reply, Unanswered(call.id, sent=True, why="nothing came"))
         elif self.outage or world.chance(troubles.unavailable):
+            if world.chance(0.2):  # whoever says so may stand before a service that has done it
+                self.execute(who, call)
             self._answer(reply, call, *_error(503, "unavailable"), retry_us=world.between(0, 2) * SECOND_US)
         elif world.chance(troubles.unprocessed):
             self._answer(reply, call, *_error(404, "not processed"))

@@ -77,8 +77,8 @@ class SequencerSite(Site):
             operations=40 // count,
             lanes=source.choice((1, 1, 2, 3)),
             think_us_max=source.choice((1_000, 10_000, 100_000, 400_000)),
-            anonymous=source.choice((0.0, 0.1)),
-            patience=source.choice((0.85, 0.97)),
+            anonymous=source.choice((0.0, 0.04)),
+            patience=source.choice((0.96, 0.99)),
         )
         names = [f"c{number}.{WALL_MS}" if source.random() < 0.5 else f"c{number}" for number in range(1, count + 1)]
         return [self._client(name, options, self.history) for name in names]
