@@ -112,10 +112,20 @@ class Tending:
         copy = self.council.copies.get(me)
         about = (life, copy.number if copy is not None else 0)
         is_due = self._needs != about or now_us - self._needed_us >= NEED_AGAIN_US
-        if is_due and self._need_serial not in self.submitter.open:  # while nothing is decided, once is enough
+        if is_due and not self._is_asked:
             self._needs, self._needed_us = about, now_us
             need = NeedCopy(me, life, why, self.replica.state != RIGHT)
             self._need_serial = self.submitter.control(need).serial
+
+    @property
+    def _is_asked(self) -> bool:
+        """What was asked for is not decided yet: once is enough."""
+        return self._need_serial in self.submitter.open
+
+    @property
+    def _is_needy(self) -> bool:
+        """It was decided, and no copy came of it."""
+        return self._needs is not None and self.replica.state == CRASHED and not self._is_asked
 
     def execute(self, rows: list[Row]) -> None:
         """Let the replica go on; its results are put to these. See to it if it has crashed or lags."""
@@ -139,12 +149,12 @@ class Tending:
     def due_us(self) -> int | None:
         """When to go on."""
         times = [due_us for due_us in (self.replica.due_us, self.copying.due_us) if due_us is not None]
-        if self._needs is not None and self.replica.state == CRASHED:
+        if self._is_needy:
             times.append(self._needed_us + NEED_AGAIN_US)
         return min(times, default=None)
 
     def tick(self) -> None:
         """Time has passed."""
-        if self._needs is not None and self.replica.state == CRASHED:
+        if self._is_needy:
             self.need_copy(self.replica.why_crashed)
         self.copying.tick()
