@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     bench.command("million")(million)
     bench.command("rooms")(rooms)
     bench.command("events")(events)
+    bench.command("slots")(slots)
     app.add_typer(bench, name="bench")
 
 
@@ -130,6 +131,33 @@ def events(
             raise typer.Exit(failed(str(error))) from error
     page = write_events_report(report, reports)
     print(msgspec.json.encode(report).decode() if json else events_markdown(report))
+    progress(f"report: {page}")
+    if report.errors():
+        raise typer.Exit(1)
+
+
+def slots(
+    quick: Annotated[bool, typer.Option("--quick", help="Seconds only; shows that it runs.")] = False,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often each row is measured.")] = 3,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="How long each row is measured.")] = 4.0,
+    data: DataOption = None,
+    reports: ReportsOption = Path("reports"),
+    json: JsonOption = False,
+) -> None:
+    """One durable vendor over HTTP with keep-alive clients: reservations a second, and what bounds them.
+
+    Takes a minute or two. Ends with status 1 if any answer was wrong.
+    """
+    from holdfast.bench.slots import FULL, QUICK, measure_slots, slots_markdown, write_slots_report
+
+    plan = QUICK if quick else msgspec.structs.replace(FULL, rounds=rounds, seconds=seconds)
+    with tempfile.TemporaryDirectory(prefix="holdfast-bench-", dir=data) as directory:
+        try:
+            report = measure_slots(plan, Path(directory), progress)
+        except ClusterError as error:
+            raise typer.Exit(failed(str(error))) from error
+    page = write_slots_report(report, reports)
+    print(msgspec.json.encode(report).decode() if json else slots_markdown(report))
     progress(f"report: {page}")
     if report.errors():
         raise typer.Exit(1)
