@@ -51,6 +51,10 @@ bench-rooms: $(VENV)/.run ## the rooms benchmark; its report goes to reports/
 bench-events: $(VENV)/.run ## the events benchmark; its report goes to reports/
 	$(BIN)/holdfast bench events
 
+.PHONY: bench-slots
+bench-slots: $(VENV)/.run ## the vendors' benchmark, over HTTP; its report goes to reports/
+	$(BIN)/holdfast bench slots
+
 .PHONY: bench-peers
 bench-peers: $(VENV)/.run ## the same job on etcd and PostgreSQL, where installed
 	PYTHON=$(CURDIR)/$(BIN)/python benchmarks/peers.sh
