@@ -182,7 +182,7 @@ class Plan:
     def _confirm(self, ready: list[VendorView]) -> Choice | None:
         """Once when there is a match, and at the end."""
         for view in ready:
-            if self.finishing and not view.confirmed() and not view.writes and self.now_us >= view.doubt_us:
+            if self.finishing and not view.confirmed() and not view.writes:
                 return Choice(view, "ask", 0, "to be sure at the end")
             if self.match and view.read_us < 0:
                 return Choice(view, "ask", 0, "to be sure of what is held")
@@ -208,7 +208,6 @@ class Plan:
         least_us = min(self.configuration.interval_us * len(self.views), STALE_US)
         for view in self.views:
             yield view.due_us if view.flight else view.not_before_us
-            yield view.doubt_us
             yield from (write.until_us for write in view.writes.values())
             yield from (until_us for _, until_us in view.cool.values())
             if self.target in view.held:

@@ -20,8 +20,10 @@ DOWN_FAILURES = 3
 """So many failures in a row, and nothing is begun that needs this vendor."""
 DENIALS_MAX = 3
 """So many 400 or 401 in a row, and asking again makes no sense."""
-NOT_DONE = (400, 401, 403, 404, 409, 429, 451, 503)
+NOT_DONE = (400, 401, 403, 404, 409, 429, 451)
 """With these a vendor says that it did not do it. After any other status but 2xx nobody knows."""
+UNAVAILABLE = 503
+"""Most likely not done: it is tried again without asking, and stays in doubt until its time is over."""
 
 
 class Write:
@@ -58,8 +60,6 @@ class VendorView:
         self.free_set: frozenset[int] = frozenset()
         self.looked_us = self.read_us = self.wrote_us = self.changed_us = -1
         self.must_ask = self.answered = False
-        self.doubt_us = 0
-        """The last reading must be later than this."""
         self.failures = 0
         self.denials = 0
         self.not_before_us = 0
@@ -124,7 +124,7 @@ class VendorView:
 
     def confirmed(self) -> bool:
         """Its last list of what we hold is later than everything that could have changed it."""
-        return not self.writes and not self.must_ask and self.read_us >= self.doubt_us and self.read_us > self.wrote_us
+        return not self.writes and not self.must_ask and self.read_us > self.wrote_us
 
     # ---- what happens ----
 
@@ -182,7 +182,7 @@ class VendorView:
         elif call.verb == "ask":
             text = self._hear_ask(message, sent_us, now_us)
         else:
-            text = self._hear_write(call, message, sent_us, late, now_us)
+            text = self._hear_write(call, message, late, now_us)
         return f"late, {text}" if late else text
 
     def _unanswered(self, call: Call, message: Unanswered, late: bool, now_us: int) -> str:
@@ -246,7 +246,7 @@ class VendorView:
         del self.writes[id]
         self.settled.append(id)
 
-    def _hear_write(self, call: Call, message: Answered, sent_us: int, late: bool, now_us: int) -> str:
+    def _hear_write(self, call: Call, message: Answered, late: bool, now_us: int) -> str:
         if call.id not in self.writes:
             return "known already"
         status, slot = message.status, call.slot
@@ -262,11 +262,9 @@ class VendorView:
             self.must_ask = self.must_ask or late or any(write.slot == slot for write in self.writes.values())
             return f"{slot} is ours" if call.verb == "reserve" else f"{slot} is given back"
         if status not in NOT_DONE:
-            self.must_ask = True
+            self.must_ask = self.must_ask or status != UNAVAILABLE
             return f"{self._trouble(message, now_us)}, may be done: {call.text}"
         self._settle(call.id)
-        if status == 503:  # some put it before a service that did it; the last reading waits for that
-            self.doubt_us = max(self.doubt_us, sent_us + self.settle_us)
         if status in (403, 409):
             return self._hear_refusal(call, status, now_us)
         self.must_ask = self.must_ask or status == 451

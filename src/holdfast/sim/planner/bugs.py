@@ -93,9 +93,12 @@ def _no_last_look(core: PlannerCore) -> None:
 
 
 def _third_hold(core: PlannerCore) -> None:
-    """Goes for a slot although a vendor may already count two holds."""
-    for view in core.plan.views:
+    """Books on before it gives back what it has too much, whatever the vendors may count already."""
+    plan = core.plan
+    choose = plan.choose
+    for view in plan.views:
         _put(view, "possible", lambda: 0)
+    _put(plan, "choose", lambda: (None if plan.recovering else plan._book()) or choose())
 
 
 def _old_list(core: PlannerCore) -> None:

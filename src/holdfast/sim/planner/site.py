@@ -102,6 +102,7 @@ class PlannerSite:
             patience=source.choice((10, 60, 60)),
             deadline_us=deadline_s * SECOND_US or None,
             timeout_us=source.choice((2, 3, 8)) * SECOND_US,
+            unmatched_us=source.choice((4, 15)) * SECOND_US,
             assumed_delay_us=ASSUMED_US,
         )
 
