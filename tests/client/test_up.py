@@ -373,6 +373,6 @@ def test_only_what_has_a_page_is_told_to_have_one(tmp_path: Path) -> None:
 
 
 def test_every_line_port_is_told(tmp_path: Path) -> None:
-    assert port_addresses(load_demo_site(tmp_path)) == [
-        "Lines at 127.0.0.1: tickets 7101-7103; rooms 7201-7210; directory 7311-7313; events 7301-7303"
-    ]
+    (line,) = port_addresses(load_demo_site(tmp_path))
+    places = ("tickets 7101-7103", "rooms 7201-7210", "directory 7311-7313", "events 7301-7303")
+    assert line.startswith(f"Lines at 127.0.0.1: {'; '.join(places)}")
