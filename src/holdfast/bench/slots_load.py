@@ -16,6 +16,7 @@ import re
 import resource
 import sys
 import time
+from functools import partial
 from typing import cast
 
 import msgspec
@@ -126,7 +127,7 @@ async def apply(options: SlotsLoadOptions) -> LoadResult:
     """Apply the load, and measure."""
     load, loop = _Load(options), asyncio.get_running_loop()
     for number in range(options.clients):
-        await loop.create_connection(lambda number=number: _Client(load, number, options.kind), HOST, options.port)  # type: ignore[misc]
+        await loop.create_connection(partial(_Client, load, number, options.kind), HOST, options.port)
     await asyncio.sleep(max(0.0, load.begin - time.perf_counter()))
     used = _cpu_seconds()
     await asyncio.sleep(max(0.0, load.end - time.perf_counter()))
