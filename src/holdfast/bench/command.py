@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     bench.command("million")(million)
     bench.command("rooms")(rooms)
     bench.command("events")(events)
+    bench.command("planner")(planner)
     bench.command("slots")(slots)
     app.add_typer(bench, name="bench")
 
@@ -159,6 +160,28 @@ def slots(
     page = write_slots_report(report, reports)
     print(msgspec.json.encode(report).decode() if json else slots_markdown(report))
     progress(f"report: {page}")
+    if report.errors():
+        raise typer.Exit(1)
+
+
+def planner(
+    quick: Annotated[bool, typer.Option("--quick", help="Seconds only; shows that it runs.")] = False,
+    worlds: Annotated[int, typer.Option("--worlds", min=1, help="How many of each kind.")] = 60,
+    reports: ReportsOption = Path("reports"),
+    json: JsonOption = False,
+) -> None:
+    """Plans in virtual time, beside an optimum that knows every vendor's future: requests, seconds, rank.
+
+    With up to 20 rivals and half of all requests failing. Ends with status 1 if with one rival and mild
+    faults the median is more than 1.5 times the optimum.
+    """
+    from holdfast.bench.planner import measure_planner
+    from holdfast.bench.planner_report import planner_markdown, write_planner_report
+
+    report = measure_planner(8 if quick else worlds, progress, quick=quick)
+    page, plot = write_planner_report(report, reports)
+    print(msgspec.json.encode(report).decode() if json else planner_markdown(report, plot.name))
+    progress(f"report: {page}, plots: {plot} and beside it")
     if report.errors():
         raise typer.Exit(1)
 
