@@ -366,9 +366,11 @@ def test_ports_are_told_as_ranges() -> None:
     assert ports_text([8011, 8001, 8002, 8003, 8013, 8012, 8020]) == "8001-8003, 8011-8013, 8020"
 
 
-def test_only_what_has_a_page_is_told_to_have_one(tmp_path: Path) -> None:
+def test_only_what_has_a_page_or_an_api_is_told_to_have_one(tmp_path: Path) -> None:
     assert page_addresses(load_demo_site(tmp_path)) == [
-        "Page of rooms: http://127.0.0.1:8011/rooms, and at the ports 8012-8020"
+        "Page of rooms: http://127.0.0.1:8011/rooms, and at the ports 8012-8020",
+        "API of hotel: http://127.0.0.1:8001/hotel/api",
+        "API of band: http://127.0.0.1:8001/band/api",
     ]
 
 

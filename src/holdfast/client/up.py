@@ -215,18 +215,23 @@ class PlainLines:
             print(f"{what}: {text}", flush=True)
 
 
+HTTP_FACES = {"rooms": ("Page", ""), "slots": ("API", "/api")}
+"""What an app shows over HTTP, and how its address goes on behind the service's name."""
+
+
 def page_addresses(site: Site) -> list[str]:
-    """Where the services' pages are, a line for each service and host."""
+    """Where the services' pages and APIs are, a line for each service and host."""
     lines = []
     for service in site.services.values():
         hosts: dict[str, list[int]] = {}
-        for node in (site.nodes[name] for name in service.nodes if service.app == "rooms"):
+        what, end = HTTP_FACES.get(service.app, ("", ""))
+        for node in (site.nodes[name] for name in service.nodes if what):
             if node.http_port is not None:
                 hosts.setdefault(node.host, []).append(node.http_port)
         for host, ports in hosts.items():
             first, *more = sorted(ports)
             also = f", and at the port{'s' * (len(more) > 1)} {ports_text(more)}" if more else ""
-            lines.append(f"Page of {service.name}: http://{host}:{first}/{service.name}{also}")
+            lines.append(f"{what} of {service.name}: http://{host}:{first}/{service.name}{end}{also}")
     return lines
 
 
