@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from holdfast.kernel.contracts import PeerConnected, PeerDisconnected, PeerRefused, Request
+from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.gate import Group
 from holdfast.kernel.machine import Machine
 from holdfast.replication.sequencer import messages
@@ -94,9 +95,12 @@ class Words:
         if run.kind == ADVANCE:
             return "[time]"
         place = self.place(run.origin, run.incarnation, run.serial)
-        if run.kind == CONTROL:
-            return f"{place} [{self.control(decode_control(run.batch))}]"
-        return f"{place} [{'; '.join(self.line(request) for request in self._batches.decode(run))}]"
+        try:
+            if run.kind == CONTROL:
+                return f"{place} [{self.control(decode_control(run.batch))}]"
+            return f"{place} [{'; '.join(self.line(request) for request in self._batches.decode(run))}]"
+        except MalformedInput:
+            return f"{place} [nonsense]"
 
     def control(self, control: Any) -> str:
         """What the roles agree on."""

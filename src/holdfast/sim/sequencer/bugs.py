@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from holdfast.kernel.gate import Gate
+from holdfast.replication.sequencer.copying import Donation
 from holdfast.replication.sequencer.core import Sequencer
 from holdfast.replication.sequencer.entering import Entering
 from holdfast.replication.sequencer.messages import Forwarded, Jump, Promised, Row, Run, Seize, Started, Submit, Tail
@@ -144,11 +145,11 @@ def _another_number(core: Sequencer) -> None:
     """The donor gives the state that it has, not the one as of the number asked for, and nobody checks."""
     _unchecked_copy(core)
     copying = core.manager.copying
-    donate = copying.donate
 
     def bent(to: int, number: int) -> None:
-        donate(to, number)
-        assert copying.donation is not None
+        copying._end_donation()
+        copying.donation = Donation(to, number)
+        copying.donation.used_us = core.shared.now_us
         copying._open(copying.donation)
 
     _put(copying, "donate", bent)
