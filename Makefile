@@ -38,6 +38,7 @@ test-long: $(VENV)/.test ## the long forms of the tests
 simulate: $(VENV)/.run ## a long simulation: 2,000 schedules under each failure model
 	$(BIN)/holdfast simulate --app tickets --protocol lamport --seed $(or $(SEED),1) --seeds $(or $(SEEDS),2000)
 	$(BIN)/holdfast simulate --app rooms --protocol bayou --seed $(or $(SEED),1) --seeds $(or $(SEEDS),2000)
+	$(BIN)/holdfast simulate --app events --protocol sequencer --seed $(or $(SEED),1) --seeds $(or $(SEEDS),2000)
 
 .PHONY: bench
 bench: $(VENV)/.run ## the ticket benchmark; its report goes to reports/
