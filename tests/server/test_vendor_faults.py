@@ -37,6 +37,12 @@ def test_the_same_seed_has_the_same_fates_and_another_seed_others() -> None:
     assert fates(Faults()) == [NONE] * 4000
 
 
+def test_two_vendors_with_one_seed_do_not_fail_together() -> None:
+    hotel, band = Chance(MIXED, "hotel"), Chance(MIXED, "band")
+    alike = sum(hotel.draw() == band.draw() for _ in range(1000))
+    assert 150 < alike < 500, "where neither fails"
+
+
 def test_each_fault_strikes_as_often_as_it_should_and_no_wait_is_too_long() -> None:
     chance = Chance(MIXED)
     drawn = [chance.draw() for _ in range(4000)]
@@ -153,7 +159,7 @@ def test_a_delayed_request_is_done_even_if_nobody_waits_any_more(tmp_path: Path,
 def seed_that_delays_first(*, before: bool) -> int:
     """A seed whose first request waits for more than half of the longest delay, before or after the work."""
     for seed in range(1000):
-        fate = Chance(Faults(seed=seed, delayed=1.0, delay_seconds=1.0)).draw()
+        fate = Chance(Faults(seed=seed, delayed=1.0, delay_seconds=1.0), "hotel").draw()
         if ((fate.wait_before if before else fate.wait_after) or 0) > 0.6:
             return seed
     raise AssertionError("no seed does")

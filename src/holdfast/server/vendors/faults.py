@@ -1,6 +1,6 @@
 """Faults on purpose, each drawn from a seeded stream of its own.
 
-The same seed and the same row of requests meet the same faults; and to turn one of them up or down
+The same seed and the same row of requests at the same vendor meet the same faults; and to turn one of them up or down
 changes nothing about when the others strike.
 """
 
@@ -35,12 +35,13 @@ NONE = Fate()
 
 
 class Chance:
-    """Draws the fate of one request after the other. `counts`: how often each fault has struck."""
+    """Draws the fate of one request after the other, for the vendor of this name. `counts`: how often each
+    fault has struck."""
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: Faults, vendor: str = "") -> None:
         self.faults = faults
         self.counts = dict.fromkeys(KINDS, 0)
-        self._streams = {kind: random.Random(f"{faults.seed} {kind}") for kind in KINDS}
+        self._streams = {kind: random.Random(f"{faults.seed} {vendor} {kind}") for kind in KINDS}
         self._is_idle = not any(getattr(faults, kind) for kind in KINDS)
 
     def draw(self) -> Fate:

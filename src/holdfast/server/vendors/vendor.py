@@ -74,7 +74,7 @@ class Vendor:
 
     def set_faults(self, faults: Faults) -> None:
         """From now on these, their streams from the beginning; an outage ends."""
-        self.chance = Chance(faults)
+        self.chance = Chance(faults, self.name)
         self._down_until = 0.0
         # What waits already still waits as long as it was told to.
         self._longest_delay_seconds = max(self._longest_delay_seconds, faults.longest_delay_seconds)
