@@ -191,7 +191,7 @@ def test_nothing_is_lost_or_done_twice_while_a_branch_moves_and_moves_back(tmp_p
             thread.join(60)
         for customer in at:
             assert answers[customer][1:] == [f"{event} Seminars is booked for {customer}." for event in seminars]
-        assert cities.counter("c", "taken_over_from") + cities.counter("a", "acted_for") > 0
+        assert cities.counter("c", "taken_in") + cities.counter("a", "acted_for") > 0
         cities.wait_branches("a", "b", "c", **HOMES)
         left = cities.as_person("MTLM2345", "listEventAvailability", "Seminars")
         assert left.count(" 5,") + left.count(" 5.") == len(seminars)

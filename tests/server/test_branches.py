@@ -16,6 +16,7 @@ from holdfast.kernel.errors import MalformedInput
 from holdfast.people import new_token
 from holdfast.server.branches import gathering
 from holdfast.server.branches.messages import AskPart, Beat, Message, NotHere, Part, Relay, Relayed
+from holdfast.server.http import NodeCollector
 
 WHOLE = "Seminars - MTLE130519 3, OTWE130519 3, TORE130519 3."
 BOOKED = "{event} Seminars is booked for {who}."
@@ -67,7 +68,7 @@ def test_any_port_serves_and_passes_on_to_the_branch(tmp_path: Path) -> None:
         log = await company.logged("a", "TOR", 21)
         assert [line[5:] for line in log] == [[], *20 * [["by c"]]]
         assert company.log("c", "TOR") == []
-        assert company.counter("c", "passed_on") == company.counter("a", "taken_over_from") == 20
+        assert company.counter("c", "passed_on") == company.counter("a", "taken_in") == 20
         mixed = ["login MTLC1000", "bookEvent MTLC1000 TORM100619 Seminars", "login OTWC1000"]
         mixed += ["bookEvent OTWC1000 TORM100619 Seminars", "login TORC1000", "bookEvent TORC1000 TORM100619 Seminars"]
         full = "Failed: TORM100619 Seminars is full; it has 1 place."
@@ -242,7 +243,7 @@ def test_who_was_taken_over_notices_and_passes_on(tmp_path: Path) -> None:
         await until(lambda: not company.branches("a").keeper.served)
         assert await company.say("a", "TORC1000", "browse MTL") == ["Seminars - MTLE130519 3."]
         assert company.counter("a", "acted_for") == 1, "c says that it does not serve it"
-        assert company.counter("c", "taken_over_from") == 0
+        assert company.counter("c", "taken_in") == 0
 
     run(tmp_path, story)
 
@@ -385,6 +386,8 @@ def test_the_status_tells_where_the_branches_are(tmp_path: Path) -> None:
         events = as_json(line)["services"][1]
         assert events["branches"] == HOMES
         assert events["counters"]["branch_passed_on"] == 1
+        metrics = {metric.name for metric in NodeCollector(company.nodes["c"]).collect()}
+        assert {"holdfast_branch_passed_on", "holdfast_branch_parts_missing", "holdfast_branch_unlogged"} <= metrics
 
     run(tmp_path, story)
 

@@ -92,7 +92,8 @@ def test_each_serves_its_own_branch_and_waits_for_the_others(monkeypatch: pytest
     async def story(town: Town) -> None:
         town.keepers["b"].connected("c")
         town.keepers["c"].connected("b")
-        assert await town.look("c", "b") == {"a": [], "b": ["MTL"], "c": ["OTW"]}
+        town.keepers["b"].refused("a")
+        assert await town.look("c", "b") == {"a": [], "b": ["MTL"], "c": ["OTW"]}, "a is not there yet"
         assert town.keepers["b"].node_of("TOR") is None
         town.now_s += keeping.START_S - 0.25
         assert await town.look("c", "b") == {"a": [], "b": ["MTL"], "c": ["OTW"]}, "a may still come"

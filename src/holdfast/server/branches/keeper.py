@@ -87,7 +87,8 @@ class Keeper:
         self._lost_s = dict.fromkeys(self._others, now_s + START_S - GONE_S)
         """Since when a node without a link has none; of those with a link nothing stands here."""
         self._heard_s = dict.fromkeys(self._others, now_s + START_S - SILENT_S)
-        self._noted_s = now_s
+        self._started_s = self._noted_s = now_s
+        self._met: dict[str, None] = {}
         self._absent_s: dict[str, float] = {}
         self._held_s: dict[str, float] = {}
         """By city: since when nobody serves it; until when it is left to who has taken it from here."""
@@ -106,13 +107,16 @@ class Keeper:
     def connected(self, node: str) -> None:
         """A link to the node stands."""
         self._lost_s.pop(node, None)
+        self._met[node] = None
 
     def disconnected(self, node: str) -> None:
         """It is lost."""
         self._lost_s.setdefault(node, time.monotonic())
 
     def refused(self, node: str) -> None:
-        """There is no such process on this same machine."""
+        """There is no such process on this same machine; at the start of a site, not yet."""
+        if node not in self._met and time.monotonic() < self._started_s + START_S:
+            return
         if self._lost_s.get(node) != 0.0:
             self._lost_s[node] = 0.0
             self._stirred.set()

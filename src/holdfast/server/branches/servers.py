@@ -93,7 +93,7 @@ class BranchServers:
         places_questions: bool,
     ) -> None:
         self.settings = settings
-        self.counters = dict.fromkeys(("operations", "passed_on", "taken_over_from", "acted_for", "malformed"), 0)
+        self.counters = dict.fromkeys(("operations", "passed_on", "taken_in", "acted_for", "malformed"), 0)
         self.wire = Wire(app)
         self.logs = BranchLogs(settings.folder)
         self.calls = Calls(self._tell)
@@ -297,7 +297,7 @@ class BranchServers:
         if (node, message.id) in self._under_way:
             return  # asked again because the answer takes long
         self._under_way[node, message.id] = None
-        self.counters["taken_over_from"] += 1
+        self.counters["taken_in"] += 1
         self._here(Operation(self._lanes, RelayWaiter(self, node, message.id), request, message.city, node))
 
     def relayed(self, node: str, id: int, reply: Reply) -> None:
