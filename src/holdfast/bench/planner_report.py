@@ -63,8 +63,8 @@ def planner_markdown(report: PlannerReport, plot: str) -> str:
     parts = [
         f"# holdfast bench planner, {report.taken}",
         f"{report.worlds} worlds of each kind: two vendors of 500 slots, half of them taken, one request a second. "
-        "Virtual time, so the figures do not depend on the machine. The optimum knows every vendor's future, looks once at "
-        "each, and books the best slot that can be had within the time the planner took; it sends 4 requests.",
+        "Virtual time, so the figures do not depend on the machine. The optimum knows every vendor's future, "
+        "looks once at each, and books the best slot that can be had within the planner's time; it sends 4 requests.",
         f"![Over rivals]({plot})\n![Over failures]({failures_name(plot)})",
         _table(report),
         f"Wanted: a median of at most {WANTED} times the optimum with one rival and {MILD:.0%} failures. *Rank 1*: "

@@ -184,8 +184,7 @@ class PlannerCore:
                 if not 0 <= record.vendor < len(plan.views):
                     raise MalformedInput(f"a record of vendor {record.vendor} of {len(plan.views)}")
                 view = plan.views[record.vendor]
-                until_us = now_us + view.settle_us  # sent at the latest just now
-                view.write(Write(record.id, record.reserves, record.slot, until_us))
+                view.write(Write(record.id, record.reserves, record.slot, now_us))  # sent at the latest just now
                 self._id, plan.requests, plan.since = max(self._id, record.id), record.requests, record.since
             elif isinstance(record, records.Settled):
                 for view in plan.views:

@@ -208,7 +208,7 @@ class Plan:
         least_us = min(self.configuration.interval_us * len(self.views), STALE_US)
         for view in self.views:
             yield view.due_us if view.flight else view.not_before_us
-            yield from (write.until_us for write in view.writes.values())
+            yield from (view.until_us(write) for write in view.writes.values())
             yield from (until_us for _, until_us in view.cool.values())
             if self.target in view.held:
                 yield view.held[self.target] + self.configuration.unmatched_us

@@ -27,16 +27,16 @@ UNAVAILABLE = 503
 
 
 class Write:
-    """A reservation or release that has left. `until_us`: it takes effect by then or never. `doubled`: the
+    """A reservation or release that has left, at `sent_us` or before. `doubled`: the
     same was sent once more before it was settled, so that nobody can tell which of the two was done."""
 
-    __slots__ = ("doubled", "id", "reserves", "slot", "until_us")
+    __slots__ = ("doubled", "id", "reserves", "sent_us", "slot")
 
-    def __init__(self, id: int, reserves: bool, slot: int, until_us: int) -> None:
+    def __init__(self, id: int, reserves: bool, slot: int, sent_us: int) -> None:
         self.id = id
         self.reserves = reserves
         self.slot = slot
-        self.until_us = until_us
+        self.sent_us = sent_us
         self.doubled = False
 
 
@@ -77,6 +77,10 @@ class VendorView:
         """How long after it was sent a write may take effect: on its way, then the vendor's longest delay."""
         delay_us = self._assumed_us if self.longest_delay_us is None else self.longest_delay_us
         return self._timeout_us + delay_us
+
+    def until_us(self, write: Write) -> int:
+        """It takes effect by then or never."""
+        return write.sent_us + self.settle_us
 
     @property
     def denied(self) -> bool:
@@ -120,7 +124,7 @@ class VendorView:
 
     def needs_asking(self, now_us: int) -> bool:
         """Whether only its own list of what we hold can help."""
-        return self.must_ask or any(write.until_us <= now_us for write in self.writes.values())
+        return self.must_ask or any(self.until_us(write) <= now_us for write in self.writes.values())
 
     def confirmed(self) -> bool:
         """Its last list of what we hold is later than everything that could have changed it."""
@@ -135,7 +139,7 @@ class VendorView:
         self.not_before_us = max(self.not_before_us, now_us + self.interval_us)
         if call.writes:
             self.wrote_us = now_us
-            self.write(Write(call.id, call.verb == "reserve", call.slot, now_us + self.settle_us))
+            self.write(Write(call.id, call.verb == "reserve", call.slot, now_us))
 
     def write(self, new: Write) -> None:
         """This write is under way."""
@@ -238,7 +242,7 @@ class VendorView:
         """A list of what we hold, sent at `sent_us`, shows that such a write was done, or that none was yet."""
         doubtful = [write for write in self.writes.values() if write.slot == slot and write.reserves == reserves]
         for write in doubtful:
-            if write.until_us <= sent_us or (done and not write.doubled):
+            if self.until_us(write) <= sent_us or (done and not write.doubled):
                 self._settle(write.id)
 
     def _settle(self, id: int) -> None:

@@ -1,0 +1,181 @@
+"""Planners against real vendors: a hotel and a band, a process each, that fail, delay, reorder and lose answers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.client.real_site import HOLDFAST, RealSite, free_ports
+
+from holdfast.client import Planner
+from holdfast.vendors import key_hash
+
+CLIENTS = ("ann", "bob", "eve", "fay")
+FAULTS = (
+    "unavailable = 0.03\nunavailable_seconds = 0.3\nunprocessed = 0.03\ndelayed = 0.03\nreordered = 0.03\nlost = 0.03\n"
+)
+"""Of all requests 15 % meet something."""
+QUICK = ("--rate", "20", "--timeout", "0.5")
+
+Until = Callable[..., None]
+
+
+class Vendors:
+    """The running site, its addresses and keys."""
+
+    def __init__(self, folder: Path) -> None:
+        ports = free_ports(6)
+        self.folder = folder
+        self.addresses = [f"http://127.0.0.1:{ports[2]}/hotel/api/", f"http://127.0.0.1:{ports[3]}/band/api"]
+        text = '[site]\nname = "wedding"\n'
+        for number, (node, vendor) in enumerate((("a", "hotel"), ("b", "band"))):
+            text += (
+                f'[nodes.{node}]\nhost = "127.0.0.1"\npeer_port = {ports[number]}\nhttp_port = {ports[2 + number]}\n'
+            )
+            text += f'[services.{vendor}]\napp = "slots"\nprotocol = "solo"\nidentity = "trusted"\n'
+            text += f"nodes = {{ {node} = {ports[4 + number]} }}\nslots = 40\n"
+            text += f"[services.{vendor}.faults]\n{FAULTS}delay_seconds = 0.3\n[services.{vendor}.keys]\n"
+            text += "".join(f'{client} = "{key_hash(self.key(client, vendor))}"\n' for client in CLIENTS)
+        self.site = RealSite(folder, text, ["hotel at a: active", "band at b: active"])
+        for client in CLIENTS:
+            keys = folder / f"{client}.keys"
+            keys.write_text(
+                "".join(
+                    f"{address} {self.key(client, vendor)}\n"
+                    for address, vendor in zip(self.addresses, ("hotel", "band"), strict=True)
+                )
+            )
+            keys.chmod(0o600)
+
+    @staticmethod
+    def key(client: str, vendor: str) -> str:
+        """A client's key at a vendor."""
+        return f"{vendor}-{client}-77aa"
+
+    def words(self, client: str, *more: str) -> list[str]:
+        """The command line of a client's plan."""
+        vendors = [word for address in self.addresses for word in ("--vendor", address)]
+        files = ["--keys", f"{client}.keys", "--state", f"{client}.journal"]
+        return [*HOLDFAST, "plan", *vendors, *files, *QUICK, *more]
+
+    def start(self, words: list[str]) -> subprocess.Popen[str]:
+        """A plan in a process of its own."""
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(words, cwd=self.folder, env=self.site.environment, **pipes)
+
+    def take(self, client: str, slot: int) -> None:
+        """This client holds a slot of the hotel."""
+        while slot not in self.held(client)[0]:
+            with contextlib.suppress(httpx.HTTPError):
+                headers = {"Authorization": f"Bearer {self.key(client, 'hotel')}"}
+                httpx.post(f"{self.addresses[0]}reservation/{slot}", headers=headers, timeout=5)
+
+    def held(self, client: str) -> list[list[int]]:
+        """What the vendors say that the client holds; asked until they answer."""
+        found = []
+        for address, vendor in zip(self.addresses, ("hotel", "band"), strict=True):
+            while True:
+                try:
+                    answer = httpx.get(
+                        f"{address.rstrip('/')}/reservation",
+                        headers={"Authorization": f"Bearer {self.key(client, vendor)}"},
+                        timeout=5,
+                    )
+                except httpx.HTTPError:
+                    continue
+                if answer.status_code == 200:
+                    found.append([int(slot["id"]) for slot in answer.json()])
+                    break
+        return found
+
+
+@pytest.fixture(scope="module")
+def vendors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vendors]:
+    running = Vendors(tmp_path_factory.mktemp("wedding"))
+    try:
+        running.site.await_active()
+        yield running
+    finally:
+        running.site.end()
+
+
+def test_three_planners_at_once_each_end_with_a_pair_of_their_own(vendors: Vendors) -> None:
+    plans = {
+        client: vendors.start(vendors.words(client, "--json", "--patience", "15")) for client in ("ann", "bob", "eve")
+    }
+    slots = []
+    for client, plan in plans.items():
+        out, log = plan.communicate(timeout=120)
+        assert plan.returncode == 0, log
+        outcome = json.loads(out)
+        assert outcome["warnings"] == []
+        assert vendors.held(client) == [[outcome["slot"]], [outcome["slot"]]]
+        assert f"ended with {outcome['slot']}" in log
+        slots.append(outcome["slot"])
+    assert sorted(slots) == [1, 2, 3], "no earlier one was left"
+
+
+def test_a_killed_plan_goes_on_and_release_gives_all_back(vendors: Vendors, until: Until) -> None:
+    words = vendors.words("fay", "--patience", "0", "--from", "10")
+    first = vendors.start(words)
+    until(lambda: any(vendors.held("fay")), timeout_s=60)
+    first.kill()
+    first.communicate(timeout=30)
+    second = vendors.start([*words, "--to", "40"])
+    until(lambda: vendors.held("fay") == [[10], [10]], timeout_s=60)
+    out, log = second.communicate(timeout=120)  # slot 10 is the first that will do: nothing better can come
+    assert second.returncode == 0, log
+    assert "begins again: what do the vendors hold for us?" in log
+    assert "Slot 10 is yours at hotel and band; nothing else is held." in out
+    files = ["--keys", "fay.keys", "--state", "fay.journal", *QUICK]
+    released = vendors.start([*HOLDFAST, "plan", "release", *files])
+    out, log = released.communicate(timeout=120)
+    assert released.returncode == 0, log
+    assert "All is given back; nothing is held." in out
+    assert vendors.held("fay") == [[], []]
+
+
+def test_ctrl_c_keeps_the_match(vendors: Vendors) -> None:
+    vendors.take("ann", 20)
+    plan = vendors.start(vendors.words("fay", "--patience", "0", "--from", "20", "--to", "30"))
+    assert plan.stderr is not None
+    log = ""
+    while "21 is ours everywhere" not in log:
+        line = plan.stderr.readline()
+        assert line, log
+        log += line
+    plan.send_signal(signal.SIGINT)  # it would look for slot 20 for ever
+    out, rest = plan.communicate(timeout=120)
+    assert plan.returncode == 0, log + rest
+    assert "Slot 21 is yours" in out
+    assert "told to stop" in out
+    assert vendors.held("fay") == [[21], [21]]
+
+
+def test_python_plans_too(vendors: Vendors) -> None:
+    events: list[str] = []
+    planner = Planner(
+        vendors.addresses,
+        keys=vendors.folder / "fay.keys",
+        state=vendors.folder / "python.journal",
+        first=25,
+        last=40,
+        rate=20,
+        timeout_s=0.5,
+        patience=8,
+        on_event=events.append,
+    )
+    outcome = planner.run()
+    assert outcome.slot == 25
+    assert outcome.held == {"hotel": [25], "band": [25]}
+    assert planner.status()["state"] == "ended"
+    assert planner.release().slot is None
+    assert vendors.held("fay") == [[], []]
+    assert not [event for event in events if vendors.key("fay", "hotel") in event]
