@@ -81,7 +81,7 @@ class PlannerReport(msgspec.Struct, frozen=True):
     def errors(self) -> list[str]:
         """What is not as it must be."""
         errors = [
-            f"no rivals, {row.setting.failures:.0%} failures, seed {each.seed}: no pair, but {each.optimal_slot} was free"
+            f"no rivals, {row.setting.failures:.0%} failures, seed {each.seed}: no pair, not even {each.optimal_slot}"
             for row in self.rows
             for each in row.found
             if not each.slot and each.optimal_slot and row.setting.rivals == 0
