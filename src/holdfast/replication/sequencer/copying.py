@@ -224,14 +224,16 @@ class Copying:
             self._ask(before + WINDOW, taking.next + WINDOW)
 
     def compare(self) -> None:
-        """A copy is worth something only if enough replicas had that state; and nothing to one that has come
-        there itself meanwhile."""
+        """A copy is worth something only if enough replicas had that state; and nothing to one that lagged, and
+        has come there itself meanwhile."""
         taking, manager = self.taking, self.manager
-        if taking is None or not taking.is_whole or manager.replica.state == CRASHED:
+        if taking is None or manager.replica.state == CRASHED:
             return
-        if taking.copy.keeps and manager.replica.state == RIGHT and manager.replica.position >= taking.copy.number:
+        if manager.replica.state == RIGHT and manager.replica.position >= taking.copy.number:
             self.taking = None
             self._say_restored(taking.copy)
+            return
+        if not taking.is_whole:
             return
         agreed = manager.council.agreed(taking.copy.number)
         if agreed is None:

@@ -20,10 +20,13 @@ from typing import Any
 
 import msgspec
 
-from holdfast.kernel.contracts import App
+from holdfast.kernel.contracts import App, Request
 from holdfast.kernel.gate import Group
 from holdfast.kernel.machine import Machine
+from holdfast.kernel.replies import Expired, Forgotten
 from holdfast.replication.sequencer.messages import (
+    QUERIES,
+    REQUESTS,
     SEQUENCER_ORIGIN,
     Entered,
     Journaled,
@@ -37,6 +40,8 @@ from holdfast.replication.sequencer.messages import (
 )
 from holdfast.replication.sequencer.replica import RIGHT, Batches, Replica
 from holdfast.sim.audit import Audit, Violation
+from holdfast.sim.history import Action
+from holdfast.sim.linearizability import SequentialModel
 from holdfast.sim.trace import host_name
 from holdfast.sim.world import World
 
@@ -63,6 +68,17 @@ class Shelf:
         """Drop what follows a number."""
         self.runs = {first: run for first, run in self.runs.items() if first <= keep}
         self.last = min(self.last, keep)
+
+
+def _action(request: Request) -> Action:
+    """As the workloads write it: without what is left out at the end."""
+    command = request.command
+    who = () if request.person is None else (request.person.id,)
+    fields = msgspec.structs.fields(command)
+    values = [getattr(command, field.name) for field in fields]
+    while values and values[-1] == fields[len(values) - 1].default:
+        values.pop()
+    return (command.__struct_config__.tag, *who, *values)
 
 
 class Watched(msgspec.Struct):
@@ -207,6 +223,27 @@ class Ledger(Audit):
     def _believed(self, node: int, row: Row) -> None:
         if self.results.get(row[3]) != row[4]:
             self._violated("wrong answer", f"the front end of {host_name(node)} believes a wrong result of {row[3]}")
+
+    def retold(self, model: SequentialModel) -> int:
+        """Tell the model all requests in the order of their numbers: it must say what the clients were told. Who
+        was answered before another asked has the lower number, so this is a linearization. How many there were."""
+        state, told = model.initial(), 0
+        known: dict[tuple[str, int], str] = {}
+        for first, run in self.decided.items():
+            if run.kind not in (REQUESTS, QUERIES):
+                continue
+            replies = self.right.batches.decode_replies(self.results[first], run.count)
+            assert replies is not None
+            for request, reply in zip(self.right.batches.decode(run), replies, strict=True):
+                if isinstance(reply, Forgotten | Expired):
+                    continue  # a client that was no longer waiting
+                name = (request.client, request.number)
+                if not request.client or name not in known:
+                    state, known[name] = model.apply(state, _action(request))
+                    told += 1
+                if reply.text() != known[name]:
+                    self._violated("order", f"number {first} says {reply.text()!r}, the model {known[name]!r}")
+        return told
 
     # -- Replicas
 
