@@ -155,6 +155,7 @@ def open_office(story: Callable[[Office], None], *, identity: Identity = "truste
             site=site,
             faces={"rooms": Face("rooms", replica, grammar, identity, tentative=True)},
             drivers={"rooms": SimpleNamespace(machine=replica.machine, status=lambda: status)},
+            vendors={},
         )
         face = HttpFace(node, HOST, port)
         await face.start()
