@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -157,6 +158,9 @@ def test_ctrl_c_keeps_the_match(vendors: Vendors) -> None:
     assert "Slot 21 is yours" in out
     assert "told to stop" in out
     assert vendors.held("fay") == [[21], [21]]
+    again = vendors.start([*HOLDFAST, "plan", "release", "--keys", "fay.keys", "--state", "fay.journal", *QUICK])
+    out, rest = again.communicate(timeout=120)
+    assert again.returncode == 0, rest
 
 
 def test_python_plans_too(vendors: Vendors) -> None:
@@ -179,3 +183,20 @@ def test_python_plans_too(vendors: Vendors) -> None:
     assert planner.release().slot is None
     assert vendors.held("fay") == [[], []]
     assert not [event for event in events if vendors.key("fay", "hotel") in event]
+
+
+def test_the_documented_example_is_true(
+    vendors: Vendors, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "planner.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    for vendor, address in zip(("hotel", "band"), vendors.addresses, strict=True):
+        example = example.replace(f"http://127.0.0.1:8001/{vendor}/api", address)
+    monkeypatch.chdir(vendors.folder)
+    monkeypatch.setenv("XDG_STATE_HOME", str(vendors.folder / "state"))
+    quick = example.replace("bob.keys", "fay.keys").replace("on_event=print", "on_event=print, rate=20, timeout_s=0.5")
+    exec(compile(quick, "planner.md", "exec"), {})
+    said = capsys.readouterr().out
+    assert "{'hotel': [10], 'band': [10]}" in said
+    assert "ended with nothing" in said.splitlines()[-1]
+    assert vendors.held("fay") == [[], []]

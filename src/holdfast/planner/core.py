@@ -27,7 +27,6 @@ class PlannerCore:
         self.configuration = configuration
         self.plan = Plan(configuration)
         self._warned = 0
-        self.next_text = ""
         self._step = Step()
         self._records = 0
         """How many this core has asked for."""
@@ -119,6 +118,21 @@ class PlannerCore:
     def match(self) -> int:
         """The earliest slot held at every vendor, 0 for none."""
         return self.plan.match
+
+    @property
+    def next_text(self) -> str:
+        """What is waited for, and what comes next and why, as it looks now."""
+        plan = self.plan
+        waiting = [f"wait for {view.name} ({view.calls[view.flight][0].text})" for view in plan.views if view.flight]
+        choice = None if self._ended else plan.choose()
+        if choice is not None:
+            call = Call(0, choice.verb, choice.slot)
+            return "; ".join([*waiting, f"{choice.view.name}: {call.text} ({choice.why})"])
+        if not waiting and not self._ended:
+            view = min(plan.views, key=lambda view: view.not_before_us)
+            seconds = max(0, -(-(view.not_before_us - plan.now_us) // 1_000_000))
+            waiting = [f"{view.name} again in {seconds} s"] if seconds else ["wait until what is in doubt is certain"]
+        return "; ".join(waiting)
 
     @property
     def warnings(self) -> list[str]:
@@ -306,7 +320,6 @@ class PlannerCore:
     def _end(self) -> None:
         plan = self.plan
         self._ended = True
-        self.next_text = ""
         self._record(records.Ended(plan.match, plan.reason))
         self._tell(f"ended with {plan.match or 'nothing'}, after {plan.requests} requests: {plan.reason}")
 
@@ -319,12 +332,9 @@ class PlannerCore:
             return
         choice = plan.choose()
         if choice is None:
-            waiting = [view.name for view in plan.views if view.flight]
-            self.next_text = f"wait for {' and '.join(waiting)}" if waiting else "wait"
             return
         self._id += 1
         call = Call(self._id, choice.verb, choice.slot)
-        self.next_text = f"{choice.view.name}: {call.text}, {choice.why}"
         if not call.writes:
             self._send(choice, call)
             return
