@@ -39,6 +39,7 @@ simulate: $(VENV)/.run ## a long simulation: 2,000 schedules under each failure 
 	$(BIN)/holdfast simulate --app tickets --protocol lamport --seed $(or $(SEED),1) --seeds $(or $(SEEDS),2000)
 	$(BIN)/holdfast simulate --app rooms --protocol bayou --seed $(or $(SEED),1) --seeds $(or $(SEEDS),2000)
 	$(BIN)/holdfast simulate --app events --protocol sequencer --seed $(or $(SEED),1) --seeds $(or $(SEEDS),2000)
+	$(BIN)/holdfast simulate --protocol planner --seed $(or $(SEED),1) --seeds $(or $(SEEDS),2000)
 
 .PHONY: bench
 bench: $(VENV)/.run ## the ticket benchmark; its report goes to reports/
@@ -55,6 +56,10 @@ bench-events: $(VENV)/.run ## the events benchmark; its report goes to reports/
 .PHONY: bench-slots
 bench-slots: $(VENV)/.run ## the vendors' benchmark, over HTTP; its report goes to reports/
 	$(BIN)/holdfast bench slots
+
+.PHONY: bench-planner
+bench-planner: $(VENV)/.run ## planners beside an optimum that knows the future; its report goes to reports/
+	$(BIN)/holdfast bench planner
 
 .PHONY: bench-peers
 bench-peers: $(VENV)/.run ## the same job on etcd and PostgreSQL, where installed

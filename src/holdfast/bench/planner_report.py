@@ -8,18 +8,16 @@ from pathlib import Path
 from holdfast.bench.planner import MILD, WANTED, PlannerReport, Row
 from holdfast.bench.plot import Series, curve_plot
 
+TITLE = "Planner over the clairvoyant optimum: median, quartiles"
+
 
 def write_planner_report(report: PlannerReport, directory: Path) -> tuple[Path, Path]:
     """Write the page and the plots beside it; the paths of the page and of the plot over rivals."""
     directory.mkdir(parents=True, exist_ok=True)
     stem = "bench-planner-" + "".join(sign for sign in report.taken if sign.isdigit())
     page, plot = directory / f"{stem}.md", directory / f"{stem}.svg"
-    plot.write_text(
-        curve_plot("Planner over the clairvoyant optimum", over_rivals(report), "rivals, 5 % of the requests fail")
-    )
-    failures = curve_plot(
-        "Planner over the clairvoyant optimum", over_failures(report), "% of the requests fail, one rival"
-    )
+    plot.write_text(curve_plot(TITLE, over_rivals(report), "rivals, 5 % of the requests fail"))
+    failures = curve_plot(TITLE, over_failures(report), "% of the requests fail, one rival")
     plot.with_name(failures_name(plot.name)).write_text(failures)
     page.write_text(planner_markdown(report, plot.name))
     return page, plot
@@ -49,7 +47,7 @@ def _curve(rows: list[Row], place: object) -> list[Series]:
         for row in sorted(rows, key=place):
             if ratios := sorted(row.ratios(name)):
                 points.append((place(row), statistics.median(ratios), quantile(ratios, 0.25), quantile(ratios, 0.75)))
-        lines.append(Series(f"{name}, median and quartiles", points, dashed=name == "requests"))
+        lines.append(Series(name, points, dashed=name == "requests"))
     return lines
 
 
