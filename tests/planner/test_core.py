@@ -212,6 +212,13 @@ def test_retry_after_is_heeded_within_reason(retry_s: int, waits_s: int) -> None
     assert gaps(desk)[0] == waits_s * SECOND_US
 
 
+def test_who_never_answers_properly_may_have_another_address() -> None:
+    desk = Desk("band")
+    for _ in range(7):
+        desk.answer(0, desk.expect(0, "look"), 404, b"<html>")
+    assert [event for event in desk.events if "address" in event] == ["band: 404; is its address right?"]
+
+
 # ---- statuses and silence
 
 

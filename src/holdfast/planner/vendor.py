@@ -18,6 +18,8 @@ COOL_US_MAX = 60 * SECOND_US
 DELAY_US_MAX = 3600 * SECOND_US
 DOWN_FAILURES = 3
 """So many failures in a row, and nothing is begun that needs this vendor."""
+DOUBTED_FAILURES = 5
+"""So many failures before the first proper answer, and people are asked to look at the address."""
 DENIALS_MAX = 3
 """So many 400 or 401 in a row, and asking again makes no sense."""
 NOT_DONE = (400, 401, 403, 404, 409, 429, 451)
@@ -209,7 +211,8 @@ class VendorView:
         least_us = 2 * SECOND_US if message.status == 429 else 0
         self.fail(now_us, max(message.retry_after_us, least_us))
         garbled = ", and what it says makes no sense" if 200 <= message.status < 300 else ""
-        return f"{message.status}{garbled}"
+        never = self.failures == DOUBTED_FAILURES and self.looked_us < 0 and self.read_us < 0
+        return f"{message.status}{garbled}{'; is its address right?' if never else ''}"
 
     def _hear_look(self, message: Answered, sent_us: int, now_us: int) -> str:
         slots = slots_of(message.body) if message.status == 200 else None
