@@ -434,7 +434,7 @@ def test_a_line_tells_when_who_what_and_how_it_ended(tmp_path: Path) -> None:
 def test_a_disk_that_is_too_slow_or_away_costs_lines_and_says_how_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("holdfast.server.branches.log.WAITING_BYTES_MAX", 1000)
+    monkeypatch.setattr("holdfast.server.branches.log.WAITING_MAX", 10)
     may_write = threading.Event()
     writes = 0
 

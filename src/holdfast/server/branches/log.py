@@ -4,7 +4,7 @@ A line has these fields, with tabs between them: date and time (UTC) at which th
 request, its parameters, the outcome (`done`, `failed` or `unknown`), the response, and by whom it came if it
 did not come to a port of this node. No field can hold a tab or a line break.
 
-Lines gather in memory and are appended by a thread, so that nobody waits for this disk. What it does
+Operations gather in memory and are appended by a thread, so that nobody waits for this disk. What it does
 not take in time is counted, and the file says how many lines are missing. It is no journal: a crash may
 cost the last moments.
 """
@@ -19,12 +19,16 @@ from pathlib import Path
 
 from holdfast.kernel.contracts import Reply
 from holdfast.kernel.replies import Unknown
-from holdfast.logfile import append, line_of, time_text
+from holdfast.logfile import FIELD_CHARACTERS_MAX, append, line_of, parameters_of, time_text
 
-FLUSH_S = 0.1
-"""So long lines gather until they are written."""
-WAITING_BYTES_MAX = 8 << 20
-"""Lines that may wait for the disk."""
+FLUSH_S = 0.5
+"""So long lines gather until they are written: a thread that wakes takes the interpreter from the loop for a moment."""
+BATCH = 1_000
+"""So many are written sooner."""
+WAITING_MAX = 20_000
+"""Operations that may wait for the disk."""
+Entry = tuple[str, float, str, str, object, str, str, str]
+"""An operation that is to be written: the log's name, and what `operation` is told."""
 
 Lines = dict[str, list[bytes]]
 Missing = dict[str, int]
@@ -39,8 +43,7 @@ class BranchLogs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.counters = {"logged": 0, "unlogged": 0}
-        self._lines: Lines = {}
-        self._bytes = 0
+        self._waiting: list[Entry] = []
         self._missing: Missing = {}
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Future[None] | None = None
@@ -48,21 +51,23 @@ class BranchLogs:
         self._has_failed = False
 
     def operation(
-        self, name: str, since_s: float, person: str, request: str, parameters: str, reply: Reply, via: str = ""
+        self, name: str, since_s: float, person: str, word: str, about: object, reply: Reply, via: str = ""
     ) -> None:
-        """One operation of the branch, answered now. `since_s`: when it came, Unix time."""
-        outcome = "unknown" if type(reply) is Unknown else "failed" if reply.failed else "done"
-        fields = [person or "nobody", request, parameters, outcome, reply.text()]
-        self._add(name, time_text(since_s) + line_of([*fields, f"by {via}"] if via else fields))
-
-    def _add(self, name: str, line: bytes) -> None:
-        if self._bytes + len(line) > WAITING_BYTES_MAX:
+        """One operation of the branch, answered now. `since_s`: when it came, Unix time. `about`: the command or query,
+        or its parameters in words."""
+        if len(self._waiting) >= WAITING_MAX:
             self._miss(name, 1)
             return
-        self._lines.setdefault(name, []).append(line)
-        self._bytes += len(line)
-        if self._timer is None and self._writing is None:
+        outcome = "unknown" if type(reply) is Unknown else "failed" if reply.failed else "done"
+        text = reply.text()[:FIELD_CHARACTERS_MAX]  # of the longest answers no more is kept until then
+        self._waiting.append((name, since_s, person, word, about, outcome, text, via))
+        if self._writing is not None:
+            return
+        if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
+        elif len(self._waiting) == BATCH:
+            self._timer.cancel()
+            self._flush()
 
     def _miss(self, name: str, count: int) -> None:
         self.counters["unlogged"] += count
@@ -70,7 +75,12 @@ class BranchLogs:
 
     def _take(self) -> tuple[Lines, Missing]:
         """What is to be written now, and how much is missing until now."""
-        lines, self._lines, self._bytes = self._lines, {}, 0
+        lines: Lines = {}
+        for name, since_s, person, word, about, outcome, text, via in self._waiting:
+            parameters = about if isinstance(about, str) else parameters_of(about)
+            fields = [person or "nobody", word, parameters, outcome, text]
+            lines.setdefault(name, []).append(time_text(since_s) + line_of([*fields, f"by {via}"] if via else fields))
+        self._waiting.clear()
         return lines, {name: count for name, count in self._missing.items() if count}
 
     def _flush(self) -> None:
@@ -82,7 +92,7 @@ class BranchLogs:
     def _written(self, lines: Lines, missing: Missing, done: asyncio.Future[None]) -> None:
         self._writing = None
         self._count(lines, missing, None if done.cancelled() else done.exception())
-        if (self._lines or any(self._missing.values())) and self._timer is None:
+        if (self._waiting or any(self._missing.values())) and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
 
     def _count(self, lines: Lines, missing: Missing, error: BaseException | None) -> None:
@@ -94,7 +104,7 @@ class BranchLogs:
             return
         for name, lost in lines.items():
             self._miss(name, len(lost))
-        if not self._has_failed:  # once, and not ten times a second
+        if not self._has_failed:  # once, and not with every try
             self._has_failed = True
             logger.error("the logs of the branches in %s cannot be written: %s", self.folder, error)
 

@@ -25,7 +25,7 @@ from holdfast.kernel.contracts import (
 )
 from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.replies import Malformed, Overloaded, Unavailable, Unknown
-from holdfast.logfile import parameters_of
+from holdfast.logfile import FIELD_CHARACTERS_MAX
 from holdfast.server.asking import answer_of
 from holdfast.server.branches.calls import Calls
 from holdfast.server.branches.door import Lanes, Names, Operation
@@ -172,7 +172,7 @@ class BranchServers:
     def malformed(self, person: Person | None, line: bytes, reply: Malformed) -> None:
         """A line that made no request, at a port here."""
         self.counters["malformed"] += 1
-        text = line.decode("utf-8", "replace")
+        text = line[:FIELD_CHARACTERS_MAX].decode("utf-8", "replace")
         self.logs.operation(self._city(person) or NOBODY, time.time(), id_of(person), "malformed", text, reply)
 
     def failed(self) -> None:
@@ -227,7 +227,7 @@ class BranchServers:
             operation.since_s,
             id_of(request.person),
             word_of(request),
-            parameters_of(request.command),
+            request.command,
             reply,
             operation.via,
         )
