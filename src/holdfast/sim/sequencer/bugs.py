@@ -14,7 +14,7 @@ from holdfast.kernel.gate import Gate
 from holdfast.replication.sequencer.copying import Donation
 from holdfast.replication.sequencer.core import Sequencer
 from holdfast.replication.sequencer.entering import Entering
-from holdfast.replication.sequencer.messages import Forwarded, Jump, Promised, Row, Run, Seize, Started, Submit, Tail
+from holdfast.replication.sequencer.messages import Forwarded, Promised, Row, Run, Seize, Submit, Tail
 from holdfast.sim.bugs import HastyGate
 
 
@@ -155,39 +155,21 @@ def _another_number(core: Sequencer) -> None:
     _put(copying, "donate", bent)
 
 
-def _stale_life(core: Sequencer) -> None:
-    """A life begins before its number is on the disk, so that a restart may take that again."""
-    shared = core.shared
-
-    def bent(after: int) -> None:
-        shared.incarnation = max(after + 1, shared.unix_ms)
-        shared.record(Started(shared.incarnation))
-
-    _put(shared, "begin_life", bent)
-
-
 def _two_in_an_epoch(core: Sequencer) -> None:
     """An epoch is promised to a sequencer that was restarted, though it may have led it before."""
-    manager = core.manager
+    manager, shared = core.manager, core.shared
+    promise = shared.promise
 
     def bent(peer: int, message: Seize) -> None:
+        entered = manager.entered
         if message.epoch == manager.promised:
-            manager.promised_life = message.life
+            manager.promised_life, manager.entered = message.life, -1
+        _put(shared, "promise", lambda to, said: promise(to, msgspec.structs.replace(said, entered=entered)))
         manager.on_seize(peer, message)
+        _put(shared, "promise", promise)
+        manager.entered = entered
 
     core._handlers[Seize] = bent
-
-
-def _epochs_mixed(core: Sequencer) -> None:
-    """What is decided in a later epoch is put behind what is not decided here."""
-    manager = core.manager
-
-    def earlier(message: Any) -> Any:
-        mine = manager.entering.epoch if manager.entering is not None else manager.entered
-        return msgspec.structs.replace(message, epoch=min(message.epoch, mine))
-
-    core._handlers[Tail] = lambda peer, message: manager.on_tail(earlier(message))
-    core._handlers[Jump] = lambda peer, message: manager.on_jump(earlier(message))
 
 
 def _decided_by_hearsay(core: Sequencer) -> None:
@@ -251,9 +233,7 @@ BUGS: dict[str, Bug] = {
     "wrong-remembered": Bug(_wrong_remembered),
     "unchecked-copy": Bug(_unchecked_copy),
     "another-number": Bug(_another_number),
-    "stale-life": Bug(_stale_life),
     "two-in-an-epoch": Bug(_two_in_an_epoch),
-    "epochs-mixed": Bug(_epochs_mixed),
     "decided-by-hearsay": Bug(_decided_by_hearsay),
     "gaps-ignored": Bug(_gaps_ignored),
     "held-back": Bug(_held_back),
