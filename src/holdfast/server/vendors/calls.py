@@ -6,6 +6,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -128,7 +129,12 @@ def answer_to(reply: Reply) -> Answer:
 
 
 _RETRY_LATER: Headers = ((b"retry-after", str(RETRY_AFTER_SECONDS).encode()),)
-_ID = tuple(f'{{"id":"{number}"}}'.encode() for number in range(slots.SLOTS_MAX + 1))
+
+
+@cache
+def _id(slot: int) -> bytes:
+    """A slot as `{"id":"56"}`; there are not more of them than a vendor may have slots."""
+    return b'{"id":"%d"}' % slot
 
 
 def _held_slot(slot: int, until_ms: int) -> dict[str, Any]:
@@ -138,9 +144,9 @@ def _held_slot(slot: int, until_ms: int) -> dict[str, Any]:
 
 _ANSWERS: dict[type, Callable[[Any], Answer]] = {
     slots.Reserved: lambda reply: Answer(200, _encode(_held_slot(reply.slot, reply.until_ms))),
-    slots.Confirmed: lambda reply: Answer(200, _ID[reply.slot]),
+    slots.Confirmed: lambda reply: Answer(200, _id(reply.slot)),
     slots.Held: lambda reply: Answer(200, _encode([_held_slot(slot, until_ms) for slot, until_ms in reply.slots])),
-    slots.Free: lambda reply: Answer(200, b"[" + b",".join([_ID[number] for number in reply.numbers()]) + b"]"),
+    slots.Free: lambda reply: Answer(200, b"[" + b",".join(map(_id, reply.numbers())) + b"]"),
 }
 
 _STATUS: dict[type, int] = {
