@@ -55,6 +55,8 @@ class _TimeAttempt(Attempt):
 class Site:
     """All that takes part in one run."""
 
+    search_steps_max = SEARCH_STEPS_MAX
+
     def __init__(self, options: Options, seed: int, tracing: bool) -> None:
         self.options = options
         self.world = world = World(seed, tracing)
@@ -194,6 +196,6 @@ class Site:
         for operation in self.history.operations:
             if operation.text is not None:
                 self.workload.check_answer(operation.action, operation.text)
-        verdict = check(self.workload.model, self.history.operations, SEARCH_STEPS_MAX)
+        verdict = check(self.workload.model, self.history.operations, self.search_steps_max)
         if verdict.outcome != "linearizable":
             raise Violation(f"history {verdict.outcome}", verdict.explanation)

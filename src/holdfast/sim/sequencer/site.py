@@ -29,6 +29,9 @@ VISITS_US = 20_000
 class SequencerSite(Site):
     """All that takes part in one run."""
 
+    search_steps_max = 20_000
+    """A history that is harder to decide has its order as a witness: see `_judge`."""
+
     def __init__(self, options: Options, seed: int, tracing: bool) -> None:
         self.options = options
         self.world = world = World(seed, tracing)
