@@ -21,7 +21,7 @@ from holdfast.kernel.contracts import Halt
 from holdfast.kernel.errors import ConfigurationError, JournalDamaged
 from holdfast.runtime.frames import frame
 from holdfast.runtime.greeting import Hello, spoken
-from holdfast.runtime.node import Node, initialise, journal_path
+from holdfast.runtime.node import Node, initialise, journal_path, new_services
 from holdfast.site import Site, load_site
 
 PATIENCE_S = 30.0
@@ -263,6 +263,19 @@ def test_a_site_is_initialised_once_and_not_without_saying_so(tmp_path: Path, po
         initialise(site)
     with pytest.raises(ConfigurationError, match="no node 'z'"):
         initialise(site, ["z"])
+
+
+def test_only_services_that_came_to_the_file_later_are_begun(tmp_path: Path, ports: Ports) -> None:
+    """`init --new`: what has a journal at any node here was begun before, even if another of its disks is gone."""
+    site = write_site(tmp_path, ports, nodes="ab")
+    initialise(site)
+    with pytest.raises(ConfigurationError, match="no service is new"):
+        initialise(site, only_new=True)
+    journal_path(site, "a", "tickets").unlink()
+    journal_path(site, "a", "matinee").unlink()
+    assert new_services(site, site.nodes) == ["matinee"]
+    assert initialise(site, only_new=True) == [journal_path(site, "a", "matinee")]
+    assert not journal_path(site, "a", "tickets").exists()
 
 
 def test_a_lone_replica_with_a_damaged_journal_does_not_start(tmp_path: Path, ports: Ports) -> None:

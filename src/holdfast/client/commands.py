@@ -106,6 +106,7 @@ def node(
 def init(
     place: Annotated[str, typer.Argument(metavar="PLACE", help="The site file, or a directory for one.")] = "",
     node: Annotated[list[str] | None, typer.Option("--node", metavar="NAME", help="Only this node's disk.")] = None,
+    new: Annotated[bool, typer.Option("--new", help="Only of services that have no disk here yet.")] = False,
 ) -> None:
     """Make a new site and its first disks.
 
@@ -114,7 +115,7 @@ def init(
     """
     from holdfast.client.processes import initialise_site
 
-    initialise_site(place, node or [])
+    initialise_site(place, node or [], only_new=new)
 
 
 @app.command()

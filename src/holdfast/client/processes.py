@@ -60,13 +60,18 @@ def is_new(site: Site) -> bool:
 
 
 def first_start(site: Site) -> None:
-    """Make the disks of a site that was never started; of any other, touch nothing. (But give it its key,
-    if a service has come that needs one: all nodes are started here, so all have it.)"""
-    if is_new(site):
-        from holdfast.runtime.node import initialise
+    """Make the disks of a site that was never started; of any other, touch nothing, but tell of services that
+    have come to it. (And give it its key, if one of them needs it: all nodes are started here, so all have it.)"""
+    from holdfast.runtime.node import initialise, new_services
 
+    if is_new(site):
         initialise(site, list(site.nodes))
-    elif any(service.needs_key for service in site.services.values()):
+        return
+    if new := new_services(site, list(site.nodes)):
+        print(
+            f"No disks yet for {', '.join(new)}. If the site file is newer than the data, `holdfast init --new` helps."
+        )
+    if any(service.needs_key for service in site.services.values()):
         from holdfast.runtime.site_key import make_key
 
         make_key(site.key)
@@ -82,7 +87,7 @@ def run_one_node(path: str, name: str, *, accept_loss: bool) -> int:
     return run_node(site, name, accept_loss=accept_loss)
 
 
-def initialise_site(place: str, names: Sequence[str]) -> None:
+def initialise_site(place: str, names: Sequence[str], *, only_new: bool = False) -> None:
     """The command `holdfast init`."""
     file = _place_of_site(place)
     if file is not None and not file.exists():
@@ -96,7 +101,7 @@ def initialise_site(place: str, names: Sequence[str]) -> None:
     from holdfast.runtime.node import initialise
 
     had_key = site.key.exists()
-    initialise(site, list(names) or list(site.nodes))
+    initialise(site, list(names) or list(site.nodes), only_new=only_new)
     print(f"Made the first disks of {', '.join(names or site.nodes)} in {site.data}.")
     if site.key.exists() and not had_key and not _on_one_machine(site):
         print(f"Made the site's key, {site.key}: copy it to the other machines before `init` there.")

@@ -71,10 +71,21 @@ def connections_possible(wanted: int) -> int:
     return possible
 
 
-def initialise(site: Site, nodes: Iterable[str] = ()) -> list[Path]:
+def new_services(site: Site, nodes: Iterable[str]) -> list[str]:
+    """The services that have a replica at one of these nodes, and no journal at any of them."""
+    chosen = list(nodes)
+    return [
+        name
+        for name, service in site.services.items()
+        if (here := [node for node in chosen if node in service.ports])
+        and not any(journal_path(site, node, name).exists() for node in here)
+    ]
+
+
+def initialise(site: Site, nodes: Iterable[str] = (), *, only_new: bool = False) -> list[Path]:
     """The explicit first start: write the first records of every replica of these nodes (all nodes,
-    if none is named), and make the site's key, where one is needed and there is none. Raises
-    `ConfigurationError` when one of them has a journal already."""
+    if none is named), and make the site's key, where one is needed and there is none; `only_new`: of the
+    services that have no journal here yet. Raises `ConfigurationError` when one of them has a journal already."""
     chosen = list(nodes) or list(site.nodes)
     for node in chosen:
         if node not in site.nodes:
@@ -82,10 +93,18 @@ def initialise(site: Site, nodes: Iterable[str] = ()) -> list[Path]:
                 f"there is no node {node!r}; there are {', '.join(site.nodes)}", file=str(site.file)
             )
     replicas = [(node, service) for node in chosen for service in site.services_of(node)]
+    if only_new:
+        begun = new_services(site, chosen)
+        replicas = [(node, service) for node, service in replicas if service.name in begun]
+        if not replicas:
+            raise ConfigurationError("no service is new: each has a journal here already", file=str(site.file))
     paths = [journal_path(site, node, service.name) for node, service in replicas]
     for path in paths:
         if path.exists():
-            raise ConfigurationError(f"{path} exists: this site has been started before; `holdfast reset` empties it")
+            raise ConfigurationError(
+                f"{path} exists: this site has been started before; `holdfast reset` empties it, "
+                "and `holdfast init --new` begins only what has come to the site file since"
+            )
     if any(service.needs_key for _, service in replicas):
         make_key(site.key)
     disks = {service.name: {node: uuid.uuid4().hex for node in chosen} for _, service in replicas}
@@ -203,7 +222,10 @@ class Node:
         path = journal_path(self.site, self.name, service.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() and len(service.nodes) == 1:
-            why = f"{path} does not exist, and no other node has a copy: `holdfast init` makes a first, empty one"
+            why = (
+                f"{path} does not exist, and no other node has a copy: `holdfast init` makes a first, empty one "
+                "(`init --new`, if the service is new)"
+            )
             raise ConfigurationError(why, file=str(self.site.file))
         try:
             writer = JournalWriter.open(path)
