@@ -18,7 +18,7 @@ from tests.client.real_site import HOLDFAST, RealSite, free_ports
 from holdfast.client import Planner
 from holdfast.vendors import key_hash
 
-CLIENTS = ("ann", "bob", "eve", "fay")
+CLIENTS = ("ann", "bob", "eve", "fay", "gil")
 FAULTS = (
     "unavailable = 0.03\nunavailable_seconds = 0.3\nunprocessed = 0.03\ndelayed = 0.03\nreordered = 0.03\nlost = 0.03\n"
 )
@@ -183,6 +183,24 @@ def test_python_plans_too(vendors: Vendors) -> None:
     assert planner.release().slot is None
     assert vendors.held("fay") == [[], []]
     assert not [event for event in events if vendors.key("fay", "hotel") in event]
+
+
+def test_at_its_own_rate_a_plan_is_never_too_fast_for_a_vendor(vendors: Vendors) -> None:
+    """Who counts is the vendor, from the requests as they arrive."""
+    planner = Planner(
+        vendors.addresses, vendors.folder / "gil.keys", state=vendors.folder / "gil.journal", first=32, last=40
+    )
+    outcome = planner.run()
+    assert outcome.slot == 32
+    requests = 0
+    for address in vendors.addresses:
+        metrics = httpx.get(httpx.URL(address).join("/metrics")).text
+        counts = dict(
+            re.findall(r'^holdfast_vendor_(\w+)_total\{[^}]*client="gil"[^}]*\} (\S+)', metrics, re.MULTILINE)
+        )
+        assert float(counts["too_fast"]) == 0
+        requests += int(float(counts["requests"]))
+    assert 6 <= requests <= outcome.requests  # some were refused or lost on their way in
 
 
 def test_the_documented_example_is_true(
