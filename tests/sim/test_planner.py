@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -14,6 +19,8 @@ from holdfast.sim.planner.laws import Laws
 from holdfast.sim.planner.vendor import BLOCKED, SimVendor
 from holdfast.sim.run import run
 from holdfast.sim.world import World
+
+ROOT = Path(__file__).parents[2]
 
 
 def planner(*faults: str, model: str = "named", **more: object) -> Options:
@@ -49,6 +56,23 @@ def test_a_world_is_a_function_of_its_seed() -> None:
     first, again = (run(MIXES["anything"], 7, tracing=True) for _ in range(2))
     assert first == again
     assert len(first.lines) > 50
+
+
+def test_a_world_is_the_same_under_every_hash_seed() -> None:
+    program = (
+        "from tests.sim.test_planner import MIXES, run\n"
+        "print(hash('a'), *run(MIXES['crashes'], 5, tracing=True).lines, sep='\\n')"
+    )
+    told = []
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        )
+        told.append(done.stdout.splitlines())
+    assert told[0][0] != told[1][0]
+    assert told[0][1:] == told[1][1:]
+    assert len(told[0]) > 50
 
 
 def test_most_plans_come_to_a_match() -> None:
