@@ -282,6 +282,20 @@ def test_a_key_that_is_refused_three_times_ends_the_plan() -> None:
     desk.ask(1)
     assert desk.core.finished
     assert desk.core.status()["reason"] == "band takes neither key nor request"
+    assert desk.core.warnings == ["band takes neither key nor request: what it holds for us is not known"]
+
+
+def test_what_a_vendor_that_refuses_the_key_may_still_do_is_not_forgotten() -> None:
+    desk = booking()
+    desk.fails(0, desk.expect(0, "reserve", 5), sent=True)
+    for _ in range(3):
+        desk.answer(0, desk.expect(0, "ask"), 401, {"code": 401})
+    desk.ask(1)
+    assert desk.core.finished
+    again = Desk(journal=desk.journal, release=True)
+    assert [vendor["in_doubt"] for vendor in again.core.status()["vendors"]] == [[5], []]
+    third = Desk(journal=again.journal, release=True)
+    assert [vendor["in_doubt"] for vendor in third.core.status()["vendors"]] == [[5], []]
 
 
 def test_a_vendor_that_cannot_say_yes_or_no_does_not_keep_another_ones_slot_for_long() -> None:

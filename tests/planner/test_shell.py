@@ -19,10 +19,10 @@ from tests.planner.vendors import Desk
 
 from holdfast.client import Planner
 from holdfast.client.errors import Misuse
-from holdfast.client.plan import moment, picture
+from holdfast.client.plan import moment, picture, report
 from holdfast.kernel.errors import ConfigurationError
 from holdfast.planner import Answered, Call, Unanswered
-from holdfast.planner.shell import PlanStopped
+from holdfast.planner.shell import Outcome, PlanStopped
 from holdfast.planner.shell.http import BODY_BYTES_MAX, VendorDoor, microseconds
 from holdfast.planner.shell.keys import address, is_open_to_others, keys_for, names_of, read_keys
 from holdfast.planner.shell.planner import recorded_vendors
@@ -204,6 +204,23 @@ def test_another_plans_journal_is_refused_in_words(tmp_path: Path) -> None:
     asyncio.run(two())
     with pytest.raises(PlanStopped, match="there is no plan"):
         recorded_vendors(tmp_path / "none")
+
+
+def test_release_does_not_claim_what_a_vendor_refuses_to_tell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def both() -> Outcome:
+        async with TinyVendor().open() as inn, TinyVendor(lambda method, path: (401, b"{}", "")).open() as hall:
+            keys = {inn.url: "k", hall.url: "wrong"}
+            planner = Planner([inn.url, hall.url], keys, state=tmp_path / "journal", rate=50)
+            return await planner.arun(release=True)
+
+    outcome = asyncio.run(both())
+    assert len(outcome.denied) == 1
+    report(outcome, as_json=False, sought=False)
+    said = capsys.readouterr().out
+    assert "Not all is known to be given back; nothing is held elsewhere." in said
+    assert "takes neither key nor request" in said
 
 
 def test_addresses_in_one_form_and_short_names() -> None:

@@ -119,7 +119,7 @@ def release(
     warn_of_keys(keys, screen.tell)
     outcome = screen.watch(planner, planner.release)
     report(outcome, as_json=json, sought=False)
-    if any(outcome.held.values()):
+    if outcome.denied or any(outcome.held.values()):
         raise typer.Exit(1)
 
 
@@ -155,15 +155,17 @@ def report(outcome: Outcome, *, as_json: bool, sought: bool) -> None:
     elif sought:
         print(f"No slot could be had at all vendors; {holdings(outcome)}. {used}.")
     else:
-        print(f"All is given back; {holdings(outcome)}. {used}.")
+        given = "Not all is known to be given back" if outcome.denied else "All is given back"
+        print(f"{given}; {holdings(outcome)}. {used}.")
     for warning in outcome.warnings:
         print(f"Warning: {warning}.")
 
 
 def holdings(outcome: Outcome) -> str:
     """What is held, in words."""
-    held = [f"{slots} at {name}" for name, slots in outcome.held.items() if slots]
-    return f"held are {', '.join(held)}" if held else "nothing is held"
+    held = [f"{', '.join(map(str, slots))} at {name}" for name, slots in outcome.held.items() if slots]
+    elsewhere = " elsewhere" if outcome.denied else ""
+    return f"held are {'; '.join(held)}" if held else f"nothing is held{elsewhere}"
 
 
 class Screen:

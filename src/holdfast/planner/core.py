@@ -26,7 +26,7 @@ class PlannerCore:
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
         self.plan = Plan(configuration)
-        self._warned = 0
+        self._warned: list[str] = []
         self._step = Step()
         self._records = 0
         """How many this core has asked for."""
@@ -52,7 +52,8 @@ class PlannerCore:
         if problem:
             return self._halt("configuration", problem)
         configuration, plan = self.configuration, self.plan
-        if not recovered.records or self._over:
+        under_way = any(view.writes for view in plan.views)
+        if not recovered.records or (self._over and not under_way):
             self._step.reset = bool(recovered.records)  # what is over need not be read again
             self._record(records.Began(self._ids(), configuration.first, configuration.last))
             if plan.best:
@@ -136,9 +137,14 @@ class PlannerCore:
 
     @property
     def warnings(self) -> list[str]:
-        """What people should know: which vendors may do something so late that nobody would see it."""
+        """What people should know: who does not speak to us, and who may do something so late that nobody sees it."""
         seconds = self.configuration.assumed_delay_us // 1_000_000
-        return [
+        denied = [
+            f"{view.name} takes neither key nor request: what it holds for us is not known"
+            for view in self.plan.views
+            if view.denied
+        ]
+        return denied + [
             f"{view.name} names no longest delay: what it does later than {seconds} s after it was asked would leak"
             for view in self.plan.views
             if view.answered and view.longest_delay_us is None
@@ -223,10 +229,10 @@ class PlannerCore:
 
     def _warn(self) -> None:
         """Each warning once."""
-        warnings = self.warnings
-        if len(warnings) > self._warned:
-            self._tell(f"warning: {warnings[-1]}")
-        self._warned = max(self._warned, len(warnings))
+        for text in self.warnings:
+            if text not in self._warned:
+                self._warned.append(text)
+                self._tell(f"warning: {text}")
 
     def _halt(self, code: str, text: str) -> Step:
         self._halted = True

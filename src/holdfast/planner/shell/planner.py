@@ -32,13 +32,15 @@ class PlanStopped(HoldfastError):
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a plan ended. `slot`: held at every vendor, None for none; `held`: by vendor, as confirmed last;
-    `reason`: why the search ended; `seconds`: how long this run took."""
+    `denied`: vendors that took neither key nor request, so that what they hold is not known; `reason`: why
+    the search ended; `seconds`: how long this run took."""
 
     slot: int | None
     requests: int
     seconds: float
     reason: str
     held: dict[str, list[int]]
+    denied: list[str]
     warnings: list[str]
 
 
@@ -156,6 +158,7 @@ class Planner:
             seconds=round(time.monotonic() - started, 3),
             reason=status["reason"],
             held={vendor["name"]: vendor["held"] for vendor in status["vendors"]},
+            denied=[vendor["name"] for vendor in status["vendors"] if vendor["denied"]],
             warnings=status["warnings"],
         )
 
