@@ -43,7 +43,7 @@ class Plan:
         self.best = 0
         """The match that was told last."""
         self.secure = 0
-        """The match when all vendors' holds were last certain; it is kept while some are not."""
+        """The match when it was last certain; it is kept while it is not, and only a better one is looked for."""
         self.requests = 0
         self.since = 0
         """Requests without an improvement; while there is no match, looks that showed nothing to book."""
@@ -80,8 +80,8 @@ class Plan:
     def candidates(self, *, hopeful: bool) -> Iterator[int]:
         """Slots better than the match that are held or free everywhere, the earliest first. `hopeful`: also
         those that cannot be had just now."""
-        match = self.match
-        last = match - 1 if match else self.configuration.last
+        best = self.match or self.secure
+        last = best - 1 if best else self.configuration.last
         fewest = min(self.views, key=lambda view: len(view.free) + len(view.held))
         for slot in sorted({*fewest.free, *fewest.held, *(write.slot for write in fewest.writes.values())}):
             if not self.configuration.first <= slot <= last:
@@ -116,7 +116,7 @@ class Plan:
 
     def retarget(self) -> str:
         """Let go of a slot that cannot be had, and choose the next to book. Says so in words if one was let go."""
-        if not self.recovering and not any(view.must_ask for view in self.views):
+        if not self.recovering and not self._is_uncertain(self.secure):
             self.secure = self.match
         told = ""
         if self.target and (self.finishing or 0 < self.match <= self.target or (told := self._hopeless())):
@@ -158,8 +158,16 @@ class Plan:
         """Whether a slot that is held is neither the match nor on the way to a better one."""
         if self.configuration.release:
             return True
-        kept = slot == self.secure and any(view.must_ask for view in self.views)
+        kept = slot == self.secure and self._is_uncertain(slot)
         return slot not in (self.match, self.target) and not kept
+
+    def _is_uncertain(self, slot: int) -> bool:
+        """Whether nobody can say if this slot, or a better one, is the match: some vendor has to be asked
+        first, or may yet do a release of it that may never have been sent."""
+        return any(
+            view.must_ask or (not self.match and slot in view.held and view.is_underway(slot, reserves=False))
+            for view in self.views
+        )
 
     def _release(self, ready: list[VendorView]) -> Choice | None:
         for view in ready:
