@@ -213,11 +213,10 @@ def _held_back(core: Sequencer) -> None:
 
 
 def _order_forgotten(core: Sequencer) -> None:
-    """Of the order only so much is kept, whether or not enough replicas are beyond it."""
+    """Of the order only a few numbers are kept, whether or not enough replicas are beyond them."""
     log = core.manager.log
     forget = log.forget
-    most = core.configuration.kept_numbers_max
-    _put(log, "forget", lambda keep: forget(min(keep, most)))
+    _put(log, "forget", lambda keep: forget(min(keep, 3)))
 
 
 BUGS: dict[str, Bug] = {

@@ -69,7 +69,7 @@ def draw_ground(source: random.Random, model: str, servers: int, app: Callable[[
     limits = {
         "digest_every": source.choice((8, 20, 50)),
         "backlog_max": source.choice((20, 60, 20_000)),
-        "kept_numbers_max": source.choice((6, 20, 50_000)),
+        "kept_numbers_max": source.choice((20, 60, 50_000)),
         "snapshot_journal_bytes": source.choice((1_500, 4_000, 1 << 24)),
         "copy_rows_a_slice": source.choice((2, 5, 200)),
         "window_max": source.choice((6, 30, 5_000)),

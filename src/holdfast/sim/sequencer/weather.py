@@ -2,8 +2,9 @@
 
 Processes may stop, and links break, as they like: what is on the disks comes back. But a replica that
 is wrong, or has no state, leaves the others to be believed: of three managers one at a time may be
-so, of four one that is wrong and one that has lost its disk. Nothing of that kind strikes unless all
-others are there, and have the state as of the last number; and it counts until it is whole again.
+so, and meanwhile no other may stop; of four one that is wrong and one that has lost its disk. Nothing
+of that kind strikes unless all others are there, and have the state as of the last number; and it
+counts until it is whole again.
 """
 
 from __future__ import annotations
@@ -93,9 +94,28 @@ class Weather(Nemesis):
         frontier = self.ledger.frontier
         return bool(host.core.replica.position == frontier and self.ledger.shelves[host.number].last >= frontier)
 
+    @property
+    def is_weak(self) -> bool:
+        """Of three managers one is wrong or has no state: the others are all that there is."""
+        self._look_after()
+        failing = any(not host.whole or host.number in self.ledger.planted for host in self.managers)
+        return failing and 2 < len(self.managers) <= 3
+
     def may_stop(self, host: Host) -> bool:
-        """A process may always stop: its disk is kept."""
-        return not self.stopped
+        """A process may stop, for its disk is kept; but of three managers, only one at a time may fail in any way."""
+        return not self.stopped and not (host.number in [one.number for one in self.managers] and self.is_weak)
+
+    def _crash_all(self, host: Host) -> None:
+        if not self.is_weak:
+            super()._crash_all(host)
+
+    def _split(self, host: Host) -> None:
+        if not self.is_weak:
+            super()._split(host)
+
+    def _one_way(self, host: Host) -> None:
+        if not self.is_weak:
+            super()._one_way(host)
 
     def _halted(self, host: Host) -> None:
         assert host.halted is not None
@@ -110,7 +130,7 @@ class Weather(Nemesis):
         if known is None or known.shared.sequencer is None:
             return
         sequencer = self.hosts[known.shared.sequencer]
-        if sequencer.alive and not self.stopped:
+        if sequencer.alive and self.may_stop(sequencer):
             self._struck(f"depose {sequencer.name}")
             sequencer.crash(silent=self.world.chance(0.3))
             self.start_later(sequencer)
