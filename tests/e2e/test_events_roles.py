@@ -61,7 +61,7 @@ class Roles(Cluster):
 
     def plant(self, name: str, kind: str) -> None:
         """Make a replica fail so."""
-        assert "from now on" in self.say(name, f"login {CITIES[0]}M0000\nfault {kind}\n")
+        assert "from now on" in self.say(name, f"fault {kind}\n")
 
     def add_events(self, name: str) -> None:
         """The event that the load is about, in each city."""

@@ -211,7 +211,7 @@ def measure_replacement(cluster: EventsCluster, plan: EventsPlan, number: int, p
     finish = _load_beside(cluster, plan, f"w{number}", seconds=max(plan.seconds, 8.0))
     time.sleep(plan.warmup_seconds + 0.5)  # the clients are at work by then, whatever they have done so far
     begin = time.monotonic()
-    cluster.ask(victim, "login TORM0000", "fault wrong")
+    cluster.ask(victim, "fault wrong")
     found = _wait(cluster, other, victim, lambda row: row["life"] > 0, begin)
     restored = _wait(cluster, other, victim, lambda row: row["life"] > 0 and row["state"] == "right", begin)
     result = finish()

@@ -19,6 +19,7 @@ from holdfast.kernel.contracts import (
     PeerDisconnected,
     PeerRefused,
     Recovered,
+    Reply,
     Request,
     Step,
     Token,
@@ -26,6 +27,7 @@ from holdfast.kernel.contracts import (
 from holdfast.kernel.errors import BrokenInvariant, MalformedInput, SnapshotError
 from holdfast.kernel.machine import Machine
 from holdfast.kernel.placing import Overhear, Placing
+from holdfast.kernel.replies import Forbidden
 from holdfast.replication.sequencer import messages, words
 from holdfast.replication.sequencer.configuration import SequencerConfiguration
 from holdfast.replication.sequencer.front import FrontEnd
@@ -44,7 +46,15 @@ from holdfast.replication.sequencer.replica import COPYING, CRASHED, RIGHT, Repl
 from holdfast.replication.sequencer.sequencing import Sequencer as SequencerRole
 from holdfast.replication.sequencer.shared import ACTIVE, HALTED, STARTING, Shared
 from holdfast.replication.sequencer.submitting import Submitter
-from holdfast.replication.sequencer.words import Fault, FaultPlanted, NoReplica, VoteRow, VotesCounted
+from holdfast.replication.sequencer.words import (
+    OPERATOR,
+    Fault,
+    FaultPlanted,
+    NoReplica,
+    NotNow,
+    VoteRow,
+    VotesCounted,
+)
 
 
 def genesis_records(disk: str, app: str, created: bytes) -> list[bytes]:
@@ -135,7 +145,7 @@ class Sequencer:
         ordered = []
         for token, request in requests:
             if isinstance(request.command, Fault):
-                shared.step.settled_replies.append((token, self._fault(request.command)))
+                shared.step.settled_replies.append((token, self._fault(request)))
             else:
                 ordered.append((token, request))
         if ordered:
@@ -254,14 +264,19 @@ class Sequencer:
 
     # -- Words of operators
 
-    def _fault(self, command: Fault) -> FaultPlanted | NoReplica:
-        shared = self.shared
+    def _fault(self, request: Request) -> Reply:
+        """Where people have to say who they are, only operators may."""
+        shared, command, person = self.shared, request.command, request.person
+        if person is not None and OPERATOR not in person.roles:
+            return Forbidden(f"only people with the role {OPERATOR} may do that, and {person.id} has it not.")
         if not self.manager.manages:
             return NoReplica(shared.name(shared.me))
+        if self.replica.state != RIGHT:
+            return NotNow(shared.name(shared.me), self.replica.state)
         shared.event(f"an operator makes the replica here {command.kind}")
         if command.kind == "crash":
             self.replica.crash("an operator has planted it")
-        elif self.replica.state == RIGHT:
+        else:
             self.replica.fault = command.kind
         return FaultPlanted(shared.name(shared.me), command.kind)
 

@@ -38,17 +38,19 @@ class Tending:
         self._needs: tuple[int, int] | None = None
         self._needed_us = 0
         self._need_serial = 0
+        self._cleared = 0
 
     # -- What the managers agree on
 
     def after_control(self, before: dict[int, Copy]) -> None:
         """Somebody is to be copied, or was."""
         shared, council = self.shared, self.council
-        for text in council.events:
-            shared.event(text)
+        texts = list(council.events)
         council.events.clear()
         if shared.state == STARTING:
-            return  # from the journal: see `restarted`
+            return  # from the journal, and told when it happened: see `restarted`
+        for text in texts:
+            shared.event(text)
         for manager, copy in council.copies.items():
             if before.get(manager) == copy:
                 continue
@@ -64,11 +66,15 @@ class Tending:
             self._examine(council.suspected[shared.me])
 
     def _examine(self, number: int) -> None:
-        """A front end has had no result of ours for that number, or others: is the replica still there?"""
+        """A front end has had no result of ours for that number, or others: is the replica still there? If so, its
+        vote tells everybody."""
         if self.replica.is_mute(number):
             self.replica.crash(f"it has passed number {number} and gives no result")
         if self.replica.state == CRASHED:
             self.need_copy(self.replica.why_crashed)
+        elif self.replica.state == RIGHT and self._cleared != number and not self._votes:
+            self._cleared = number
+            self.vote(self.council.position)
 
     def restarted(self) -> None:
         """The journal was read, and what it holds is executed. A copy that had not come in whole is to be taken
@@ -83,6 +89,8 @@ class Tending:
         elif copy is not None:
             replica.begin_copy()
             self.need_copy("its manager was restarted")
+        elif shared.me in self.council.suspected:
+            self._examine(self.council.suspected[shared.me])
 
     # -- Votes
 

@@ -11,6 +11,10 @@ FaultKind = Literal["none", "wrong", "state", "garbage", "silent", "slow", "cras
 `silent`: no results; `slow`: late ones; `crash`: the replica is gone; `none`: as before, if it is still there."""
 
 
+OPERATOR = "operator"
+"""The role of those who may plant faults, where people have to say who they are."""
+
+
 class Fault(Command, frozen=True, tag="fault"):
     """Plant a fault in this node's replica, to see that it is found out and replaced."""
 
@@ -18,7 +22,7 @@ class Fault(Command, frozen=True, tag="fault"):
 
 
 class Votes(Query, frozen=True, tag="votes"):
-    """Tell who is the sequencer, how the replicas have voted, who is suspected and what was replaced."""
+    """Tell who is the sequencer, how the replicas have voted and, at a node with a replica, what was replaced."""
 
 
 class FaultPlanted(Reply, frozen=True, tag="fault_planted"):
@@ -31,6 +35,16 @@ class FaultPlanted(Reply, frozen=True, tag="fault_planted"):
         if self.kind == "none":
             return f"The replica of {self.node} works as it should again."
         return f"The replica of {self.node} is made {self.kind} from now on."
+
+
+class NotNow(Refusal, frozen=True, tag="not_now"):
+    """A replica that is not there cannot be made to fail otherwise."""
+
+    node: str
+    state: str
+
+    def text(self) -> str:
+        return f"Failed: the replica of {self.node} is {self.state} already; try again when it is right."
 
 
 class NoReplica(Refusal, frozen=True, tag="no_replica"):
