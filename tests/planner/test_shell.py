@@ -279,3 +279,23 @@ def test_the_picture_of_a_plan_tells_what_is_held_and_what_comes_next() -> None:
     shown = console.export_text()
     assert "best so far: none yet, booking 5; 3 requests" in shown
     assert "next: hotel: reserve 5 (the earliest that is free everywhere)" in shown
+
+
+@pytest.mark.parametrize("wrong", ["http://h:abc/api", "http://[::1 ", "ftp://h/api", "http://me@h/api"])
+def test_an_address_that_is_none_is_refused_at_once(wrong: str) -> None:
+    with pytest.raises(ConfigurationError):
+        Planner([wrong], {})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"rate": float("nan")}, {"vendor_rate": float("nan")}, {"timeout_s": float("inf")}, {"longest_delay_s": -5.0}],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(ConfigurationError):
+        Planner(["http://h/api"], {"http://h/api": "key"}, **options)  # type: ignore[arg-type]
+
+
+def test_a_key_that_no_header_can_hold_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="no key has"):
+        Planner(["http://h/api"], {"http://h/api": "k\u00e9y"})

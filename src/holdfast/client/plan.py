@@ -80,6 +80,10 @@ def plan(
     second Ctrl-C ends at once: start it again, and it goes on from its journal. Exit status 1: no match.
     """
     if context.invoked_subcommand is not None:
+        sources = map(context.get_parameter_source, context.params)
+        given = any(source is not None and source.name == "COMMANDLINE" for source in sources)
+        if given:
+            raise Misuse(f"options of `{context.invoked_subcommand}` stand behind that word")
         return
     if not vendor:
         raise Misuse("a plan needs vendors: --vendor URL, once for each. See `holdfast plan --help`.")
@@ -127,14 +131,14 @@ def moment(text: str, now: datetime) -> datetime | None:
     """A time of day (the next one), a date and time, or how long from now. Raises `Misuse`."""
     if not text:
         return None
-    if found := re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text):
-        return now + timedelta(seconds=float(found[1]) * UNITS[found[2]])
     try:
+        if found := re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text):
+            return now + timedelta(seconds=float(found[1]) * UNITS[found[2]])
         if found := re.fullmatch(r"(\d{1,2}):(\d{2})", text):
             today = now.replace(hour=int(found[1]), minute=int(found[2]), second=0, microsecond=0)
             return today if today > now else today + timedelta(days=1)
         return datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise Misuse(f"--until {text}: say 18:30, 2026-12-01T18:30, or 90s, 10m, 2h") from None
 
 

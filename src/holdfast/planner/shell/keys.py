@@ -16,7 +16,11 @@ KEYS_VARIABLE = "HOLDFAST_VENDOR_KEYS"
 
 def address(url: str) -> str:
     """A vendor's base address in one form, without a final slash. Raises `ConfigurationError`."""
-    parts = urlsplit(url.strip())
+    try:
+        parts = urlsplit(url.strip())
+        _ = parts.port  # raises for what is no port
+    except ValueError as error:
+        raise ConfigurationError(f"{url!r} is no address: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError(f"a vendor's address is like http://127.0.0.1:8001/hotel/api, not {url!r}")
     if parts.username or parts.password or parts.query or parts.fragment:
@@ -68,10 +72,17 @@ def keys_for(addresses: Sequence[str], keys: Mapping[str, str]) -> tuple[str, ..
     if given and not known and len(given) != len(addresses):
         raise ConfigurationError(f"{KEYS_VARIABLE} holds {len(given)} keys for {len(addresses)} vendors")
     if given and not known:
-        return tuple(given)
+        return tuple(map(_sendable, given))
     missing = [one for one in addresses if one not in known]
     if missing:
         raise ConfigurationError(
             f"no key for {missing[0]}: give a file of lines ADDRESS KEY, or {KEYS_VARIABLE} in the vendors' order"
         )
-    return tuple(known[one] for one in addresses)
+    return tuple(_sendable(known[one]) for one in addresses)
+
+
+def _sendable(key: str) -> str:
+    """A key goes into a header, which holds plain characters only."""
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigurationError("a vendor's key has a character that no key has; copy it anew")
+    return key

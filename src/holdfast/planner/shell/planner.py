@@ -22,6 +22,7 @@ from holdfast.planner.shell.keys import address, keys_for, names_of, read_keys
 from holdfast.planner.shell.run import PlanRun, boot_us
 from holdfast.runtime.journal import Journal
 
+SECONDS_MAX = 86_400
 MARGIN_US = 20_000
 """Beyond the rate's own distance: requests are not equally long on their way, and vendors count arrivals."""
 
@@ -105,8 +106,12 @@ class Planner:
         self._on_change = on_change
         self._run: PlanRun | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        if not 0 < rate <= 1000 or vendor_rate < 0:
-            raise ConfigurationError("a rate is a number of requests a second, above 0")
+        if not 0 < rate <= 1000 or not 0 <= vendor_rate <= 1000:
+            raise ConfigurationError("a rate is a number of requests a second, above 0 and at most 1000")
+        if not 0 < timeout_s <= SECONDS_MAX:
+            raise ConfigurationError(f"a time-out is above 0 and at most {SECONDS_MAX} s")
+        if longest_delay_s is not None and not 0 <= longest_delay_s <= SECONDS_MAX:
+            raise ConfigurationError(f"a longest delay is 0 to {SECONDS_MAX} s")
         longest_us = None if longest_delay_s is None else int(longest_delay_s * 1e6)
         vendor_us = int(1e6 / vendor_rate) + MARGIN_US if vendor_rate else 0
         try:
