@@ -98,6 +98,21 @@ def test_it_ends_at_the_deadline_and_gives_back_what_is_unmatched() -> None:
     assert desk.core.match == 0
 
 
+def test_it_ends_at_the_deadline_though_a_vendor_was_down_all_the_time() -> None:
+    """Nothing that it could hold for us was ever asked of that one."""
+    desk = Desk(deadline_us=30 * SECOND_US)
+    for _ in range(40):
+        number, call = desk.next()
+        if number == 0:
+            desk.answer(0, call, 200, [{"id": "5"}] if call.verb == "look" else [])
+        else:
+            desk.fails(1, call, sent=False)
+        if desk.core.finished:
+            break
+    assert desk.core.finished
+    assert desk.core.match == 0
+
+
 def test_ctrl_c_keeps_the_match() -> None:
     desk = matched()
     desk.look(0, 2)

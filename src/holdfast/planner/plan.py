@@ -70,12 +70,16 @@ class Plan:
 
     @property
     def finished(self) -> bool:
-        """Every vendor has confirmed that exactly the match is held."""
+        """Every vendor has confirmed that exactly the match is held. (One that has never answered, and was never
+        sent a write, holds nothing of this plan; it may be down for good.)"""
         if not self.finishing or self.recovering:
             return False
         match = self.match
         kept = [match] if match else []
-        return all(view.denied or (view.confirmed() and list(view.held) == kept) for view in self.views)
+        return all(
+            view.denied or (not kept and view.untouched()) or (view.confirmed() and list(view.held) == kept)
+            for view in self.views
+        )
 
     def candidates(self, *, hopeful: bool) -> Iterator[int]:
         """Slots better than the match that are held or free everywhere, the earliest first. `hopeful`: also

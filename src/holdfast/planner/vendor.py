@@ -132,6 +132,10 @@ class VendorView:
         """Its last list of what we hold is later than everything that could have changed it."""
         return not self.writes and not self.must_ask and self.read_us > self.wrote_us
 
+    def untouched(self) -> bool:
+        """It does not answer, and nothing that could change what we hold was ever sent to it."""
+        return self.down and self.wrote_us < 0 and self.read_us < 0 and not self.writes
+
     # ---- what happens ----
 
     def sent(self, call: Call, now_us: int) -> None:
