@@ -22,7 +22,8 @@ def node(*, manages: bool = True) -> Sequencer:
 
 def plant(core: Sequencer, kind: str, person: Person | None = None) -> Reply:
     """What the node answers."""
-    ((_, reply),) = core.submit(2, [("token", Request(Fault(kind), person=person))]).settled_replies  # type: ignore[arg-type]
+    request = Request(Fault(kind), person=person)  # type: ignore[arg-type]
+    ((_, reply),) = core.submit(2, [("token", request)]).settled_replies
     return reply
 
 
