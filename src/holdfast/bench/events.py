@@ -8,23 +8,19 @@ a replica with many bookings is made wrong and replaced while customers go on.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from holdfast.bench.cluster import NAMES, ClusterError, HoldfastCluster
+from holdfast.bench.cluster import NAMES, POLL_SECONDS, ClusterError, HoldfastCluster
 from holdfast.bench.load import LoadOptions, LoadResult, event_of
-from holdfast.bench.measure import Machine, Progress, apply_load, describe_machine
+from holdfast.bench.measure import Machine, Progress, apply_load, begin_load, describe_machine
 
 CITIES = ("TOR", "MTL", "OTW")
 CAPACITY = 1_000_000
 REPLACED_SECONDS_MAX = 60.0
-POLL_SECONDS = 0.005
 FILL_SECONDS_MAX = 900.0
 
 
@@ -205,11 +201,13 @@ def measure_replacement(cluster: EventsCluster, plan: EventsPlan, number: int, p
     )
     filled, _ = apply_load(cluster, fill)
     progress(f"{filled.operations:,} bookings made, {filled.per_second:,.0f} a second")
-    calm = _load_beside(cluster, plan, f"q{number}", seconds=plan.seconds)()
+    calm, _ = apply_load(cluster, _beside(cluster, plan, f"q{number}", plan.seconds))
     victim = next(name for name in NAMES if name != cluster.votes("a")["sequencer"])
     other = next(name for name in NAMES if name != victim)
-    finish = _load_beside(cluster, plan, f"w{number}", seconds=max(plan.seconds, 8.0))
-    time.sleep(plan.warmup_seconds + 0.5)  # the clients are at work by then, whatever they have done so far
+    idle = _row(cluster, other, victim)["agreed"]
+    finish = begin_load(cluster, _beside(cluster, plan, f"w{number}", max(plan.seconds, 8.0)))
+    begin = time.monotonic()
+    _wait(cluster, other, victim, lambda row: row["agreed"] > idle + 10 * plan.kill_clients, begin)
     begin = time.monotonic()
     cluster.ask(victim, "fault wrong")
     found = _wait(cluster, other, victim, lambda row: row["life"] > 0, begin)
@@ -232,22 +230,28 @@ def measure_replacement(cluster: EventsCluster, plan: EventsPlan, number: int, p
     )
 
 
+def _row(cluster: EventsCluster, node: str, victim: str) -> dict[str, Any]:
+    """What this node says of the replica."""
+    row: dict[str, Any] = next(row for row in cluster.votes(node)["rows"] if row["node"] == victim)
+    return row
+
+
 def _wait(cluster: EventsCluster, node: str, victim: str, is_so: Any, begin: float) -> float:
     """Seconds since `begin` when the replica's row at this node is so."""
     while True:
-        row = next(row for row in cluster.votes(node)["rows"] if row["node"] == victim)
+        row = _row(cluster, node, victim)
         now = time.monotonic()
         if is_so(row):
             return now - begin
-        cluster.check_running(begin + REPLACED_SECONDS_MAX, f"the replacement of the replica of {victim}")
+        cluster.check_running(begin + REPLACED_SECONDS_MAX, f"what is awaited of the replica of {victim}")
         time.sleep(POLL_SECONDS)
 
 
-def _load_beside(cluster: EventsCluster, plan: EventsPlan, tag: str, seconds: float) -> Any:
-    """Apply load in the background; the function returned waits for its result. Half of the clients of the
-    other rows, so that there is room on two processors for what is measured beside them."""
+def _beside(cluster: EventsCluster, plan: EventsPlan, tag: str, seconds: float) -> LoadOptions:
+    """The load beside a replacement: half of the clients of the other rows, so that there is room on two
+    processors for what is measured."""
     clients = max(1, plan.kill_clients // 2)
-    options = LoadOptions(
+    return LoadOptions(
         servers=cluster.addresses,
         clients=clients,
         seconds=seconds,
@@ -255,16 +259,3 @@ def _load_beside(cluster: EventsCluster, plan: EventsPlan, tag: str, seconds: fl
         people=customers(clients, first=plan.most // 2),
         tag=tag,
     )
-    command = [sys.executable, "-m", "holdfast.bench.load", msgspec.json.encode(options).decode()]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    told: list[bytes] = []
-    reader = threading.Thread(target=lambda: told.extend(process.communicate()))
-    reader.start()
-
-    def finish() -> LoadResult:
-        reader.join()
-        if process.returncode:
-            raise ClusterError(told[1].decode().strip())
-        return msgspec.json.decode(told[0], type=LoadResult)
-
-    return finish

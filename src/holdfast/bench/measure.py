@@ -192,16 +192,30 @@ def measure_failovers(cluster: HoldfastCluster, plan: Plan, number: int, progres
 def apply_load(cluster: Cluster, options: LoadOptions) -> tuple[LoadResult, dict[str, float]]:
     """Run the load generator; its result, and each surviving server's share of one CPU meanwhile."""
     before, begin = cluster.cpu_seconds(), time.monotonic()
-    command = [sys.executable, "-m", "holdfast.bench.load", msgspec.json.encode(options).decode()]
-    limit = options.warmup_seconds + options.seconds + DRAIN_SECONDS + 120
-    done = subprocess.run(command, capture_output=True, timeout=limit, check=False)
-    if done.returncode:
-        words = " | ".join(f"{name}: {cluster.last_words(name)}" for name in cluster.processes)
-        raise ClusterError(f"{done.stderr.decode().strip()}; the servers' last words: {words}")
+    result = begin_load(cluster, options)()
     seconds = time.monotonic() - begin
     after = cluster.cpu_seconds()
     cpu = {name: round((after[name] - before[name]) / seconds, 3) for name in after}
-    return msgspec.json.decode(done.stdout, type=LoadResult), cpu
+    return result, cpu
+
+
+def begin_load(cluster: Cluster, options: LoadOptions) -> Callable[[], LoadResult]:
+    """Run the load generator beside what follows; the function returned waits for its result."""
+    command = [sys.executable, "-m", "holdfast.bench.load", msgspec.json.encode(options).decode()]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    limit = options.warmup_seconds + options.seconds + DRAIN_SECONDS + 120
+
+    def finish() -> LoadResult:
+        try:
+            told, complaint = process.communicate(timeout=limit)
+        finally:
+            process.kill()
+        if process.returncode:
+            words = " | ".join(f"{name}: {cluster.last_words(name)}" for name in cluster.processes)
+            raise ClusterError(f"{complaint.decode().strip()}; the servers' last words: {words}")
+        return msgspec.json.decode(told, type=LoadResult)
+
+    return finish
 
 
 def describe_machine(directory: Path) -> Machine:

@@ -13,7 +13,7 @@ from typing import Self
 
 import msgspec
 
-from holdfast.bench.cluster import HOST, START_SECONDS, Cluster, ClusterError, family, free_ports
+from holdfast.bench.cluster import HOST, POLL_SECONDS, START_SECONDS, Cluster, ClusterError, family, free_ports
 from holdfast.bench.events_report import spread
 from holdfast.bench.load import LoadResult
 from holdfast.bench.measure import Machine, Progress, describe_machine
@@ -111,7 +111,7 @@ class VendorNode(Cluster):
             deadline = time.monotonic() + START_SECONDS
             while not self._serves():
                 self.check_running(deadline, "an answer")
-                time.sleep(0.01)
+                time.sleep(POLL_SECONDS)
         except BaseException:
             self.stop()
             raise
