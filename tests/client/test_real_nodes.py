@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.client.real_site import HOLDFAST, RealSite, free_ports
+from tests.client.real_site import HOLDFAST, RealSite
+from tests.ports import free_ports
 
 from holdfast.client import Site
 

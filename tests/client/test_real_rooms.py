@@ -15,7 +15,8 @@ import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
-from tests.client.real_site import RealSite, free_ports
+from tests.client.real_site import RealSite
+from tests.ports import free_ports
 
 from holdfast.client import Site
 from holdfast.client.rooms import RoomsSpeaker

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.cluster import Cluster, environment, free_ports, say
+from tests.e2e.cluster import Cluster, environment, say
+from tests.ports import free_ports
 
 HOMES = {"TOR": "a", "MTL": "b", "OTW": "c"}
 PEOPLE = [f"{city}{role}{number}" for city in HOMES for role in "MC" for number in ("2345", "2346", "2347", "2348")]

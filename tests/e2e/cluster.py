@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -19,6 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_ports
+
 from holdfast.runtime.node import initialise, journal_path
 from holdfast.site import load_site
 
@@ -27,24 +28,6 @@ PATIENCE_S = 60.0
 """How long a condition may take to come true before the test fails."""
 SOURCE = Path(__file__).parents[2] / "src"
 RETRY_ELSEWHERE = ("Failed: not served here now", "Failed: outcome unknown", "Failed: overloaded")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports where nobody listens now, below those that the system gives to outgoing connections."""
-    chooser = random.Random(os.urandom(8))
-    ports: list[int] = []
-    with contextlib.ExitStack() as held:
-        while len(ports) < count:
-            candidate = held.enter_context(socket.socket())
-            candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                candidate.bind((HOST, chooser.randrange(10_000, 32_000)))
-            except OSError:
-                continue
-            port = candidate.getsockname()[1]
-            if port not in ports:  # sockets that reuse addresses and do not listen may share one
-                ports.append(port)
-    return ports
 
 
 def until(condition: Callable[[], Any], what: str, *, timeout_s: float = PATIENCE_S) -> Any:

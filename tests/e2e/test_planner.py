@@ -13,7 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.client.real_site import HOLDFAST, RealSite, free_ports
+from tests.client.real_site import HOLDFAST, RealSite
+from tests.ports import free_ports
 
 from holdfast.client import Planner
 from holdfast.vendors import key_hash

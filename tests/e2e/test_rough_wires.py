@@ -10,9 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import uvloop
-from tests.e2e.cluster import HOST, free_ports
+from tests.e2e.cluster import HOST
 from tests.e2e.rough_wires import RoughWires
 from tests.e2e.wires import Wires
+from tests.ports import free_ports
 from tests.runtime.datagram_nodes import Node, until
 from tests.runtime.rough_weather import Weather
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.e2e.cluster import HOST, RETRY_ELSEWHERE, Cluster, Process, environment, free_ports, running, say, until
+from tests.e2e.cluster import HOST, RETRY_ELSEWHERE, Cluster, Process, environment, running, say, until
+from tests.ports import free_ports
 
 from holdfast.client import Site
 from holdfast.runtime.node import initialise

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Awaitable, Callable
 
 import uvloop
-from tests.e2e.cluster import free_ports
+from tests.ports import free_ports
 
 from holdfast.kernel.errors import MalformedInput
 from holdfast.runtime.datagrams import Datagrams

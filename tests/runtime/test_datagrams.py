@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import uvloop
-from tests.e2e.cluster import free_ports
+from tests.ports import free_ports
 from tests.runtime.datagram_nodes import HOST, Node, addresses_of, throw, told, until
 from tests.runtime.rough_weather import RoughWeather, Weather
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 import uvloop
-from tests.e2e.cluster import HOST, environment, free_ports
+from tests.e2e.cluster import HOST, environment
+from tests.ports import free_ports
 
 from holdfast.kernel.contracts import Halt
 from holdfast.kernel.errors import ConfigurationError, JournalDamaged

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 import pytest
 import uvloop
-from tests.e2e.cluster import HOST, free_ports
+from tests.e2e.cluster import HOST
+from tests.ports import free_ports
 from tests.server.line_house import Client
 
 from holdfast.kernel.contracts import Command

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import uvloop
-from tests.e2e.cluster import HOST, free_ports
+from tests.e2e.cluster import HOST
+from tests.ports import free_ports
 from tests.runtime.thread_writer import ThreadWriter
 
 from holdfast.people import TokenHash

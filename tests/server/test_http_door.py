@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import uvloop
-from tests.e2e.cluster import environment, free_ports
+from tests.e2e.cluster import environment
+from tests.ports import free_ports
 from tests.server.line_house import until
 from tests.server.test_http import HOST, counting_node, get
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 import uvloop
-from tests.e2e.cluster import HOST, free_ports
+from tests.e2e.cluster import HOST
+from tests.ports import free_ports
 from tests.server.rooms_office import (
     FATIMA,
     GEORG,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 from msgspec.structs import fields
-from tests.e2e.cluster import free_ports
+from tests.ports import free_ports
 from tests.server.vendor_house import House, play, tell
 
 from holdfast.runtime.node import initialise

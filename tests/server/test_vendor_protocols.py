@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 import uvloop
-from tests.e2e.cluster import HOST, free_ports
+from tests.e2e.cluster import HOST
+from tests.ports import free_ports
 from tests.server.vendor_house import PATIENCE_S, key_of
 
 from holdfast.apps.slots import Slots

@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx
 import uvloop
-from tests.e2e.cluster import HOST, free_ports
+from tests.e2e.cluster import HOST
+from tests.ports import free_ports
 
 from holdfast.runtime.node import Node, initialise
 from holdfast.site import Site, load_site
