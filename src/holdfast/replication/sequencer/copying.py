@@ -75,6 +75,7 @@ class Copying:
         self._upto = 0
         self._slice_us = 0
         self._written_bytes = 0
+        self._restored_life = -1
 
     # -- The journal's own snapshot
 
@@ -231,7 +232,7 @@ class Copying:
             return
         if manager.replica.state == RIGHT and manager.replica.position >= taking.copy.number:
             self.taking = None
-            self._say_restored(taking.copy)
+            self.say_restored(taking.copy)
             return
         if not taking.is_whole:
             return
@@ -254,11 +255,17 @@ class Copying:
             return
         self._attempts = 0
         manager.replica.restored(taking.copy.number)
-        self._say_restored(taking.copy)
+        self.say_restored(taking.copy)
 
-    def _say_restored(self, copy: Copy) -> None:
+    def say_restored(self, copy: Copy) -> None:
+        """The replica here has the agreed state as of the copy's number."""
         me = self.shared.me
-        self.submitter.control(Restored(me, self.manager.council.lives[me], copy.number))
+        self._restored_life = self.manager.council.lives[me]
+        self.submitter.control(Restored(me, self._restored_life, copy.number))
+
+    def is_on_its_way(self, life: int) -> bool:
+        """Whether the copy for that life is being taken, or was taken and the others are being told."""
+        return self.taking is not None or self._restored_life == life
 
     def _give_up(self, why: str) -> None:
         self.taking = None

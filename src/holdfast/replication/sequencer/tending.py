@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.replication.sequencer.copying import Copying
 from holdfast.replication.sequencer.council import Copy
-from holdfast.replication.sequencer.messages import DigestAt, NeedCopy, Ordered, Restored, Row
+from holdfast.replication.sequencer.messages import DigestAt, NeedCopy, Ordered, Row
 from holdfast.replication.sequencer.replica import CRASHED, RIGHT, Replica
 from holdfast.replication.sequencer.shared import STARTING, Shared
 from holdfast.replication.sequencer.submitting import Submitter
@@ -37,6 +37,7 @@ class Tending:
         self._votes: deque[tuple[int, DigestAt]] = deque()
         self._needs: tuple[int, int] | None = None
         self._needed_us = 0
+        self._seen_us = 0
         self._need_serial = 0
         self._cleared = 0
 
@@ -80,12 +81,13 @@ class Tending:
         """The journal was read, and what it holds is executed. A copy that had not come in whole is to be taken
         anew, for nobody has waited; one that had is as good as before."""
         shared, replica = self.shared, self.replica
+        self._seen_us = shared.now_us
         replica.execute(shared.now_us, max(1, replica.backlog))
         copy = self.council.copies.get(shared.me)
         if replica.state == CRASHED:
             self.need_copy(replica.why_crashed)
         elif copy is not None and (copy.keeps or copy == self.recovered_copy):
-            self.submitter.control(Restored(shared.me, self.council.lives[shared.me], copy.number))
+            self.copying.say_restored(copy)
         elif copy is not None:
             replica.begin_copy()
             self.need_copy("its manager was restarted")
@@ -131,9 +133,25 @@ class Tending:
         return self._need_serial in self.submitter.open
 
     @property
-    def _is_needy(self) -> bool:
-        """It was decided, and no copy came of it."""
-        return self._needs is not None and self.replica.state == CRASHED and not self._is_asked
+    def _is_there(self) -> bool:
+        """Whether the replica has a state, or one is on its way. Whatever made it stop may not have been seen here."""
+        me = self.shared.me
+        if self.replica.state == CRASHED:
+            return False
+        return me not in self.council.copies or self.copying.is_on_its_way(self.council.lives[me])
+
+    @property
+    def _look_us(self) -> int:
+        """When to do something about a replica that is not there: it may only have been asked for just now."""
+        return max(self._seen_us + self.shared.configuration.suspect_us, self._needed_us + NEED_AGAIN_US)
+
+    def _look(self) -> None:
+        """Look at the replica, also where nobody asks for anything and no front end misses a result."""
+        shared = self.shared
+        if self._is_there or self._is_asked:
+            self._seen_us = shared.now_us
+        elif shared.now_us >= self._look_us:
+            self.need_copy(self.replica.why_crashed if self.replica.state == CRASHED else "its copy does not come")
 
     def execute(self, rows: list[Row]) -> None:
         """Let the replica go on; its results are put to these. See to it if it has crashed or lags."""
@@ -157,12 +175,11 @@ class Tending:
     def due_us(self) -> int | None:
         """When to go on."""
         times = [due_us for due_us in (self.replica.due_us, self.copying.due_us) if due_us is not None]
-        if self._is_needy:
-            times.append(self._needed_us + NEED_AGAIN_US)
+        if not (self._is_there or self._is_asked):
+            times.append(self._look_us)
         return min(times, default=None)
 
     def tick(self) -> None:
         """Time has passed."""
-        if self._is_needy:
-            self.need_copy(self.replica.why_crashed)
+        self._look()
         self.copying.tick()

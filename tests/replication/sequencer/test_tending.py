@@ -1,0 +1,59 @@
+"""A manager looks after its replica by itself: one that has no state is begun anew, whatever became of that before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.replication.sequencer.nodes import Nodes
+
+from holdfast.replication.sequencer.copying import Copying
+from holdfast.replication.sequencer.replica import CRASHED, RIGHT
+
+
+def site() -> Nodes:
+    nodes = Nodes("a b c")
+    nodes.start_all()
+    nodes.submit("a", "reserve ann 1")
+    nodes.wait(50_000)
+    return nodes
+
+
+def test_a_replica_that_is_gone_is_missed_without_any_request_again_and_again() -> None:
+    nodes = site()
+    for time in (1, 2, 3):
+        nodes.submit("c", "fault crash")
+        assert nodes.core("c").replica.state == CRASHED
+        nodes.wait(1_500_000)
+        assert nodes.core("c").replica.state == RIGHT
+        assert nodes.core("c").manager.council.lives[2] == time
+        assert not nodes.core("a").manager.council.copies
+
+
+def test_one_whose_process_is_only_asked_for_once_is_not_begun_anew_twice() -> None:
+    nodes = site()
+    nodes.submit("c", "fault crash")
+    nodes.submit("a", "reserve bob 1")
+    nodes.wait(3_000_000)
+    assert nodes.core("a").manager.council.restarts == 1
+
+
+def test_a_copy_that_is_no_good_while_the_wish_for_it_is_not_known_to_be_decided_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    on_part, spoiled = Copying.on_part, []
+
+    def first_is_spoiled(self: Copying, peer: int, part: Any) -> None:
+        if self.taking is not None and not spoiled:
+            spoiled.append(self.manager.tending._is_asked)
+            self._give_up("the copy is damaged")
+        else:
+            on_part(self, peer, part)
+
+    monkeypatch.setattr(Copying, "on_part", first_is_spoiled)
+    nodes = site()
+    nodes.submit("c", "fault crash")
+    nodes.wait(4_000_000)
+    assert spoiled == [True]
+    assert nodes.core("c").replica.state == RIGHT
+    assert not nodes.core("a").manager.council.copies
