@@ -1,0 +1,135 @@
+"""How long a front end waits for a replica's result: twice the slowest of the last thousand runs, not less than a
+floor and not more than a cap (seed 003, "Front End")."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from holdfast.apps.tickets import Delete, Tickets
+from holdfast.kernel.contracts import Recovered, Request, Step
+from holdfast.kernel.machine import Machine
+from holdfast.kernel.replies import Malformed
+from holdfast.replication.sequencer import Sequencer, SequencerConfiguration, genesis_records
+from holdfast.replication.sequencer.front import TICK_US, TIMES_KEPT
+from holdfast.replication.sequencer.messages import CONTROL, Forwarded, Silent, decode_control
+
+FLOOR_US, CAP_US = 500_000, 5_000_000
+
+
+class Front:
+    """The front end of node a of three; b's and c's replicas answer when they are told to, a's own never does."""
+
+    def __init__(self) -> None:
+        machine = Machine(Tickets(20))
+        configuration = SequencerConfiguration(me=0, nodes=("a", "b", "c"), disk="disk-a", deadline_us=60_000_000)
+        assert (configuration.suspect_us, configuration.suspect_us_max) == (FLOOR_US, CAP_US)
+        self.core = Sequencer(machine, configuration)
+        self.now_us = 1_000_000
+        self.core.set_clock(self.now_us, 1_795_218_000_000)
+        records = genesis_records("disk-a", Tickets.name, machine.store.snapshot())
+        self.core.recover(self.now_us, Recovered(b"", 1, records, False))
+        self.data = self.core.shared.batches.encode_replies([Malformed("whatever")])
+
+    def request(self) -> int:
+        """A run; its serial."""
+        self.core.submit(self.now_us, [("token", Request(Delete("ann")))])
+        return self.core.submitter.serial
+
+    def answer(self, serial: int, *managers: int) -> None:
+        """These replicas' results come now."""
+        row = (0, self.core.shared.incarnation, serial, serial, self.data)
+        for manager in managers:
+            self.core.receive(self.now_us, 1, Forwarded(manager, (row,)))
+
+    def wait(self, us: int) -> Step:
+        self.now_us += us
+        return self.core.wake(self.now_us)
+
+    def answered_after(self, us: int) -> None:
+        """A run that all answer alike after so long."""
+        serial = self.request()
+        self.now_us += us
+        self.answer(serial, 0, 1, 2)
+
+    @property
+    def limit_us(self) -> int:
+        """What it is now: worked out when something is under way."""
+        serial = self.request()
+        self.wait(2 * TICK_US)
+        limit_us = self.core.front.limit_us
+        self.answer(serial, 0, 1, 2)
+        return limit_us
+
+    @property
+    def reports(self) -> list[Silent]:
+        """Those who were reported as silent so far."""
+        controls = [decode_control(run.batch) for run in self.core.submitter.open.values() if run.kind == CONTROL]
+        return [control for control in controls if isinstance(control, Silent)]
+
+
+def test_while_all_is_fast_the_floor_holds() -> None:
+    front = Front()
+    assert front.limit_us == FLOOR_US
+    for _ in range(20):
+        front.answered_after(FLOOR_US // 2)
+    assert front.limit_us == FLOOR_US
+
+
+def test_it_is_twice_the_slowest_and_no_more_for_many_slow_ones() -> None:
+    front = Front()
+    for us in (300_000, 1_100_000, 700_000, 1_100_000):
+        front.answered_after(us)
+    assert front.limit_us == 2_200_000
+
+
+def test_the_slowest_is_forgotten_after_a_thousand_runs() -> None:
+    front = Front()
+    front.answered_after(1_000_000)
+    front.answered_after(400_000)
+    for _ in range(TIMES_KEPT - 3):
+        front.answered_after(1_000)
+    assert front.limit_us == 2_000_000  # the look itself is the last of the thousand
+    assert front.limit_us == 2_000_000
+    assert front.limit_us == 800_000
+    assert front.limit_us == FLOOR_US
+
+
+def test_it_is_capped() -> None:
+    front = Front()
+    front.answered_after(2_400_000)
+    assert front.limit_us == 4_800_000
+    front.answered_after(30_000_000)
+    assert front.limit_us == CAP_US
+
+
+def test_who_has_given_no_result_is_reported_when_the_time_is_up_and_not_before() -> None:
+    front = Front()
+    front.answered_after(600_000)
+    serial = front.request()
+    front.answer(serial, 1, 2)
+    while front.now_us < 1_000_000 + 600_000 + 1_190_000:
+        front.wait(TICK_US // 2)
+        assert Silent(0, serial) not in front.reports
+    front.wait(2 * TICK_US)
+    assert Silent(0, serial) in front.reports
+
+
+def test_who_stays_silent_is_reported_again_only_after_twice_that_time() -> None:
+    front = Front()
+    reported = []
+    for _ in range(300):
+        front.answer(front.request(), 1, 2)
+        count = len(front.reports)
+        front.wait(10_000)
+        reported += [front.now_us] * (len(front.reports) - count)
+    assert len(reported) == 3
+    for before, after in pairwise(reported):
+        assert 2 * FLOOR_US <= after - before <= 2 * FLOOR_US + 2 * TICK_US
+
+
+def test_where_nobody_has_answered_nobody_is_reported() -> None:
+    front = Front()
+    front.request()
+    for _ in range(200):
+        front.wait(TICK_US)
+    assert not front.reports
