@@ -6,6 +6,7 @@ A line `# ...` is told as it stands; `> ...` is done; everything else is what ca
     > hotel 2 lost             what becomes of the vendor's second request: lost, late S, STATUS, garbage,
                                stolen (the slot goes to somebody else just before), refused
     > hotel gives 3            the vendor frees a slot;  > hotel takes 3  the other way
+    > hotel falls silent       nothing comes from it any more, until  > hotel is back
     > plan patience=8 last=20  start a planner with these settings
     > until 4.5                go on to this time;  > to the end
     > crash, > start           the planner's process
@@ -46,7 +47,9 @@ class ScriptedVendor(SimVendor):
     def _arrive(self, who: str, call: Call, reply: Callable[[Answered | Unanswered], None]) -> None:
         self.count += 1
         fate = self.fates.get(self.count, "")
-        if fate == "refused":
+        if self.outage:
+            self.world.after(GIVEN_UP_US, reply, Unanswered(call.id, sent=True, why="nothing came"))
+        elif fate == "refused":
             reply(Unanswered(call.id, sent=False, why="connection refused"))
         elif fate.isdecimal():
             self._answer(reply, call, int(fate), b"{}")
@@ -119,6 +122,8 @@ class Story:
             vendor.give(int(words[1]))
         elif words[0] == "takes":
             vendor.take(int(words[1]), BLOCKED)
+        elif words[0] in ("falls", "is"):
+            vendor.outage = "silent" if words[0] == "falls" else ""
         else:
             vendor.fates[int(words[0])] = " ".join(words[1:])
 

@@ -113,6 +113,71 @@ def test_it_ends_at_the_deadline_though_a_vendor_was_down_all_the_time() -> None
     assert desk.core.match == 0
 
 
+def silent_at_the_end(why: str) -> Desk:
+    """The band holds slot 5, is asked to book 2, and is not heard of again; the search ends."""
+    desk = matched(patience=0, grace_us=20 * SECOND_US, deadline_us=9 * SECOND_US if why == "the deadline" else None)
+    desk.look(0, 2)
+    desk.look(1, 2)
+    desk.expect(0, "reserve", 2)
+    if why == "told to stop":
+        desk.stop()
+    while not desk.core.finished:
+        number, call = desk.next_or_end()
+        if number == 1:
+            desk.answer(1, call, 200, [{"id": "5"}])
+    assert desk.core.status()["reason"] == why
+    return desk
+
+
+@pytest.mark.parametrize("why", ["told to stop", "the deadline"])
+def test_it_ends_soon_after_its_search_though_a_vendor_is_silent_and_names_what_is_unknown(why: str) -> None:
+    desk = silent_at_the_end(why)
+    over_us = desk.core.plan.over_us
+    assert desk.now_us - over_us <= 20 * SECOND_US + 4 * 2 * SECOND_US
+    assert not desk.core.complete
+    assert desk.core.unknown == [("band", 2), ("band", 5)]
+    assert desk.core.match == 5
+    assert "band: 2 is unknown" in desk.events
+
+
+@pytest.mark.parametrize("release", [False, True])
+def test_what_was_left_unknown_is_finished_with_the_same_journal(release: bool) -> None:
+    desk = silent_at_the_end("told to stop")
+    again = Desk(journal=desk.journal, release=release)
+    again.ask(0, 2, 5)
+    again.ask(1, 5)
+    if release:
+        again.release(0, 2)
+        again.release(0, 5)
+        again.release(1, 5)
+        again.ask(0)
+        again.ask(1)
+        assert again.core.complete
+    else:
+        again.release(0, 2)
+        again.stop()
+        again.ask(0, 5)
+        assert again.core.complete
+        assert again.core.match == 5
+    assert again.core.unknown == []
+
+
+def test_a_ctrl_c_while_it_ends_keeps_it_from_going_on() -> None:
+    desk = matched(patience=6)
+    desk.look(0, 2)
+    desk.look(1, 2)
+    desk.reserve(0, 2)
+    desk.reserve(1, 2, 409)
+    assert desk.core.status()["reason"] == "no improvement"
+    desk.stop()
+    desk.release(0, 2)
+    desk.ask(0)  # the match is gone
+    desk.release(1, 5)
+    desk.ask(1)
+    assert desk.core.finished
+    assert desk.core.status()["reason"] == "told to stop"
+
+
 def test_ctrl_c_keeps_the_match() -> None:
     desk = matched()
     desk.look(0, 2)

@@ -223,6 +223,33 @@ def test_release_does_not_claim_what_a_vendor_refuses_to_tell(
     assert "takes neither key nor request" in said
 
 
+def test_a_vendor_that_is_silent_at_the_end_is_named_and_the_same_journal_finishes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def plan() -> tuple[Outcome, Outcome]:
+        async with TinyVendor().open() as inn, TinyVendor().open() as hall:
+            rules = hall.handler
+
+            def silent_once_booked(method: str, path: str) -> tuple[int, bytes, str]:
+                return (0, b"", "") if hall.held else rules(method, path)
+
+            hall.handler = silent_once_booked
+            keys = {inn.url: "k", hall.url: "k"}
+            planner = Planner([inn.url, hall.url], keys, state=tmp_path / "journal", rate=50, patience=5, grace_s=0.3)
+            planner.on_event = lambda text: planner.stop() if "is ours everywhere" in text else None
+            left = await planner.arun()
+            hall.handler = rules
+            return left, await planner.arun(release=True)
+
+    left, released = asyncio.run(plan())
+    assert not left.complete
+    assert (left.slot, [(each.vendor.split(" ")[0], each.slot) for each in left.unknown]) == (3, [("inn", 3)])
+    report(left, as_json=False, sought=True)
+    assert capsys.readouterr().out.startswith("Not confirmed: slot 3 was yours everywhere; held are 3 at inn")
+    assert released.complete
+    assert not any(released.held.values())
+
+
 def test_addresses_in_one_form_and_short_names() -> None:
     assert address(" http://127.0.0.1:8001/hotel/api/ ") == "http://127.0.0.1:8001/hotel/api"
     for wrong in ("ftp://a/b", "hotel", "http://bob:secret@a/api", "http://a/api?key=1"):

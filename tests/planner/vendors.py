@@ -66,6 +66,13 @@ class Desk:
         (_, number, call) = self.sent[seen]
         return number, call
 
+    def next_or_end(self) -> tuple[int, Call]:
+        """The next request, or (-1, ...) when the plan is over before."""
+        seen = len(self.sent)
+        while len(self.sent) == seen and not self.core.finished:
+            self.wait(0.1)
+        return (-1, Call(0, "ask")) if self.core.finished else self.sent[seen][1:]
+
     def answer(self, number: int, call: Call, status: int, body: Any = None, **more: Any) -> None:
         """The vendor says this. `body`: bytes as they are, anything else as JSON."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -34,6 +34,7 @@ MIXES = {
     "crashes": planner("crash", "delayed", "unavailable", "blocks", "rivals"),
     "garbage": planner("odd", "garbage", "unprocessed", "limited", "blocks"),
     "rivals": planner("rivals", "blocks", "outage"),
+    "gone": planner("gone", "lost", "late", "delayed", "crash"),
 }
 
 
@@ -141,6 +142,8 @@ FOUND_WITHIN: dict[str, tuple[int, Options]] = {
     "odd-is-no": (80, planner("odd", "lax", "rivals", "blocks")),
     "unwritten-intent": (40, planner("crash", "delayed", "lax")),
     "tired": (20, planner("unavailable", "unprocessed", "lost")),
+    "endless": (10, planner("gone")),
+    "deaf-end": (80, planner("gone", "blocks", "lost", "crash")),
 }
 """The bug, how many seeds it may take, and the worlds that try it."""
 

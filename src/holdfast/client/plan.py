@@ -23,6 +23,9 @@ from holdfast.planner.shell import Outcome, Planner
 from holdfast.planner.shell.keys import KEYS_VARIABLE, is_open_to_others
 from holdfast.planner.shell.planner import default_state, recorded_vendors
 
+UNCONFIRMED = 75
+"""The exit status when some vendor has not confirmed what it holds; `EX_TEMPFAIL` of sysexits.h."""
+AGAIN = "the same command, or `holdfast plan release`, with the same journal finishes it"
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
 VendorOption = Annotated[
@@ -43,6 +46,9 @@ TimeoutOption = Annotated[float, typer.Option("--timeout", metavar="S", help="No
 DelayOption = Annotated[
     float | None,
     typer.Option("--longest-delay", metavar="S", help="Of vendors that name none; else 30, with a warning."),
+]
+GraceOption = Annotated[
+    float, typer.Option("--grace", metavar="S", help="How long vendors are waited for when the search is over.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")]
 
@@ -70,6 +76,7 @@ def plan(
     vendor_rate: VendorRateOption = 0.0,
     timeout: TimeoutOption = 3.0,
     longest_delay: DelayOption = None,
+    grace: GraceOption = 120.0,
     keys: KeysOption = None,
     state: StateOption = None,
     json: JsonOption = False,
@@ -77,7 +84,8 @@ def plan(
     """Book the earliest slot that is free at every vendor, then look for an earlier one.
 
     Ctrl-C keeps the match and gives back the rest; `holdfast plan release` gives back the match too. A
-    second Ctrl-C ends at once: start it again, and it goes on from its journal. Exit status 1: no match.
+    second Ctrl-C ends at once: start it again, and it goes on from its journal. Exit status 1: no match;
+    75: a vendor has not confirmed in time what it holds; the same command, or `release`, finishes that.
     """
     if context.invoked_subcommand is not None:
         sources = map(context.get_parameter_source, context.params)
@@ -91,11 +99,13 @@ def plan(
     planner = Planner(
         vendor, keys, state=state, first=first, last=last, until=moment(until, datetime.now()), rate=rate,
         vendor_rate=vendor_rate, patience=patience, timeout_s=timeout, longest_delay_s=longest_delay,
-        on_event=screen.tell, on_change=screen.refresh,
+        grace_s=grace, on_event=screen.tell, on_change=screen.refresh,
     )  # fmt: skip
     warn_of_keys(keys, screen.tell)
     outcome = screen.watch(planner, planner.run)
     report(outcome, as_json=json, sought=True)
+    if not outcome.complete:
+        raise typer.Exit(UNCONFIRMED)
     if outcome.slot is None:
         raise typer.Exit(1)
 
@@ -106,6 +116,7 @@ def release(
     vendor_rate: VendorRateOption = 0.0,
     timeout: TimeoutOption = 3.0,
     longest_delay: DelayOption = None,
+    grace: GraceOption = 120.0,
     keys: KeysOption = None,
     state: StateOption = None,
     json: JsonOption = False,
@@ -118,11 +129,13 @@ def release(
     vendors = vendor or list(recorded_vendors(state if state is not None else default_state()))
     planner = Planner(
         vendors, keys, state=state, rate=rate, vendor_rate=vendor_rate, timeout_s=timeout,
-        longest_delay_s=longest_delay, on_event=screen.tell, on_change=screen.refresh,
+        longest_delay_s=longest_delay, grace_s=grace, on_event=screen.tell, on_change=screen.refresh,
     )  # fmt: skip
     warn_of_keys(keys, screen.tell)
     outcome = screen.watch(planner, planner.release)
     report(outcome, as_json=json, sought=False)
+    if not outcome.complete:
+        raise typer.Exit(UNCONFIRMED)
     if outcome.denied or any(outcome.held.values()):
         raise typer.Exit(1)
 
@@ -154,7 +167,9 @@ def report(outcome: Outcome, *, as_json: bool, sought: bool) -> None:
         print(msgspec.json.encode(outcome).decode())
         return
     used = f"{outcome.requests} requests, {outcome.seconds:.0f} s, ended by: {outcome.reason}"
-    if outcome.slot is not None:
+    if not outcome.complete:
+        print(f"Not confirmed: {unconfirmed(outcome)}. {used}. Once the vendors answer, {AGAIN}.")
+    elif outcome.slot is not None:
         print(f"Slot {outcome.slot} is yours at {' and '.join(outcome.held)}; nothing else is held. {used}.")
     elif sought:
         print(f"No slot could be had at all vendors; {holdings(outcome)}. {used}.")
@@ -163,6 +178,13 @@ def report(outcome: Outcome, *, as_json: bool, sought: bool) -> None:
         print(f"{given}; {holdings(outcome)}. {used}.")
     for warning in outcome.warnings:
         print(f"Warning: {warning}.")
+
+
+def unconfirmed(outcome: Outcome) -> str:
+    """What is held as far as it is known, and what is not known, in words."""
+    unknown = [f"{each.slot or 'whatever is held'} at {each.vendor}" for each in outcome.unknown]
+    best = "" if outcome.slot is None else f"slot {outcome.slot} was yours everywhere; "
+    return f"{best}{holdings(outcome)}; unknown are {' and '.join(unknown) or 'none'}"
 
 
 def holdings(outcome: Outcome) -> str:

@@ -7,6 +7,9 @@ import msgspec
 SECOND_US = 1_000_000
 SLOT_MAX = 500
 """The vendors of the exercise have slots 1 to 500."""
+GRACE_US = 120 * SECOND_US
+FINISHING_ROUNDS = 4
+"""To each vendor: two releases, a question what is held, and one for something late."""
 
 
 class Vendor(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +33,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     `deadline_us`: when the search ends at the latest, in the core's own time. `holds_max`: what a client may
     hold at a vendor. `timeout_us`: an answer that has not come by then counts as unknown. `unmatched_us`:
     how long a slot is held while another vendor cannot say whether it has it too. `assumed_delay_us`
-    stands in for the longest delay of a vendor that names none. `release`: give back all that is held.
+    stands in for the longest delay of a vendor that names none. `grace_us`: see `finish_us`. `release`: give
+    back all that is held.
     """
 
     vendors: tuple[Vendor, ...]
@@ -43,6 +47,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     timeout_us: int = 3 * SECOND_US
     unmatched_us: int = 15 * SECOND_US
     assumed_delay_us: int = 30 * SECOND_US
+    grace_us: int = GRACE_US
     release: bool = False
 
     def __post_init__(self) -> None:
@@ -55,5 +60,12 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"no slots from {self.first} to {self.last}")
         if self.holds_max < 2:
             raise ValueError("at least two holds a vendor, or no match could be kept while a better one is booked")
-        if self.interval_us < 0 or self.timeout_us <= 0 or self.patience < 0:
+        if self.interval_us < 0 or self.timeout_us <= 0 or self.patience < 0 or self.grace_us < 0:
             raise ValueError("times and patience are not negative, and an answer needs some time")
+
+    @property
+    def finish_us(self) -> int:
+        """So long after the search the plan is over, whatever the vendors do: the grace, and the time that
+        a few requests to each of them take at the rate."""
+        slowest_us = max(self.interval_us * len(self.vendors), *(vendor.interval_us for vendor in self.vendors))
+        return self.grace_us + FINISHING_ROUNDS * slowest_us

@@ -20,6 +20,10 @@ from holdfast.planner.vendor import Write
 FRUITLESS, NOTHING_BETTER, DEADLINE, RELEASED = "no improvement", "nothing better can come", "the deadline", "release"
 
 
+REOPENING = (FRUITLESS, NOTHING_BETTER)
+"""When the search has ended so and the match turns out to be lost, it goes on."""
+
+
 class PlannerCore:
     """Books the same slot at every vendor. `finished` tells that it is over; `match` is what it came to."""
 
@@ -67,7 +71,7 @@ class PlannerCore:
                 view.not_before_us = now_us + view.interval_us
             self._tell("begins again: what do the vendors hold for us?")
         if configuration.release:
-            plan.reason = RELEASED
+            plan.reason, plan.over_us = RELEASED, now_us
         return self._go()
 
     def receive(self, now_us: int, vendor: int, message: Answered | Unanswered) -> Step:
@@ -106,14 +110,29 @@ class PlannerCore:
         """No further search: keep the match, give back what is unmatched, confirm, end."""
         self._begin(now_us)
         self._finish(why)
+        if self.plan.reason in REOPENING:
+            self.plan.reason = why
         return self._go()
 
     # ---- what it came to ----
 
     @property
     def finished(self) -> bool:
-        """The plan is over, and confirmed by every vendor that can be asked."""
+        """The plan is over: confirmed by every vendor that can be asked, or its time to end was over too."""
         return self._ended
+
+    @property
+    def complete(self) -> bool:
+        """It is over, and every vendor that can be asked has confirmed that nothing but the match is held."""
+        return self._ended and self.plan.finished
+
+    @property
+    def unknown(self) -> list[tuple[str, int]]:
+        """Once it is over: (vendor, slot) of each reservation that the vendor has not confirmed and that may be
+        there or not; slot 0 where nothing is known. Who plans again with the journal finishes it."""
+        if not self._ended:
+            return []
+        return [(view.name, slot) for view, slots in self.plan.unconfirmed() for slot in slots or (0,)]
 
     @property
     def match(self) -> int:
@@ -163,6 +182,8 @@ class PlannerCore:
             "requests": plan.requests,
             "since_improvement": plan.since,
             "reason": plan.reason,
+            "complete": self.complete,
+            "unknown": [{"vendor": name, "slot": slot or None} for name, slot in self.unknown],
             "next": self.next_text,
             "vendors": [
                 {
@@ -261,6 +282,9 @@ class PlannerCore:
         if plan.finished and self._pending is None:
             self._end()
             return step
+        if plan.finishing and plan.now_us >= plan.end_us:
+            self._leave()
+            return step
         future = [moment_us for moment_us in plan.moments() if moment_us > plan.now_us]
         step.wake_us = min(future, default=plan.now_us + self.configuration.timeout_us)
         return step
@@ -301,7 +325,7 @@ class PlannerCore:
         plan, configuration = self.plan, self.configuration
         if plan.finishing:
             lost = plan.best and not plan.match and all(view.confirmed() for view in plan.views)
-            if lost and plan.reason in (FRUITLESS, NOTHING_BETTER) and plan.reopened < REOPENED_MAX:
+            if lost and plan.reason in REOPENING and plan.reopened < REOPENED_MAX:
                 self._tell(f"{plan.best} is not held everywhere any more: the search goes on")
                 plan.reason, plan.since, plan.best = "", 0, 0
                 plan.reopened += 1
@@ -320,7 +344,7 @@ class PlannerCore:
 
     def _finish(self, why: str) -> None:
         if not self.plan.finishing:
-            self.plan.reason = why
+            self.plan.reason, self.plan.over_us = why, self.plan.now_us
             self._tell(f"the search is over: {why}")
 
     def _end(self) -> None:
@@ -328,6 +352,15 @@ class PlannerCore:
         self._ended = True
         self._record(records.Ended(plan.match, plan.reason))
         self._tell(f"ended with {plan.match or 'nothing'}, after {plan.requests} requests: {plan.reason}")
+
+    def _leave(self) -> None:
+        """The time to end is over, and some vendor has not confirmed what it holds. The journal stays as it
+        is, without an end: whoever begins again with it asks first, and finishes this."""
+        plan = self.plan
+        self._ended, self._pending = True, None
+        for name, slot in self.unknown:
+            self._tell(f"{name}: {slot or 'what it holds for us'} is unknown")
+        self._tell(f"left with {plan.match or 'nothing'} after {plan.requests} requests, not confirmed: {plan.reason}")
 
     # ---- sending ----
 

@@ -50,6 +50,8 @@ class Plan:
         self.recovering = False
         self.reason = ""
         """Why the search is over; "" while it goes on."""
+        self.over_us = 0
+        """Since when it is over."""
         self.reopened = 0
 
     # ---- what follows from what is known ----
@@ -69,17 +71,29 @@ class Plan:
         return bool(self.reason)
 
     @property
+    def end_us(self) -> int:
+        """When the plan is over at the latest, once the search is."""
+        return self.over_us + self.configuration.finish_us
+
+    @property
     def finished(self) -> bool:
         """Every vendor has confirmed that exactly the match is held. (One that has never answered, and was never
         sent a write, holds nothing of this plan; it may be down for good.)"""
         if not self.finishing or self.recovering:
             return False
+        return all(view.denied or self._is_certain(view) for view in self.views)
+
+    def _is_certain(self, view: VendorView) -> bool:
         match = self.match
-        kept = [match] if match else []
-        return all(
-            view.denied or (not kept and view.untouched()) or (view.confirmed() and list(view.held) == kept)
-            for view in self.views
-        )
+        return (not match and view.untouched()) or (view.confirmed() and list(view.held) == ([match] if match else []))
+
+    def unconfirmed(self) -> Iterator[tuple[VendorView, tuple[int, ...]]]:
+        """The vendors that have not said yet what they hold for us, and what that may be as far as it is known."""
+        for view in self.views:
+            if view.denied or view.confirmed() or (view.untouched() and not self.recovering):
+                continue
+            slots = {*view.held, *(write.slot for write in view.writes.values())}
+            yield view, tuple(sorted(slots | {self.secure} if self.secure and view.read_us < 0 else slots))
 
     def candidates(self, *, hopeful: bool) -> Iterator[int]:
         """Slots better than the match that are held or free everywhere, the earliest first. `hopeful`: also
@@ -218,6 +232,8 @@ class Plan:
         if self.configuration.deadline_us is not None and not self.finishing:
             yield self.configuration.deadline_us
         least_us = min(self.configuration.interval_us * len(self.views), STALE_US)
+        if self.finishing:
+            yield self.end_us
         for view in self.views:
             yield view.due_us if view.flight else view.not_before_us
             yield from (view.until_us(write) for write in view.writes.values())

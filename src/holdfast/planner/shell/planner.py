@@ -14,7 +14,7 @@ import httpx
 import msgspec
 
 from holdfast.kernel.errors import ConfigurationError, HoldfastError
-from holdfast.planner.configuration import Configuration, Vendor
+from holdfast.planner.configuration import GRACE_US, Configuration, Vendor
 from holdfast.planner.core import PlannerCore
 from holdfast.planner.records import vendors_of
 from holdfast.planner.shell.http import VendorDoor
@@ -31,16 +31,27 @@ class PlanStopped(HoldfastError):
     """The plan cannot go on with this journal or these options; the text says why."""
 
 
+class Unknown(msgspec.Struct, frozen=True, kw_only=True):
+    """A reservation that may be there or not, as its vendor has not said. `slot` None: it may be any."""
+
+    vendor: str
+    slot: int | None
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a plan ended. `slot`: held at every vendor, None for none; `held`: by vendor, as confirmed last;
+    """How a plan ended. `slot`: held at every vendor, None for none; `held`: by vendor, as told last;
     `denied`: vendors that took neither key nor request, so that what they hold is not known; `reason`: why
-    the search ended; `seconds`: how long this run took."""
+    the search ended; `seconds`: how long this run took. `complete`: all vendors but those have confirmed that
+    nothing but the slot is held. If not, `unknown` names what they have not confirmed, and planning or
+    releasing with the same journal finishes it."""
 
     slot: int | None
     requests: int
     seconds: float
     reason: str
+    complete: bool
     held: dict[str, list[int]]
+    unknown: list[Unknown]
     denied: list[str]
     warnings: list[str]
 
@@ -72,8 +83,8 @@ class Planner:
     file of lines `ADDRESS KEY`; without, the variable `HOLDFAST_VENDOR_KEYS` holds them in the vendors' order.
     `state`: the journal's path. `rate`: requests a second at most, over all vendors; `vendor_rate`: the same
     for each. `until`: when the search ends at the latest. `patience`: so many requests without an improvement end
-    it, 0 for no such end. `longest_delay_s`: of vendors that name none. `on_event` hears each line of the log,
-    `on_change` that `status()` may have changed.
+    it, 0 for no such end. `longest_delay_s`: of vendors that name none. `grace_s`: how long vendors are waited for
+    when the search is over. `on_event` hears each line of the log, `on_change` that `status()` may have changed.
 
     Raises `ConfigurationError`. One plan at a time may use a key: it takes all that the key holds for its own.
     """
@@ -92,6 +103,7 @@ class Planner:
         patience: int = 60,
         timeout_s: float = 3.0,
         longest_delay_s: float | None = None,
+        grace_s: float = GRACE_US / 1e6,
         on_event: Callable[[str], object] | None = None,
         on_change: Callable[[], object] | None = None,
     ) -> None:
@@ -102,8 +114,8 @@ class Planner:
         self._keys = keys_for(self.addresses, given)
         self.state = Path(state) if state is not None else default_state()
         self._until = until
-        self._on_event = on_event
-        self._on_change = on_change
+        self.on_event = on_event
+        self.on_change = on_change
         self._run: PlanRun | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         if not 0 < rate <= 1000 or not 0 <= vendor_rate <= 1000:
@@ -112,6 +124,8 @@ class Planner:
             raise ConfigurationError(f"a time-out is above 0 and at most {SECONDS_MAX} s")
         if longest_delay_s is not None and not 0 <= longest_delay_s <= SECONDS_MAX:
             raise ConfigurationError(f"a longest delay is 0 to {SECONDS_MAX} s")
+        if not 0 <= grace_s <= SECONDS_MAX:
+            raise ConfigurationError(f"a grace is 0 to {SECONDS_MAX} s")
         longest_us = None if longest_delay_s is None else int(longest_delay_s * 1e6)
         vendor_us = int(1e6 / vendor_rate) + MARGIN_US if vendor_rate else 0
         try:
@@ -125,6 +139,7 @@ class Planner:
                 interval_us=int(1e6 / rate) + MARGIN_US,
                 patience=patience,
                 timeout_us=int(timeout_s * 1e6),
+                grace_us=int(grace_s * 1e6),
             )
         except ValueError as error:
             raise ConfigurationError(str(error)) from error
@@ -162,7 +177,9 @@ class Planner:
             requests=status["requests"],
             seconds=round(time.monotonic() - started, 3),
             reason=status["reason"],
+            complete=status["complete"],
             held={vendor["name"]: vendor["held"] for vendor in status["vendors"]},
+            unknown=msgspec.convert(status["unknown"], list[Unknown]),
             denied=[vendor["name"] for vendor in status["vendors"] if vendor["denied"]],
             warnings=status["warnings"],
         )
@@ -177,7 +194,7 @@ class Planner:
         return {} if self._run is None else self._run.core.status()
 
     def _hear(self, text: str) -> None:
-        if self._on_event is not None:
-            self._on_event(text)
-        if self._on_change is not None:
-            self._on_change()
+        if self.on_event is not None:
+            self.on_event(text)
+        if self.on_change is not None:
+            self.on_change()

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from holdfast.kernel.contracts import Recovered, Step
 from holdfast.planner import records
 from holdfast.planner.configuration import Configuration
@@ -154,6 +156,24 @@ def _tired(core: PlannerCore) -> None:
     _put(core, "_send", bent)
 
 
+def _endless(core: PlannerCore) -> None:
+    """Waits for a vendor's last word however long it takes."""
+    core.configuration = core.plan.configuration = msgspec.structs.replace(core.configuration, grace_us=10**12)
+
+
+def _deaf_end(core: PlannerCore) -> None:
+    """When its time is over it says that all is well."""
+    leave = core._leave
+
+    def bent() -> None:
+        leave()
+        for view in core.plan.views:
+            view.writes.clear()
+            _put(view, "confirmed", lambda: True)
+
+    _put(core, "_leave", bent)
+
+
 BUGS: dict[str, Bend] = {
     "let-go-first": _let_go_first,
     "blind-retry": _blind_retry,
@@ -165,6 +185,8 @@ BUGS: dict[str, Bend] = {
     "odd-is-no": _odd_is_no,
     "unwritten-intent": _unwritten_intent,
     "tired": _tired,
+    "endless": _endless,
+    "deaf-end": _deaf_end,
 }
 """By name."""
 

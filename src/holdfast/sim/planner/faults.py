@@ -8,6 +8,10 @@ late leak cannot be seen, and all that is asked of the planner is that it has wa
 
 PROBABLE = ("unavailable", "unprocessed", "limited", "odd", "garbage", "lost", "delayed", "late", "reset")
 """What can become of any one request; see `vendor.Troubles`."""
-FAULTS = (*PROBABLE, "outage", "crash", "rivals", "blocks", "lax")
+FIRST = (*PROBABLE, "outage", "crash", "rivals", "blocks", "lax")
 """`outage`: a vendor is down for up to minutes; `crash`: of planners; `lax`: a vendor that does not keep its
 own limit of two holds, so that the planner must."""
+LATER = ("gone",)
+"""`gone`: a vendor falls silent and stays so until every plan has ended. What a world has of these is drawn
+from a source of its own, so that what else a seed means stays as it was before they came."""
+FAULTS = (*FIRST, *LATER)

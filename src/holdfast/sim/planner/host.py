@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from holdfast.kernel.contracts import Step
 from holdfast.kernel.gate import Gate, Group
-from holdfast.planner.configuration import Configuration
+from holdfast.planner.configuration import GRACE_US, Configuration
 from holdfast.planner.core import PlannerCore
 from holdfast.planner.messages import Answered, Call, Unanswered
 from holdfast.sim.audit import Violation
@@ -56,6 +58,8 @@ class PlannerHost:
         self.stopping = ""
         self.matched: list[tuple[int, int, int]] = []
         """(when, slot, requests so far) of each match that was told."""
+        self.searched_until_us = -1
+        """When the search of this life was over, -1 while it is not."""
         self._wake_us = -1
         self._writing: Group | None = None
 
@@ -66,6 +70,7 @@ class PlannerHost:
         self.life += 1
         self._wake_us = -1
         self.born_us = self.world.now_us
+        self.searched_until_us = -1
         self.gate = Gate()
         self.core = self.make(self.configuration)
         self._take_in(self.core.recover(self.world.now_us, self.disk.recovered()))
@@ -89,6 +94,15 @@ class PlannerHost:
         if self.core is None:
             self.world.note(f"{self.who} starts again")
             self.start()
+
+    def start_over(self, *, release: bool) -> None:
+        """The user begins again with the same journal after the plan is over, to finish or to give all back."""
+        self.world.note(f"{self.who} begins again{' to release' if release else ''}")
+        changes = {"release": release, "deadline_us": None, "grace_us": GRACE_US}
+        self.configuration = msgspec.structs.replace(self.configuration, **changes)
+        self.stopping, self.told = "", 0 if release else self.told
+        self._writing = None
+        self.start()
 
     def stop(self, why: str) -> None:
         """The user's Ctrl-C; said again to every later life."""
@@ -125,6 +139,10 @@ class PlannerHost:
             self.matched.append((self.world.now_us, self.told, core.plan.requests))
         if core.plan.reopened:
             self.told = core.plan.best
+        if not core.plan.finishing:
+            self.searched_until_us = -1
+        elif self.searched_until_us < 0:
+            self.searched_until_us = self.world.now_us
         self.gate.absorb(step)
         self._write()
         data, self.gate.data = self.gate.data, []

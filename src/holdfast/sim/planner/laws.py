@@ -62,13 +62,34 @@ class Laws(Watch):
         match, plan, configuration = host.core.match, host.core.plan, host.configuration
         if match and not configuration.first <= match <= configuration.last:
             raise Violation("bounds", f"{host.who} ends with {match}")
+        self._in_time(host)
         if self.leaky:
             unnamed = [view for view in plan.views if view.answered and view.longest_delay_us is None]
             if unnamed and len(host.core.warnings) < len(unnamed):
                 raise Violation("warning", f"{host.who} does not warn of {unnamed[0].name}")
-        else:
+        elif host.core.complete:
             self.holds_exactly(host, "at its end")
+        else:
+            self._names_what_is_unknown(host)
         self._nothing_missed(host)
+
+    def _in_time(self, host: PlannerHost) -> None:
+        """A plan is over soon after its search, and gives up on nobody before."""
+        assert host.core is not None
+        took_us, configuration = self.world.now_us - host.searched_until_us, host.configuration
+        if took_us > configuration.finish_us:
+            raise Violation("overtime", f"{host.who} ends {took_us} us after its search, not {configuration.finish_us}")
+        if not host.core.complete and took_us < configuration.grace_us:
+            raise Violation("gave up", f"{host.who} waits only {took_us} us for {host.core.unknown}")
+
+    def _names_what_is_unknown(self, host: PlannerHost) -> None:
+        """What is held is what the planner says, or is named as unknown."""
+        assert host.core is not None
+        for vendor, view in zip(self.vendors, host.core.plan.views, strict=True):
+            unknown = [slot for name, slot in host.core.unknown if name == vendor.name]
+            held = vendor.held_by(host.who)
+            if held != list(view.held) if not unknown else view.read_us >= 0 and not set(held) <= set(unknown):
+                raise Violation("leak", f"{host.who} left {held} at {vendor.name}, and says {unknown}")
 
     def holds_exactly(self, host: PlannerHost, when: str) -> None:
         """Exactly the match is held, at every vendor."""

@@ -12,7 +12,7 @@ from holdfast.planner.configuration import Configuration, Vendor
 from holdfast.sim.audit import Violation
 from holdfast.sim.options import Options
 from holdfast.sim.planner import bugs
-from holdfast.sim.planner.faults import FAULTS, PROBABLE
+from holdfast.sim.planner.faults import FIRST, LATER, PROBABLE
 from holdfast.sim.planner.host import PlannerHost
 from holdfast.sim.planner.laws import Laws
 from holdfast.sim.planner.rivals import Keeper, Rival
@@ -34,7 +34,9 @@ class PlannerSite:
         self.world = world = World(seed, tracing)
         source = world.random
         self.laws = Laws(world)
-        self.kinds = options.faults or tuple(kind for kind in FAULTS if source.random() < 0.5)
+        self.later = later = random.Random(f"{seed} later")
+        first = tuple(kind for kind in FIRST if not options.faults and source.random() < 0.5)
+        self.kinds = options.faults or (*first, *(kind for kind in LATER if later.random() < 0.2))
         self.faults = 0
         count = options.servers or source.choice((1, 2, 2, 2, 2, 3, 4))
         self.vendors = [SimVendor(world, number, SLOTS, self.laws) for number in range(count)]
@@ -60,7 +62,10 @@ class PlannerSite:
             Keeper(world, self.vendors, source.getrandbits(32), gap_us_max, self.calm_us)
             for _ in range(2 if "blocks" in self.kinds else 0)
         ]
+        self._is_calm = False
         self._ended: list[str] = []
+        self._left: list[str] = []
+        """Whose plan has ended once with something that was not confirmed."""
 
     def _furnish(self, source: random.Random) -> None:
         """What is taken from the beginning, and how well each vendor works."""
@@ -104,6 +109,7 @@ class PlannerSite:
             timeout_us=source.choice((2, 3, 8)) * SECOND_US,
             unmatched_us=source.choice((4, 15)) * SECOND_US,
             assumed_delay_us=ASSUMED_US,
+            grace_us=self.later.choice((20, 60, 120)) * SECOND_US,
         )
 
     # ---- what `run` asks for ----
@@ -121,6 +127,7 @@ class PlannerSite:
             ("plans", len(self.hosts)),
             ("matched", matched),
             ("crashes", sum(host.crashes for host in self.hosts)),
+            ("unconfirmed", len(self._left)),
         )
 
     # ---- the run ----
@@ -138,36 +145,75 @@ class PlannerSite:
         for vendor in self.vendors:
             if "outage" in self.kinds:
                 world.after(world.between(0, self.calm_us), self._fall_out, vendor)
+            if "gone" in self.kinds and (vendor is self.vendors[0] or self.later.random() < 0.3):
+                world.after(self.later.randint(0, self.calm_us), self._go_away, vendor)
         world.run_until(self.calm_us, self._watch_ends)
         self._calm()
-        world.run_until(self.calm_us + CALM_US_MAX, self._watch_ends)
+        self._await_ends()
+        self._finish_what_was_left()
+        self._judge()
+
+    def _await_ends(self) -> None:
+        """Every plan is over in time."""
+        self.world.run_until(self.world.now_us + CALM_US_MAX, self._watch_ends)
         for host in self.hosts:
             if not host.finished:
                 said = "it is not running" if host.core is None else host.core.status()
                 raise Violation("liveness", f"{host.who} has not ended: {said}")
-        self._judge()
+
+    def _finish_what_was_left(self) -> None:
+        """Whose plan could not be confirmed begins again with the same journal when every vendor is there."""
+        for vendor in self.vendors:
+            self._come_back(vendor)
+        self._left = [host.who for host in self.hosts if host.core is not None and not host.core.complete]
+        for host in self.hosts:
+            if host.who in self._left:
+                self._ended.remove(host.who)
+                host.start_over(release=self.later.random() < 0.5)
+        self._await_ends()
+        for host in self.hosts:
+            if host.core is not None and not host.core.complete:
+                raise Violation("unconfirmed", f"{host.who} does not finish what it left: {host.core.status()}")
+
+    def _go_away(self, vendor: SimVendor) -> None:
+        """A vendor falls silent until every plan is over."""
+        if self._is_calm:
+            return
+        self.faults += 1
+        vendor.gone, vendor.outage = True, "silent"
+        self.world.note(f"{vendor.name} is gone")
 
     def _fall_out(self, vendor: SimVendor) -> None:
         """A vendor is down, for a moment or for minutes."""
+        if vendor.gone or self._is_calm:
+            return
         self.faults += 1
         vendor.outage = self.world.random.choice(("refuses", "silent", "unavailable"))
         self.world.note(f"{vendor.name} is down: {vendor.outage}")
-        self.world.after(self.world.between(SECOND_US, 150 * SECOND_US), self._come_back, vendor)
+        self.world.after(self.world.between(SECOND_US, 150 * SECOND_US), self._recover, vendor)
+
+    def _recover(self, vendor: SimVendor) -> None:
+        if not vendor.gone:
+            self._come_back(vendor)
 
     def _come_back(self, vendor: SimVendor) -> None:
         if vendor.outage:
-            vendor.outage = ""
+            vendor.gone, vendor.outage = False, ""
             self.world.note(f"{vendor.name} is back")
 
     def _calm(self) -> None:
         self.world.note("calm begins")
+        self._is_calm = True
         for vendor in self.vendors:
             self.faults += 1
-            vendor.outage = ""
+            if not vendor.gone:
+                vendor.outage = ""
             quick = Troubles(longest_us=vendor.troubles.longest_us, way_us_max=min(vendor.troubles.way_us_max, 100_000))
             vendor.troubles = quick
         for host in self.hosts:
             host.crash_chance = 0.0
+            if any(vendor.gone for vendor in self.vendors) and host.configuration.deadline_us is None:
+                host.stop("told to stop")  # it would wait for that vendor for ever
 
     def _watch_ends(self) -> bool:
         """After every event: has a plan come to its end just now?"""

@@ -68,6 +68,8 @@ class SimVendor:
         self.names_delay = True
         self.lax = False
         self.outage = ""
+        self.gone = False
+        """The outage lasts until every plan has ended."""
         self.holders: dict[int, str] = {}
         """Who holds each slot that is not free; the vendor's own block is `BLOCKED`."""
         self.free_since = dict.fromkeys(range(1, slots + 1), 0)
