@@ -68,11 +68,11 @@ from holdfast.apps.messages.words import (
 )
 
 __all__ = [
-    *("ADMINISTRATOR", "AUDITOR", "MEMBERS_MAX", "TEXT_CHARACTERS_MAX", "Ack", "AckHeard", "Acknowledged", "Arrived"),
-    *("AskAudit", "AskDevices", "AskGroups", "AskHistory", "AskInbox", "AskSince", "AskStates", "AskUnread"),
-    *("AuditLine", "AuditLog", "BadGroupName", "BadText", "CursorMoved", "Delete", "Deleted", "DeviceAt", "Devices"),
-    *("Found", "Got", "GroupExists", "GroupFull", "GroupMade", "GroupSeen", "Groups", "History", "Inbox", "Invite"),
-    *("Joined", "Leave", "Left", "MakeGroup", "NoSuchConversation", "NoSuchMessage", "NoSuchPerson", "NobodyNamed"),
-    *("Opened", "People", "PersonSeen", "Priority", "Reach", "Read", "Received", "Said", "Search", "Send", "Sent"),
-    *("Since", "States", "ToYourself", "Unread", "WhichGroup", "Who"),
-]
+    "ADMINISTRATOR", "AUDITOR", "MEMBERS_MAX", "TEXT_CHARACTERS_MAX", "Ack", "AckHeard", "Acknowledged",
+    "Arrived", "AskAudit", "AskDevices", "AskGroups", "AskHistory", "AskInbox", "AskSince", "AskStates",
+    "AskUnread", "AuditLine", "AuditLog", "BadGroupName", "BadText", "CursorMoved", "Delete", "Deleted",
+    "DeviceAt", "Devices", "Found", "Got", "GroupExists", "GroupFull", "GroupMade", "GroupSeen", "Groups",
+    "History", "Inbox", "Invite", "Joined", "Leave", "Left", "MakeGroup", "NoSuchConversation", "NoSuchMessage",
+    "NoSuchPerson", "NobodyNamed", "Opened", "People", "PersonSeen", "Priority", "Reach", "Read", "Received",
+    "Said", "Search", "Send", "Sent", "Since", "States", "ToYourself", "Unread", "WhichGroup", "Who",
+]  # fmt: skip
