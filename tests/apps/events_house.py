@@ -6,8 +6,8 @@ from typing import Any
 
 from holdfast.apps.events import Events
 from holdfast.kernel.contracts import Person, Query, Refusal, Reply, Request
-from holdfast.kernel.machine import Machine, NoticesAfter
-from holdfast.kernel.replies import Notices
+from holdfast.kernel.machine import Machine
+from holdfast.kernel.notices import Notices, NoticesAfter
 from holdfast.server.grammar import Grammar
 
 TOR, MTL, OTW = "TORM0001", "MTLM0001", "OTWM0001"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from holdfast.apps.rooms import Cancel, Change, Reserve, Rooms
 from holdfast.kernel.contracts import Command, Person, Reply, Request
-from holdfast.kernel.machine import Machine, NoticesAfter
-from holdfast.kernel.replies import Notices
+from holdfast.kernel.machine import Machine
+from holdfast.kernel.notices import Notices, NoticesAfter
 
 NOW = 1_795_000_000_000
 """2026-11-18 11:06:40 UTC"""

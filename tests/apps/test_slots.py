@@ -30,7 +30,8 @@ from holdfast.apps.slots import (
     VendorOnly,
 )
 from holdfast.kernel.contracts import Command, Person, Query, Reply, Request
-from holdfast.kernel.machine import Advance, Machine, NoticesAfter
+from holdfast.kernel.machine import Advance, Machine
+from holdfast.kernel.notices import NoticesAfter
 from holdfast.kernel.store import TupleStore
 from holdfast.server.grammar import Grammar
 

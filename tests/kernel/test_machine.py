@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.kernel.bell import Bell, Bells, Broken, Fail, Look, Rung, ring
 
-from holdfast.kernel import machine as machine_module
 from holdfast.kernel.contracts import Person, Request
 from holdfast.kernel.errors import BrokenInvariant, MalformedInput
-from holdfast.kernel.machine import Advance, Clock, Machine, NoticesAfter
-from holdfast.kernel.replies import Advanced, Forgotten, Notices
+from holdfast.kernel.machine import Advance, Clock, Machine
+from holdfast.kernel.notices import NOTICES_MAX, Notices, NoticesAfter
+from holdfast.kernel.replies import Advanced, Forgotten
 from holdfast.kernel.store import TupleStore
 
 # -- Exactly once
@@ -221,10 +221,10 @@ def test_time_and_notices_do_not_overwrite_each_other() -> None:
 
 def test_a_page_of_notices_ends_and_the_next_goes_on() -> None:
     bells = Bells()
-    bells.do(*[ring(to="joe")] * (machine_module.NOTICES_MAX + 1))
+    bells.do(*[ring(to="joe")] * (NOTICES_MAX + 1))
     first = notices(bells)
-    assert [number for number, _, _ in first] == list(range(1, machine_module.NOTICES_MAX + 1))
-    assert [number for number, _, _ in notices(bells, first[-1][0])] == [machine_module.NOTICES_MAX + 1]
+    assert [number for number, _, _ in first] == list(range(1, NOTICES_MAX + 1))
+    assert [number for number, _, _ in notices(bells, first[-1][0])] == [NOTICES_MAX + 1]
 
 
 # -- What does not decode, and what cannot be

@@ -14,7 +14,8 @@ from holdfast.apps.rooms import Rooms
 from holdfast.apps.slots import Slots
 from holdfast.apps.tickets import Reserved, Tickets
 from holdfast.kernel.contracts import Command, Context, Person, Query, Reply, Request
-from holdfast.kernel.machine import Machine, NoticesAfter
+from holdfast.kernel.machine import Machine
+from holdfast.kernel.notices import NoticesAfter
 from holdfast.kernel.store import TupleStore
 from holdfast.replication.bayou import words
 from holdfast.replication.sequencer import words as sequencer_words

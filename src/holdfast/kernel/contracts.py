@@ -10,7 +10,7 @@ Caller's duties towards a core (after etcd/raft's list, and `aioquic`'s seam):
 2. Call one input at a time, `now_us` never going backwards (microseconds, `CLOCK_BOOTTIME`).
 3. Send `Step.data` at once; append `Step.records` and `Step.snapshot` to the journal in order.
 4. Let `Step.promises` and `Step.replies` leave only when every record of this and of all
-   earlier steps is synced; `Step.settled_promises` and `Step.settled_replies` when the first
+   earlier steps is synced; those that are `settled` when the first
    `Step.settled_records` records of this core's life are. `kernel.gate.Gate` does this.
 5. Call `synced` when a write of the journal is done, with how many records that makes since the
    core was made.
@@ -19,6 +19,7 @@ Caller's duties towards a core (after etcd/raft's list, and `aioquic`'s seam):
 8. Where the core has `set_clock` (it `keeps_time`), call it before the inputs of each turn: it is
    the only way the time of day comes in, and such a core's commands carry no `Advance`.
 9. Tell `Step.changes` to whoever watches, under the same rule as `Step.replies`.
+10. When an app is `Timely` and something is due, submit `Advance` (to a core that `keeps_time`, `PassTime`).
 """
 
 from __future__ import annotations
@@ -124,9 +125,11 @@ class Context:
     `late`: it came after commands with later stamps had been committed, and stands behind them.
     `is_committed(id)`: whether what that command did is final. For answers only: `apply` must not ask.
     `notify(to, text)`: puts a notice into the outbox, addressed to a person's id.
+    `tell(to, id, reply)`: whoever watches as that person, at whichever replica, is told at once (as a `Change`).
+    Nothing is kept of it: who was away asks for what there is.
     """
 
-    __slots__ = ("client", "index", "is_committed", "late", "name", "notify", "now_ms", "person", "stamp")
+    __slots__ = ("client", "index", "is_committed", "late", "name", "notify", "now_ms", "person", "stamp", "tell")
 
     def __init__(self) -> None:
         self.now_ms = 0
@@ -138,6 +141,7 @@ class Context:
         self.late = False
         self.is_committed: Callable[[str], bool] = _always
         self.notify: Callable[[str, str], None] = _no_outbox
+        self.tell: Callable[[str, str, Reply], None] = _no_watchers
 
     @property
     def id(self) -> str:
@@ -151,6 +155,10 @@ def _always(id: str) -> bool:
 
 def _no_outbox(to: str, text: str) -> None:
     raise BrokenInvariant(f"a notice to {to} outside a machine: {text}")
+
+
+def _no_watchers(to: str, id: str, reply: Reply) -> None:
+    raise BrokenInvariant(f"something to tell {to} outside a machine: {reply.text()}")
 
 
 class App(Protocol):
@@ -220,7 +228,8 @@ class Halt(msgspec.Struct, frozen=True):
 
 class Change(msgspec.Struct, frozen=True, gc=False):
     """What became of a command that was answered before it was final: its outcome is another one, or
-    firm now. `id`: the write; `person`: whose, or ""; `firm`: "tentative" or "committed"; `reply`: the outcome."""
+    firm now; or what an app tells a person (`Context.tell`). `id`: the write, or what the app names it by;
+    `person`: whose, or ""; `firm`: "tentative" or "committed"; `reply`: the outcome, or what is told."""
 
     id: str
     person: str
@@ -238,16 +247,18 @@ class Step:
 
     `records`: journal records, in order. `data`: (peer, message) that may leave at once.
     `promises`: (peer, message) that leave once the records are synced. `replies`: (token, reply),
-    also then. `settled_promises`, `settled_replies`: the same, but they rest on older records only,
-    the first `settled_records` that this core has asked for since it was made; so they need not wait
-    for what is being written now. `snapshot`: slices for the journal. `reset`: the journal is to be emptied first and
-    begun anew with this step's `snapshot` and `records` (a state copied from a peer replaces it).
-    `wake_us`: when to call `wake`, or None. `events`: what operators should read, one line each.
-    `changes`: outcomes that have changed or become firm, for whoever watches.
+    also then. `settled_promises`, `settled_replies`, `settled_changes`: the same, but they rest on
+    older records only, the first `settled_records` that this core has asked for since it was made; so
+    they need not wait for what is being written now. `snapshot`: slices for the journal. `reset`: the
+    journal is to be emptied first and begun anew with this step's `snapshot` and `records` (a state
+    copied from a peer replaces it). `wake_us`: when to call `wake`, or None. `events`: what operators
+    should read, one line each. `changes`: for whoever watches: outcomes that have changed or become
+    firm, and what an app tells.
     """
 
     __slots__ = ("changes", "data", "events", "halt", "promises", "records", "replies", "reset",
-                 "settled_promises", "settled_records", "settled_replies", "snapshot", "wake_us")  # fmt: skip
+                 "settled_changes", "settled_promises", "settled_records", "settled_replies", "snapshot",
+                 "wake_us")  # fmt: skip
 
     def __init__(self) -> None:
         self.records: list[bytes] = []
@@ -257,6 +268,7 @@ class Step:
         self.settled_records = 0
         self.settled_promises: list[tuple[Peer, Any]] = []
         self.settled_replies: list[tuple[Token, Reply]] = []
+        self.settled_changes: list[Change] = []
         self.snapshot: list[SnapshotPart] = []
         self.reset = False
         self.wake_us: int | None = None
@@ -291,6 +303,15 @@ class Timed(Protocol):
 
     def due_ms(self, store: TupleStore) -> int | None:
         """When that is the case next (Unix milliseconds, by the replicated time), None if never."""
+
+
+@runtime_checkable
+class Timely(Timed, Protocol):
+    """An app that does something because time has passed."""
+
+    def pass_time(self, store: TupleStore, context: Context) -> None:
+        """Do what is due by `context.now_ms`, a bounded part of it: `due_ms` says whether there is more. It is
+        called when the replicated time has moved, with nobody as the one who asks, and as often as it may be."""
 
 
 class Core(Protocol):

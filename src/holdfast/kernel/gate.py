@@ -73,7 +73,7 @@ class Gate:
         self.wake_us = step.wake_us
         if step.halt is not None:
             self.halt = step.halt
-        if step.settled_promises or step.settled_replies:
+        if step.settled_promises or step.settled_replies or step.settled_changes:
             if step.settled_records <= self._synced:
                 self._settle(step)
             else:
@@ -92,6 +92,7 @@ class Gate:
     def _settle(self, step: Step) -> None:
         self.promises += step.settled_promises
         self.replies += step.settled_replies
+        self.changes += step.settled_changes
 
     def _close_group(self) -> None:
         if self._group:

@@ -13,9 +13,11 @@ from typing import Any, Union, cast
 
 import msgspec
 
-from holdfast.kernel.contracts import App, Command, Context, Query, Refusal, Reply, Request
+from holdfast.kernel import notices
+from holdfast.kernel.contracts import App, Change, Command, Context, Refusal, Reply, Request, Timely
 from holdfast.kernel.errors import BrokenInvariant, MalformedInput
-from holdfast.kernel.replies import Advanced, Expired, Forbidden, Forgotten, Malformed, Notices
+from holdfast.kernel.notices import DropNotices, Notice, Outbox, TakeNotices
+from holdfast.kernel.replies import Advanced, Expired, Forbidden, Forgotten, Malformed
 from holdfast.kernel.sessions import RETENTION_MS, Known, PlainClients, Session, Sessions
 from holdfast.kernel.store import Row, TupleStore
 
@@ -26,9 +28,6 @@ HOUR_MS = 3_600_000
 STEP_MS_MAX = 7 * 24 * HOUR_MS
 """How far one write may move the time of a store whose writes bring their own."""
 
-NOTICES_MAX = 100
-"""Rows one `notices` query returns; the next page starts after the last number."""
-
 
 class Advance(Command, frozen=True, tag="advance"):
     """Move the replicated time to `now_ms` (Unix milliseconds) unless it is later already."""
@@ -36,10 +35,8 @@ class Advance(Command, frozen=True, tag="advance"):
     now_ms: int
 
 
-class NoticesAfter(Query, frozen=True, tag="notices"):
-    """The outbox rows numbered above `after`, oldest first, at most `NOTICES_MAX`."""
-
-    after: int = 0
+class PassTime(Command, frozen=True, tag="holdfast.pass_time"):
+    """The time of this write has come. For stores whose writes bring their own time, where there is no `Advance`."""
 
 
 class Clock(Row, frozen=True):
@@ -53,15 +50,10 @@ class Clock(Row, frozen=True):
     notice_next: int
 
 
-class Notice(Row, frozen=True):
-    """A row of the outbox: what must reach somebody. The numbers begin with 1 and have no gaps."""
-
-    table = "holdfast.outbox"
-    key = ("number",)
-
-    number: int
-    to: str
-    text: str
+KERNEL_COMMANDS: tuple[type[Command], ...] = (Advance, PassTime, *notices.COMMANDS)
+"""Commands that every machine knows, whatever its app. No port has words for them."""
+KERNEL_REPLIES: tuple[type[Reply], ...] = (Advanced, *notices.REPLIES, Malformed, Forgotten, Expired, Forbidden)
+"""Replies that any command may get."""
 
 
 class Machine:
@@ -77,18 +69,27 @@ class Machine:
         self.app = app
         self.retention_ms = retention_ms
         self.in_order = in_order
-        self.rows: tuple[type[Row], ...] = (*app.rows, Session, PlainClients, Clock, Notice)
-        commands: Any = Union[(*app.commands, Advance)]
+        self.rows: tuple[type[Row], ...] = (*app.rows, Session, PlainClients, Clock, *notices.ROWS)
+        commands: Any = Union[(*app.commands, *KERNEL_COMMANDS)]
         request = msgspec.defstruct("AppRequest", [("command", commands)], bases=(Request,), frozen=True, gc=False)
         self._batch_decoder = msgspec.msgpack.Decoder(list[request])  # type: ignore[valid-type]
         self._request_decoder = msgspec.msgpack.Decoder(request)
         self._encoder = msgspec.msgpack.Encoder()
-        refusals = (Malformed, Forgotten, Expired, Forbidden)
-        replies: Any = Union[(*app.replies, Advanced, *refusals)]
+        replies: Any = Union[(*app.replies, *KERNEL_REPLIES)]
         self._reply_decoder = msgspec.msgpack.Decoder(replies)
         self._context = Context()
         self._context.notify = self._notify
+        self._context.tell = self._tell
         self._notified: list[tuple[str, str]] = []
+        self._notified_ms = 0
+        self._told: list[tuple[str, str, Reply]] = []
+        self._timely = app if isinstance(app, Timely) else None
+        self._own: dict[type, Callable[[Any], Reply]] = {
+            Advance: self._advance,
+            PassTime: self._pass_time,
+            DropNotices: lambda command: notices.drop(self.store, command, self._clock_row().notice_next),
+            TakeNotices: lambda command: notices.take(self.store, command, self.app, self._context),
+        }
         self._in_run = False
         self.store = TupleStore(self.rows)
         self.store.table(Clock).put(Clock(0, 0, 1))
@@ -99,6 +100,7 @@ class Machine:
         self._sessions = Sessions(self.store, self.retention_ms, self.in_order)
         self._clock = self.store.table(Clock)
         self._notices = self.store.table(Notice)
+        self._outbox = self.store.table(Outbox)
         self._context.now_ms = self._clock_row().now_ms
 
     def _clock_row(self) -> Clock:
@@ -169,7 +171,8 @@ class Machine:
         context.late = late
         context.person = request.person
         context.client = request.client
-        reply = self._execute_once(request, clock.now_ms)
+        own = self._own.get(type(request.command))
+        reply = own(request.command) if own is not None else self._execute_once(request, clock.now_ms)
         if not self._in_run:
             self._settle()
         return reply
@@ -187,15 +190,15 @@ class Machine:
 
     def execute(self, requests: Sequence[Request], stamp: Stamp) -> list[Reply]:
         """Run a batch in order; one reply each. The stamp fences everything it writes."""
-        context = self._context
+        context, own = self._context, self._own
         context.stamp = stamp
         replies = []
         for context.index, request in enumerate(requests):
-            if type(request.command) is Advance:  # monotone, so that a repeated one needs no session
-                replies.append(self._advance(request.command))
-                continue
             context.person = request.person
             context.client = request.client
+            if (command := own.get(type(request.command))) is not None:  # to repeat one of these does no harm
+                replies.append(command(request.command))
+                continue
             replies.append(self._execute_once(request, context.now_ms))
         self._settle()
         return replies
@@ -220,10 +223,28 @@ class Machine:
             self._clock.put(Clock(0, command.now_ms, clock.notice_next))
             self._context.now_ms = command.now_ms
             self._sessions.expire(command.now_ms)
+            self._pass_time(command)
+        return Advanced(self._context.now_ms)
+
+    def _pass_time(self, command: Command) -> Reply:
+        if self._timely is not None:
+            self._timely.pass_time(self.store, self._context)
         return Advanced(self._context.now_ms)
 
     def _notify(self, to: str, text: str) -> None:
+        if not self._notified:
+            self._notified_ms = self._context.now_ms
         self._notified.append((to, text))
+
+    def _tell(self, to: str, id: str, reply: Reply) -> None:
+        self._told.append((to, id, reply))
+
+    def take_told(self, firm: str = "committed") -> list[Change]:
+        """What is to be told to those who watch (see `Context.tell`), since the last time this was called."""
+        if not self._told:
+            return []
+        told, self._told = self._told, []
+        return [Change(id, to, firm, reply) for to, id, reply in told]
 
     def _settle(self) -> None:
         """Put the rows of sessions and notices that what was executed has changed."""
@@ -231,6 +252,8 @@ class Machine:
             self._sessions.settle()
         if self._notified:
             clock, put = self._clock_row(), self._notices.put
+            if self._outbox.get(0) is None:
+                self._outbox.put(Outbox(0, self._notified_ms, 0))
             for number, (to, text) in enumerate(self._notified, clock.notice_next):
                 put(Notice(number, to, text))
             self._clock.put(Clock(0, clock.now_ms, clock.notice_next + len(self._notified)))
@@ -246,14 +269,17 @@ class Machine:
             self._context.is_committed = is_committed
         if now_ms is not None:
             self._context.now_ms = now_ms
-        if type(query) is NoticesAfter:
-            first = max(0, query.after) + 1
-            numbers = range(first, min(first + NOTICES_MAX, self._clock_row().notice_next))
-            rows = filter(None, map(self._notices.get, numbers))
-            return Notices(tuple((row.number, row.to, row.text) for row in rows))
+        if isinstance(query, notices.QUERIES):
+            return notices.answer(self.store, query, self._clock_row().notice_next)
         self._context.person = request.person
         self._context.client = request.client
         return self.app.answer(self.store, query, self._context)
+
+    @property
+    def notices_waiting(self) -> bool:
+        """Whether there is something in the outbox, tentative or not. A look at a number; changes nothing."""
+        outbox = self._outbox.get(0)
+        return outbox is not None and self._clock_row().notice_next - 1 > outbox.dropped
 
     def digest(self) -> bytes:
         """16 bytes that are equal where the whole state is equal."""

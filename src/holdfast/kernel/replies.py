@@ -92,15 +92,6 @@ class Advanced(Reply, frozen=True, tag="advanced"):
         return f"The time is {self.now_ms}."
 
 
-class Notices(Reply, frozen=True, tag="notices"):
-    """Rows of the outbox: (number, addressee, text)."""
-
-    rows: tuple[tuple[int, str, str], ...]
-
-    def text(self) -> str:
-        return "; ".join(f"{number} {to}: {text}" for number, to, text in self.rows) or "No notices."
-
-
 class Behind(Refusal, frozen=True, tag="behind"):
     """Not executed: this replica has not yet seen what the session has read or written elsewhere."""
 

@@ -116,6 +116,7 @@ class Solo:
         self._record(step, Executed(self.machine.encode(batch)))
         replies = self._execute(batch)
         step.replies += [(token, reply) for (token, _), reply in zip(requests, replies, strict=True)]
+        step.changes += self.machine.take_told()
         return self._snapshot(now_us, step)
 
     def synced(self, now_us: int, records: int) -> Step:
@@ -162,6 +163,7 @@ class Solo:
                 problem = self._adopt(record.disk, record.app, record.created)
             elif problem is None:
                 self._execute(self.machine.decode(record.batch))
+        self.machine.take_told()  # it was told when it was done
         if not recovered.fresh and not self._identified:
             raise MalformedInput("it has no identity record")
         return problem

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from holdfast.kernel.contracts import Change, Core, Halt, Peer, Recovered, Reply, Request, Timed, TimeKeeper
+from holdfast.kernel.contracts import Change, Core, Halt, Peer, Recovered, Reply, Request, Timed, TimeKeeper, Timely
 from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.gate import Gate, Group
-from holdfast.kernel.machine import Advance, Machine
+from holdfast.kernel.machine import Advance, Machine, PassTime
 from holdfast.kernel.replies import Overloaded, Unavailable, Unknown
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,8 @@ ADVANCE_MS = 1000
 """How far the replicated time may lag behind the clock before a batch of updates carries it on."""
 IDLE_ADVANCE_MS = 10_000
 """The same when there are no updates."""
+DUE_LOOK_S = 0.2
+"""How often it is looked whether something is due, of an app that does something because time has passed."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -117,6 +119,7 @@ class Driver:
         self._room = room
         self._time_keeper = core if isinstance(core, TimeKeeper) else None
         self._timed = machine.app if isinstance(machine.app, Timed) and self._time_keeper is None else None
+        self._timely = machine.app if isinstance(machine.app, Timely) else None
         self._look_seconds = deadline_seconds / 2
         self._waiting_max = waiting_max
         self._loop = asyncio.get_running_loop()
@@ -133,6 +136,7 @@ class Driver:
         self._seen_under_way: Group | None = None
         self._is_stuck = False
         self._look_timer: asyncio.TimerHandle | None = None
+        self._due_timer: asyncio.TimerHandle | None = None
 
     # -- Life
 
@@ -143,11 +147,12 @@ class Driver:
         self._gate.absorb(self.core.recover(clock_us(), self._writer.recover()))
         self._finish()
         self._look()
+        self._look_at_time()
         self._schedule()
 
     def close(self) -> None:
         """Stop: finish the write under way and close the journal. Blocks for that long."""
-        for timer in (self._timer, self._look_timer):
+        for timer in (self._timer, self._look_timer, self._due_timer):
             if timer is not None:
                 timer.cancel()
         self.halted = self.halted or Halt("closed", "the node is stopping")
@@ -272,6 +277,15 @@ class Driver:
         now_ms = time.time_ns() // 1_000_000
         if now_ms - self.machine.now_ms >= ADVANCE_MS:
             commands.insert(0, (self._ignored, Request(Advance(now_ms))))
+
+    def _look_at_time(self) -> None:
+        """Let the replicated time move when the app has something to do then."""
+        if self._timely is None or self.halted is not None:
+            return
+        due_ms, now_ms = self._timely.due_ms(self.machine.store), time.time_ns() // 1_000_000
+        if due_ms is not None and due_ms <= now_ms:
+            self.submit(self._ignored, Request(Advance(now_ms) if self._time_keeper is None else PassTime()))
+        self._due_timer = self._loop.call_later(DUE_LOOK_S, self._look_at_time)
 
     def _is_due(self, timed: Timed) -> bool:
         """Whether the replicated time lies behind something that has happened by the clock."""

@@ -22,7 +22,7 @@ import msgspec
 
 from holdfast.kernel.contracts import Change, Person, Query, Refusal, Reply, Request
 from holdfast.kernel.errors import MalformedInput
-from holdfast.kernel.machine import NoticesAfter
+from holdfast.kernel.notices import NoticesAfter
 from holdfast.kernel.replies import Forbidden, Malformed
 from holdfast.people import Identity, People
 from holdfast.server.controls import (

@@ -20,7 +20,8 @@ from holdfast.apps.rooms import DEPARTMENTS, Rooms
 from holdfast.apps.tickets import Tickets
 from holdfast.kernel.contracts import PeerConnected, PeerDisconnected, Person, Reading, Reply, Request, Step
 from holdfast.kernel.gate import Gate, Group
-from holdfast.kernel.machine import Machine, NoticesAfter
+from holdfast.kernel.machine import Machine
+from holdfast.kernel.notices import NoticesAfter
 from holdfast.replication.bayou import RETENTION_MS, Bayou, BayouConfiguration, genesis_records
 from holdfast.server.grammar import Grammar
 from holdfast.sim.disk import Disk

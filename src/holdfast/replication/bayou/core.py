@@ -22,7 +22,8 @@ from holdfast.kernel.contracts import (
     Token,
 )
 from holdfast.kernel.errors import BrokenInvariant, MalformedInput, SnapshotError
-from holdfast.kernel.machine import Advance, Machine, NoticesAfter
+from holdfast.kernel.machine import Advance, Machine
+from holdfast.kernel.notices import QUERIES
 from holdfast.kernel.replies import Behind, Malformed, Outcome, Overloaded, Unavailable
 from holdfast.replication.bayou import messages, words
 from holdfast.replication.bayou.antientropy import AntiEntropy
@@ -115,7 +116,7 @@ class Bayou:
             recover(replica, self.epochs.proposals, self.members, recovered)
         except (BrokenInvariant, MalformedInput, SnapshotError) as error:
             replica.halt("damaged", f"the journal does not replay: {error}")
-        replica.step.changes.clear()
+        replica.forget_news()
         self.snapshots.restarted()
         self.epochs.proposals.restarted()
         if replica.state != HALTED:
@@ -211,6 +212,7 @@ class Bayou:
         self._roll_forward()
         self._serve_reads()
         self.snapshots.consider()
+        replica.tell_news()
         replica.step.wake_us = self._next_wake_us()
         return replica.step
 
@@ -328,9 +330,8 @@ class Bayou:
         later = []
         for token, request in self._reads:
             reading = request.reading
-            view = "full" if reading is None else reading.view
-            if type(request.command) is NoticesAfter:
-                view = "committed"  # nobody is told what may still be otherwise
+            about_notices = isinstance(request.command, QUERIES)  # nobody is told what may still be otherwise
+            view = "committed" if about_notices else "full" if reading is None else reading.view
             if view == "full" and not replica.views.caught_up:
                 later.append((token, request))
                 continue

@@ -311,6 +311,17 @@ class Replica:
         elif before is not None and before != reply and entry.write.kind == 0:
             self._change(entry, "tentative")
 
+    def tell_news(self) -> None:
+        """What the writes executed now have to tell people (see `Context.tell`)."""
+        if self.views.told:
+            self.step.changes += self.views.told
+            self.views.told = []
+
+    def forget_news(self) -> None:
+        """What is executed again after a restart was told when it was new."""
+        self.step.changes.clear()
+        self.views.told.clear()
+
     def _settle(self, entry: Entry) -> None:
         """A write is committed."""
         if self.waiting and entry.name in self.waiting:

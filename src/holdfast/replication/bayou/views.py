@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from holdfast.kernel.contracts import Reply, Request
+from holdfast.kernel.contracts import Change, Reply, Request
 from holdfast.kernel.errors import BrokenInvariant, MalformedInput
 from holdfast.kernel.machine import Machine
 from holdfast.kernel.replies import Malformed
@@ -32,7 +32,8 @@ class Views:
     """Executes the log. The first `executed` entries of the tail are in the store.
 
     `executions`: how many times a write was executed since the start; `insertions`: how many times
-    some came into the log. `on_outcome(entry, reply, before)`: a write was executed in the tail,
+    some came into the log. `told`: what its users are to be told, once of each write (see `Context.tell`);
+    the replica takes it away. `on_outcome(entry, reply, before)`: a write was executed in the tail,
     `before` is its last outcome or None.
     """
 
@@ -42,6 +43,7 @@ class Views:
         self.executed = 0
         self.executions = 0
         self.insertions = 0
+        self.told: list[Change] = []
         self._on_outcome = on_outcome
         self._decode = machine.decode_request
 
@@ -85,7 +87,11 @@ class Views:
                 return Malformed(str(error))
         if request.person is not None:
             entry.person = request.person.id
-        return self.machine.execute_write(request, entry.stamp, entry.id, late)
+        reply = self.machine.execute_write(request, entry.stamp, entry.id, late)
+        told = self.machine.take_told("tentative")
+        if entry.reply is None:
+            self.told += told
+        return reply
 
     def roll_forward(self, writes_max: int) -> bool:
         """Execute the next entries of the tail, at most so many. Whether all are."""

@@ -109,6 +109,7 @@ class Lamport:
             replica.halt("damaged", f"the journal does not replay: {error}")
         if replica.state == HALTED:
             return replica.step
+        replica.step.settled_changes.clear()  # they were told when they were made
         self._restart(now_us)
         return self._end()
 

@@ -222,6 +222,9 @@ class Replica:
         self.remember((pending.time, pending.server, pending.batch))
         if pending.record > self.executed_record:
             self.executed_record = pending.record
+        if told := self.machine.take_told():
+            self._rest_on(self.executed_record)
+            self.step.settled_changes += told
         if pending.tokens is not None:
             self._rest_on(self.executed_record)
             self.step.settled_replies += zip(pending.tokens, replies, strict=True)

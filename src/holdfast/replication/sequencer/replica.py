@@ -13,10 +13,12 @@ from typing import Any, Union
 
 import msgspec
 
+from holdfast.kernel import notices
 from holdfast.kernel.contracts import Reply, Request
 from holdfast.kernel.errors import MalformedInput
-from holdfast.kernel.machine import Machine, Notice, NoticesAfter
-from holdfast.kernel.replies import Advanced, Expired, Forbidden, Forgotten, Malformed, Notices
+from holdfast.kernel.machine import KERNEL_REPLIES, Machine
+from holdfast.kernel.notices import Notice
+from holdfast.kernel.replies import Malformed
 from holdfast.replication.sequencer.messages import ADVANCE, CONTROL, QUERIES, REQUESTS, Row, Run
 
 RIGHT, COPYING, CRASHED = "right", "copying", "crashed"
@@ -35,10 +37,10 @@ class Batches:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         app = machine.app
-        queries: Any = Union[(*app.queries, NoticesAfter)]
+        queries: Any = Union[(*app.queries, *notices.QUERIES)]
         question = msgspec.defstruct("Question", [("command", queries)], bases=(Request,), frozen=True, gc=False)
         self._decode_queries = msgspec.msgpack.Decoder(list[question]).decode  # type: ignore[valid-type]
-        answers: Any = Union[(*app.replies, Advanced, Notices, Malformed, Forgotten, Expired, Forbidden)]
+        answers: Any = Union[(*app.replies, *notices.ANSWERS, *KERNEL_REPLIES)]
         self._decode_replies = msgspec.msgpack.Decoder(list[answers]).decode
         self._encode = msgspec.msgpack.Encoder().encode
 
@@ -223,7 +225,9 @@ class Replica:
         requests = self.batches.decode(run)
         if run.kind == QUERIES:
             return [self.machine.answer(request) for request in requests]
-        return self.machine.execute(requests, (first, 0))
+        replies = self.machine.execute(requests, (first, 0))
+        self.machine.take_told()  # one replica alone is not to be believed, so nothing is told
+        return replies
 
     def _spoiled(self, data: bytes, run: Run) -> bytes:
         """What a wrong replica gives instead."""

@@ -12,7 +12,8 @@ from holdfast.apps.rooms.replies import Granted, Meeting, Moved, Schedule
 from holdfast.apps.rooms.rows import MeetingHour
 from holdfast.apps.rooms.words import AskMine, AskSchedule, Cancel, Change, Reserve, Show
 from holdfast.kernel.contracts import App, Person
-from holdfast.kernel.machine import Machine, Notice
+from holdfast.kernel.machine import Machine
+from holdfast.kernel.notices import Notice
 from holdfast.sim.audit import Violation
 from holdfast.sim.rooms_model import RoomsModel, asked, fate_of
 
