@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from holdfast.server.idempotency import IDEMPOTENCY_KEY_CHARACTERS_MAX
 from holdfast.server.vendors import calls
 from holdfast.server.vendors.calls import JSON, Answer, error
 from holdfast.server.vendors.vendor import FAULTS_BYTES_MAX, Vendor
@@ -89,8 +90,8 @@ class VendorsApplication:
         keys, exactly_once = given.get(b"authorization", []), given.get(b"idempotency-key", [])
         if len(scope["path"]) > calls.PATH_CHARACTERS_MAX:
             return error(calls.BAD_REQUEST, f"a path has at most {calls.PATH_CHARACTERS_MAX} characters")
-        if len(exactly_once) > 1 or len(b"".join(exactly_once)) > calls.IDEMPOTENCY_KEY_CHARACTERS_MAX:
-            return error(calls.BAD_REQUEST, f"one Idempotency-Key of {calls.IDEMPOTENCY_KEY_CHARACTERS_MAX} characters")
+        if len(exactly_once) > 1 or len(b"".join(exactly_once)) > IDEMPOTENCY_KEY_CHARACTERS_MAX:
+            return error(calls.BAD_REQUEST, f"one Idempotency-Key of {IDEMPOTENCY_KEY_CHARACTERS_MAX} characters")
         body = await _body(receive) if scope["method"] == "PUT" else b""
         if body is None:
             return error(calls.BAD_REQUEST, f"a body has at most {FAULTS_BYTES_MAX} bytes")

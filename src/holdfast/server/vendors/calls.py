@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -14,11 +13,11 @@ import msgspec
 from holdfast.apps import slots
 from holdfast.kernel import replies
 from holdfast.kernel.contracts import Person, Reply, Request
+from holdfast.server.idempotency import client_of
 
 BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_PROCESSED, CONFLICT = 400, 401, 403, 404, 409
 TOO_MANY_REQUESTS, MOST_HELD, UNAVAILABLE = 429, 451, 503
 PATH_CHARACTERS_MAX = 1000
-IDEMPOTENCY_KEY_CHARACTERS_MAX = 256
 RETRY_AFTER_SECONDS = 1
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -28,8 +27,6 @@ JSON = (b"content-type", b"application/json")
 CALLS = "POST or DELETE reservation/{id}, GET reservation/available, GET reservation"
 _NUMBER = re.compile(r"-?[1-9][0-9]{0,17}|0", re.ASCII)
 _LONG_NUMBER = re.compile(r"-?[1-9][0-9]*", re.ASCII)
-_UUID7 = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
-_WITH_BIRTH = re.compile(r"[\x21-\x7e]{1,200}\.([0-9]{13})")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -93,22 +90,14 @@ def _about(id: str, command: Callable[[int], Any]) -> Call | Answer:
 
 
 def request_of(command: Any, person: Person, idempotency_key: str) -> Request | Answer:
-    """The request of a client, with what makes a retry exact where the client has sent such a thing.
-
-    A key must tell when it was made, so that one that is too old to be known can be refused instead of done
-    again (`kernel.sessions`): it is a UUID of version 7, or ends in `.` and 13 digits of Unix milliseconds.
-    """
+    """The request of a client, with what makes a retry exact where the client has sent such a thing."""
     if not idempotency_key:
         return Request(command, person=person)
-    born = _WITH_BIRTH.fullmatch(idempotency_key)
-    if born is not None:
-        birth = born[1]
-    elif (uuid := _UUID7.fullmatch(idempotency_key)) is not None:
-        birth = f"{int(uuid[1] + uuid[2], 16):013}"
-    else:
-        return error(BAD_REQUEST, "an Idempotency-Key is a UUID of version 7, or ends in .<Unix milliseconds>")
-    said = repr((person.id, idempotency_key, type(command).__name__, msgspec.structs.astuple(command)))
-    return Request(command, f"http-{hashlib.sha256(said.encode()).hexdigest()[:32]}.{birth}", 1, 1, person)
+    try:
+        client = client_of(idempotency_key, person.id, type(command).__name__, msgspec.structs.astuple(command))
+    except ValueError as problem:
+        return error(BAD_REQUEST, str(problem))
+    return Request(command, client, 1, 1, person)
 
 
 # -- replies ------------------------------------------------------------------------------------

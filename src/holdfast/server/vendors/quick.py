@@ -16,8 +16,9 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from holdfast.server.idempotency import IDEMPOTENCY_KEY_CHARACTERS_MAX
 from holdfast.server.vendors.asgi import HANG_UP, Vendors, VendorsApplication, key_of, vendor_path
-from holdfast.server.vendors.calls import IDEMPOTENCY_KEY_CHARACTERS_MAX, PATH_CHARACTERS_MAX, Answer
+from holdfast.server.vendors.calls import PATH_CHARACTERS_MAX, Answer
 from holdfast.server.vendors.vendor import Vendor
 
 REQUEST_BYTES_MAX = 8192
