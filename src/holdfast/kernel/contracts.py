@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 import msgspec
 
 from holdfast.kernel.errors import BrokenInvariant
+from holdfast.kernel.stamps import utc_text
 
 if TYPE_CHECKING:
     from holdfast.kernel.store import TupleStore
@@ -162,7 +163,11 @@ def _no_watchers(to: str, id: str, reply: Reply) -> None:
 
 
 class App(Protocol):
-    """A state machine. Everything it knows lies in the store; it may keep only its configuration."""
+    """A state machine. Everything it knows lies in the store; it may keep only its configuration.
+
+    One that derives from this class has nothing to create, to check and to refuse at the door, minds no
+    time and reads UTC, unless it says otherwise.
+    """
 
     name: str
     rows: tuple[type, ...]
@@ -188,6 +193,7 @@ class App(Protocol):
 
     def time_text(self, ms: int) -> str:
         """A time (Unix milliseconds) as the people of this app read it, for texts only."""
+        return utc_text(ms)
 
     def apply(self, store: TupleStore, command: Any, context: Context) -> Reply:
         """Execute one command. Total: every decodable command gets a reply, none raises."""
