@@ -130,10 +130,11 @@ class Ledger(Audit):
             if isinstance(record, Promise):
                 shelf.promised, shelf.promised_last = max(shelf.promised, record.epoch), shelf.last
             elif isinstance(record, Entered):
+                if record.epoch > shelf.promised:  # what was written before may still be said: see the gate
+                    shelf.promised, shelf.promised_last = record.epoch, shelf.last
                 shelf.cut(record.keep)
                 shelf.keep(record.keep + 1, record.runs)
                 shelf.entered = record.epoch
-                shelf.promised = max(shelf.promised, record.epoch)
             elif isinstance(record, Ordered):
                 shelf.keep(record.first, record.runs)
             elif isinstance(record, Jumped) and record.decided > shelf.last:

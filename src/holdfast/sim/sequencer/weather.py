@@ -167,7 +167,7 @@ class Weather(Nemesis):
         self.ledger.plant(host.number, kind)
         self.healed_us.pop(host.number, None)
         host.request(_Operator(), Request(Fault(fault)), False)  # type: ignore[arg-type]
-        return host
+        return host if host.state == "up" else None  # that input may have been its last
 
     def _wrong(self, _host: Host) -> None:
         self._plant("wrong", "wrong")
