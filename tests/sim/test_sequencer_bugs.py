@@ -26,7 +26,7 @@ FOUND_WITHIN: dict[str, tuple[int, int, Options]] = {
     "empty-promises": (65, 10, site("three", "empty-disk", "depose", "one-way")),
     "wrong-remembered": (8, 15, site()),
     "unchecked-copy": (0, 6, site("four", "state", "empty-disk")),
-    "another-number": (34, 10, site("three", "dead", "crash")),
+    "another-number": (0, 6, site("three", "dead", "empty-disk")),
     "two-in-an-epoch": (30, 10, site("three", "depose", "crash", "moment")),
     "decided-by-hearsay": (0, 6, site("three", "depose", "one-way", "crash")),
     "gaps-ignored": (0, 3, site()),

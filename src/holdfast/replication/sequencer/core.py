@@ -104,7 +104,7 @@ class Sequencer:
             messages.Rejoin: sequencer.on_rejoin,
             messages.Fetch: manager.on_fetch,
             messages.Tail: lambda peer, message: manager.on_tail(message),
-            messages.Jump: lambda peer, message: manager.on_jump(message),
+            messages.Jump: manager.on_jump,
             messages.FetchState: copying.on_fetch_state,
             messages.StatePart: copying.on_part,
             PeerConnected: self._on_connected,

@@ -1,4 +1,4 @@
-"""A manager's way into a new epoch.
+"""A manager's way into a new epoch, and past what is not kept any more.
 
 It gathers what follows the decided numbers it has, from the sequencer and from other managers, until
 everything that the epoch has inherited is here. Until then its own log stays as it is, for what stands
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.replication.sequencer.log import fresh_after
-from holdfast.replication.sequencer.messages import Jumped, Run
+from holdfast.replication.sequencer.messages import Jump, Jumped, Run
 
 
 class Entering:
@@ -55,3 +55,31 @@ class Entering:
         self.first = decided + 1
         self.last = decided
         self.runs = []
+
+
+class Offers:
+    """Jumps that other managers offer instead of what follows number `after`; `since_us`: the first of them came.
+
+    A manager may keep little only because it was restarted: who takes its offer throws a good state away, though
+    another one may keep all that is lacking."""
+
+    def __init__(self) -> None:
+        self.after = 0
+        self.since_us = 0
+        self._jumps: dict[int, Jump] = {}
+
+    def note(self, after: int, peer: int, jump: Jump, now_us: int) -> bool:
+        """What this one offers to a manager that has come to `after`; whether it had not said so yet."""
+        if after != self.after or not self._jumps:
+            self.after, self.since_us, self._jumps = after, now_us, {}
+        is_first = peer not in self._jumps
+        self._jumps[peer] = jump
+        return is_first
+
+    def made_by(self, after: int) -> tuple[int, ...]:
+        """Those who keep nothing of what follows this number."""
+        return tuple(self._jumps) if after == self.after else ()
+
+    def best(self) -> Jump:
+        """The one that leads furthest."""
+        return max(self._jumps.values(), key=lambda jump: jump.decided)

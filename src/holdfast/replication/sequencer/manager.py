@@ -12,7 +12,7 @@ from collections import deque
 
 from holdfast.kernel.contracts import Peer
 from holdfast.replication.sequencer.council import Council
-from holdfast.replication.sequencer.entering import Entering
+from holdfast.replication.sequencer.entering import Entering, Offers
 from holdfast.replication.sequencer.log import OrderLog, Placed, fresh_after
 from holdfast.replication.sequencer.messages import (
     CONTROL,
@@ -48,6 +48,8 @@ FETCHED_MAX = 2_000
 """Requests in one answer to a fetch."""
 HELD_MAX = 1_000
 """Orders that came too early."""
+OFFER_RESENDS = 8
+"""How long another manager may take to send what a first one does not keep any more, in times that it is asked."""
 
 
 class Manager:
@@ -78,6 +80,7 @@ class Manager:
         self._is_news = False
         self._held: dict[int, tuple[Run, ...]] = {}
         self.entering: Entering | None = None
+        self._offers = Offers()
         self._asked_us = 0
         self._appended_us = 0
         self._donor = 0
@@ -306,13 +309,18 @@ class Manager:
     # -- What is missing here
 
     def _fetch(self, first: int) -> None:
-        """Ask the next of the others for what is decided and not here."""
-        shared = self.shared
-        if not self.others or shared.now_us - self._asked_us < shared.configuration.resend_us // 4:
+        """Ask the next of the others for what is decided and not here; who has said that it keeps nothing of it
+        is passed over."""
+        shared, others = self.shared, self.others
+        if not others or shared.now_us - self._asked_us < shared.configuration.resend_us // 4:
             return
         self._asked_us = shared.now_us
-        self._donor = (self._donor + 1) % len(self.others)
-        shared.send(self.others[self._donor], Fetch(first))
+        lacking = self._offers.made_by(first - 1)
+        for _ in others:
+            self._donor = (self._donor + 1) % len(others)
+            if others[self._donor] not in lacking:
+                break
+        shared.send(others[self._donor], Fetch(first))
 
     def on_fetch(self, peer: Peer, message: Fetch) -> None:
         """Send what is decided; or say how to go on without. Who has gone on so itself leaves that to the others,
@@ -341,22 +349,49 @@ class Manager:
                 self._asked_us = 0
                 self._fetch(self.log.last + 1)
 
-    def on_jump(self, message: Jump) -> None:
-        """The others do not keep what this manager lacks: go on after it, with a copy of the state."""
+    @property
+    def _reached(self) -> int:
+        """The last number that is here, on the way into an epoch or in it."""
+        return self.log.last if self.entering is None else self.entering.last
+
+    def on_jump(self, peer: Peer, message: Jump) -> None:
+        """That one does not keep what this manager lacks. Perhaps another does: the jump is taken when nobody else
+        has sent it for a while."""
+        entering, reached = self.entering, self._reached
+        Council(self.shared.configuration.managers, 0).adopt(message.standing)  # or it is dropped
+        is_of_use = message.epoch <= entering.epoch if entering is not None else 0 < message.epoch <= self.entered
+        if not is_of_use or message.decided <= reached:
+            return
+        if self._offers.note(reached, peer, message, self.shared.now_us):
+            self._asked_us = 0
+        self._consider_offers()
+
+    def _consider_offers(self) -> None:
+        """Take a jump, or ask those who have not offered one."""
+        shared, offered = self.shared, self._offers.made_by(self._reached)
+        if not offered:
+            return
+        resend_us = shared.configuration.resend_us
+        is_over = shared.now_us - self._offers.since_us >= OFFER_RESENDS * resend_us
+        if is_over or len(offered) == len(self.others):
+            self._take_jump(self._offers.best())
+        elif shared.now_us - self._asked_us >= resend_us:
+            self._fetch(self._reached + 1)
+
+    def _take_jump(self, message: Jump) -> None:
+        """Nobody in reach keeps what this manager lacks: go on after it, with a copy of the state."""
         shared, entering = self.shared, self.entering
-        Council(shared.configuration.managers, 0).adopt(message.standing)  # or it is dropped
         if entering is not None:
-            if message.epoch <= entering.epoch and message.decided > entering.last:
-                entering.jump(message.decided, message.standing)
-                self._asked_us = 0
-                self._enter_or_ask(entering)
-        elif 0 < message.epoch <= self.entered and message.decided > self.log.last:
-            shared.record(Jumped(message.decided, message.standing))
-            self.jump(message.decided, message.standing)
-            self._own.append((shared.records_written, message.decided))
-            self._is_news = True
-            shared.event(f"went on after number {message.decided}; the replica here is to be copied")
-            self.tending.need_copy(self.replica.why_crashed)
+            entering.jump(message.decided, message.standing)
+            self._asked_us = 0
+            self._enter_or_ask(entering)
+            return
+        shared.record(Jumped(message.decided, message.standing))
+        self.jump(message.decided, message.standing)
+        self._own.append((shared.records_written, message.decided))
+        self._is_news = True
+        shared.event(f"went on after number {message.decided}; the replica here is to be copied")
+        self.tending.need_copy(self.replica.why_crashed)
 
     def jump(self, decided: int, standing: bytes) -> None:
         """Go on after that number; also from the journal."""
@@ -406,7 +441,7 @@ class Manager:
         if self.entered:
             wait_us = self.shared.configuration.resend_us
             times.append(self._told_us + (wait_us if self.log.last > self.log.decided else 4 * wait_us))
-        if self.entering is not None:
+        if self.entering is not None or self._offers.made_by(self._reached):
             times.append(self._asked_us + self.shared.configuration.resend_us)
         if (due_us := self.tending.due_us) is not None:
             times.append(due_us)
@@ -422,4 +457,5 @@ class Manager:
                 self._is_news = True
         if self.entering is not None and shared.now_us - self._asked_us >= resend_us:
             self._fetch(self.entering.last + 1)
+        self._consider_offers()
         self.tending.tick()
