@@ -276,10 +276,12 @@ class Machine:
         return self.app.answer(self.store, query, self._context)
 
     @property
-    def notices_waiting(self) -> bool:
-        """Whether there is something in the outbox, tentative or not. A look at a number; changes nothing."""
+    def notice_first(self) -> int | None:
+        """The number of the first notice that is in the outbox, tentative or not; None if it is empty."""
         outbox = self._outbox.get(0)
-        return outbox is not None and self._clock_row().notice_next - 1 > outbox.dropped
+        if outbox is None or self._clock_row().notice_next - 1 == outbox.dropped:
+            return None
+        return outbox.dropped + 1
 
     def digest(self) -> bytes:
         """16 bytes that are equal where the whole state is equal."""

@@ -196,7 +196,8 @@ def take(store: TupleStore, command: TakeNotices, app: Any, context: Context) ->
     known = sources.get(command.source)
     if known is not None and known.since_ms > command.since_ms:
         return NoticesUnwanted(f"{command.source} has been begun anew since these notices were written")
-    upto = known.upto if known is not None and known.since_ms == command.since_ms else 0
+    # To one of whom nothing is known, everything before its first has been delivered: a source removes nothing else.
+    upto = known.upto if known is not None and known.since_ms == command.since_ms else command.first - 1
     if command.first > upto + 1:
         return NoticesMissing(upto)
     for number, (to, text) in enumerate(command.notices, command.first):
