@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from holdfast.apps import events, tickets
 from holdfast.apps.directory import Directory
+from holdfast.apps.keyvalue import KeyValue
 from holdfast.apps.rooms import DEPARTMENTS, LEAD_HOURS_MAX, ROOMS, Rooms
 from holdfast.apps.slots import HOLDS_MAX, LEASE_SECONDS_MAX, SLOTS_MAX, Slots
 from holdfast.apps.values import Name
@@ -77,6 +78,10 @@ class SlotsOptions(VendorSettings, frozen=True, forbid_unknown_fields=True):
     def app(self) -> Slots:
         """The app of a vendor on these terms."""
         return Slots(self.slots, self.holds, self.lease_seconds, self.vendor)
+
+
+class KeyValueOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """None."""
 
 
 class AppEntry(msgspec.Struct, frozen=True):
@@ -181,6 +186,7 @@ APPS: Mapping[str, AppEntry] = {
     "events": AppEntry(lambda options: events.Events(options.branches), EventsOptions, "sequencer", datagrams=True),
     "directory": AppEntry(lambda options: Directory(), DirectoryOptions, "lamport"),
     "slots": AppEntry(lambda options: options.app(), SlotsOptions, "solo"),
+    "keyvalue": AppEntry(lambda options: KeyValue(), KeyValueOptions, "solo"),
 }
 
 PROTOCOLS: Mapping[str, ProtocolEntry] = {

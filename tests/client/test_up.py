@@ -371,6 +371,7 @@ def test_only_what_has_a_page_or_an_api_is_told_to_have_one(tmp_path: Path) -> N
         "Page of rooms: http://127.0.0.1:8011/rooms, and at the ports 8012-8020",
         "API of hotel: http://127.0.0.1:8001/hotel/api",
         "API of band: http://127.0.0.1:8001/band/api",
+        "Form of state: http://127.0.0.1:8001/state/USER",
     ]
 
 

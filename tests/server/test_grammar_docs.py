@@ -10,6 +10,7 @@ from pathlib import Path
 
 from holdfast.apps.directory import Directory
 from holdfast.apps.events import Events
+from holdfast.apps.keyvalue import Full, KeyValue
 from holdfast.apps.rooms import Rooms
 from holdfast.apps.slots import Slots
 from holdfast.apps.tickets import Reserved, Tickets
@@ -28,9 +29,10 @@ ROOMS = Grammar(Rooms.commands, Rooms.queries)
 EVENTS = Grammar(Events.commands, Events.queries)
 DIRECTORY = Grammar(Directory.commands, Directory.queries)
 SLOTS = Grammar(Slots.commands, Slots.queries)
+KEYVALUE = Grammar(KeyValue.commands, KeyValue.queries)
 BAYOU = Grammar(words.COMMANDS, words.QUERIES)
 SEQUENCER = Grammar(sequencer_words.COMMANDS, sequencer_words.QUERIES)
-GRAMMARS = (GRAMMAR, ROOMS, EVENTS, DIRECTORY, SLOTS, BAYOU, SEQUENCER)
+GRAMMARS = (GRAMMAR, ROOMS, EVENTS, DIRECTORY, SLOTS, KEYVALUE, BAYOU, SEQUENCER)
 
 
 class Theatre:
@@ -148,6 +150,10 @@ def test_clients_and_the_vendor_are_told_what_the_page_says() -> None:
         asks = isinstance(made.command, Query)
         said = machine.answer(made) if asks else machine.execute([made], (1, 0))[0]
         assert said.text() == reply
+
+
+def test_the_limits_of_the_state_store_are_those_of_the_page() -> None:
+    assert f"`{Full().text()}`" in TEXT
 
 
 def test_the_example_of_json_is_what_a_reply_looks_like() -> None:

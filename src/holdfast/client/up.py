@@ -215,12 +215,12 @@ class PlainLines:
             print(f"{what}: {text}", flush=True)
 
 
-HTTP_FACES = {"rooms": ("Page", ""), "slots": ("API", "/api")}
+HTTP_FACES = {"rooms": ("Page", ""), "slots": ("API", "/api"), "keyvalue": ("Form", "/USER")}
 """What an app shows over HTTP, and how its address goes on behind the service's name."""
 
 
 def page_addresses(site: Site) -> list[str]:
-    """Where the services' pages and APIs are, a line for each service and host."""
+    """Where the services' pages, APIs and forms are, a line for each service and host."""
     lines = []
     for service in site.services.values():
         hosts: dict[str, list[int]] = {}
