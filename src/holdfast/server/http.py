@@ -15,9 +15,10 @@ from litestar.response import Redirect
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from holdfast.kernel.errors import ConfigurationError
+from holdfast.server.http_connection import HEAD_BYTES_MAX, Connection
+from holdfast.server.state import STATE_APP, Elsewhere, State, States
 from holdfast.server.vendors.asgi import Vendors
 from holdfast.server.vendors.quick import VendorsProtocol
 from holdfast.vendors import VENDORS_APP
@@ -155,11 +156,23 @@ def _page_handlers(node: Node, name: str) -> list[HTTPRouteHandler]:
     return [show, take]
 
 
+def _with_states(node: Node, pages: Any) -> Any:
+    """The pages, and before them the site's state stores: those at this node, and those of which it knows only where
+    they are."""
+    stores: dict[str, State | Elsewhere] = {}
+    for name, service in node.site.services.items():
+        if service.app == STATE_APP and name in node.faces:
+            stores[name] = State(node.faces[name], node.site.people, service.deadline_seconds)
+        elif service.app == STATE_APP:
+            stores[name] = Elsewhere(name, service.nodes)
+    return States(stores, pages) if stores else pages
+
+
 def _protocol(node: Node) -> Any:
     """What makes the protocol of a connection: on a site with vendors, one that knows them."""
     services = node.site.services
     has_vendors = any(service.app == VENDORS_APP for service in services.values())
-    return partial(VendorsProtocol, Vendors(node.vendors, services)) if has_vendors else H11Protocol
+    return partial(VendorsProtocol, Vendors(node.vendors, services)) if has_vendors else Connection
 
 
 class HttpFace:
@@ -169,7 +182,7 @@ class HttpFace:
     def __init__(self, node: Node, host: str, port: int, listening: list[socket.socket] | None = None) -> None:
         self._vendors = node.vendors
         configuration = uvicorn.Config(
-            make_application(node),
+            _with_states(node, make_application(node)),
             host=host,
             port=port,
             log_level="warning",
@@ -178,6 +191,7 @@ class HttpFace:
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             http=_protocol(node),
+            h11_max_incomplete_event_size=HEAD_BYTES_MAX,
         )
         self._where = f"{host} port {port}"
         self._listening = listening

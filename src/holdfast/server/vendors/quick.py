@@ -14,8 +14,8 @@ from http import HTTPStatus
 from typing import Any
 
 import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from holdfast.server.http_connection import Connection
 from holdfast.server.idempotency import IDEMPOTENCY_KEY_CHARACTERS_MAX
 from holdfast.server.vendors.asgi import HANG_UP, Vendors, VendorsApplication, key_of, vendor_path
 from holdfast.server.vendors.calls import PATH_CHARACTERS_MAX, Answer
@@ -77,7 +77,7 @@ def plain_request(data: bytes, vendors: Mapping[str, Vendor]) -> Plain | None:
     return Plain(about[0], found[1], about[1], key_of(headers.get("authorization", "")), exactly_once)
 
 
-class VendorsProtocol(H11Protocol):
+class VendorsProtocol(Connection):
     """One connection. While a request is answered the quick way, what else arrives waits."""
 
     def __init__(self, vendors: Vendors, **options: Any) -> None:
