@@ -15,7 +15,7 @@ from holdfast.kernel.contracts import Person, Request
 from holdfast.kernel.errors import MalformedInput
 from holdfast.people import new_token
 from holdfast.server.branches import gathering
-from holdfast.server.branches.messages import AskPart, Beat, Message, NotHere, Part, Relay, Relayed
+from holdfast.server.branches.messages import AskPart, Beat, Message, Note, Notes, NotHere, Part, Relay, Relayed
 from holdfast.server.http import NodeCollector
 
 WHOLE = "Seminars - MTLE130519 3, OTWE130519 3, TORE130519 3."
@@ -48,7 +48,9 @@ def test_each_branch_registers_at_its_start_and_logs_what_it_is_asked(tmp_path: 
         assert log[1] == ["TORC2345", "bookEvent", asked, "done", booked]
         assert log[2] == ["TORC2345", "malformed", "fly TORC2345", "failed", unknown]
         assert log[3] == ["TORC2345", "removeEvent", "eventID=TORE130519 eventType=Seminars", "failed", refused]
-        assert len(await company.logged("b", "MTL", 1)) == 1, "what Toronto is asked is in Toronto's log alone"
+        assert (await company.logged("b", "MTL", 2))[1] == [*log[1], "by TOR at a"], "its event, so it is told too"
+        await until(lambda: company.counter("a", "noted") == 1)
+        assert len(company.log("b", "MTL")) == 2, "what else Toronto is asked is in Toronto's log alone"
 
     company = run(tmp_path, story)
     text = (company.data / "a" / "branches" / "TOR.log").read_text()
@@ -77,6 +79,25 @@ def test_any_port_serves_and_passes_on_to_the_branch(tmp_path: Path) -> None:
             full,
             full,
         ]
+
+    run(tmp_path, story)
+
+
+def test_a_note_reaches_the_log_of_a_branch_whose_server_moves_meanwhile(tmp_path: Path) -> None:
+    """Whoever serves the event's branch when the note arrives writes it down."""
+
+    async def story(company: Company) -> None:
+        await offer(company)
+        await company.end("b")
+        swapped = await company.say("c", "OTWC2345", "bookEvent OTWC2345 MTLE130519 Seminars")
+        assert swapped == [BOOKED.format(event="MTLE130519", who="OTWC2345")]
+
+        def notes() -> list[list[str]]:
+            return [line for name in "ac" for line in company.log(name, "MTL") if line[0] == "OTWC2345"]
+
+        await until(notes)
+        await until(lambda: company.counter("c", "noted") == 1)
+        assert [line[3:] for line in notes()] == [["done", *swapped, "by OTW at c"]]
 
     run(tmp_path, story)
 
@@ -361,6 +382,7 @@ def test_what_is_random_between_branches_is_malformed_or_means_nothing(tmp_path:
             encode(Relay(1, "TOR", encode(Request(Browse(), person=Person("TORC1000"))))),
             encode(AskPart(2, "TOR", 0, 1, 1, "MTL", "MTLM1000", "listEventAvailability", "x" * 5_000)),
             encode(Part(3, 1, encode(Availability("Seminars", ())))),
+            encode(Notes(4, "TOR", (Note(0.5, "MTLC1000", "bookEvent", "", "done", "It is.", "MTL at b"),))),
             encode(Beat(0)),
         ]
         malformed = 0

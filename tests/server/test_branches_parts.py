@@ -24,7 +24,7 @@ from holdfast.server.branches import keeper as keeping
 from holdfast.server.branches.calls import Calls
 from holdfast.server.branches.door import Lanes, Names, Operation
 from holdfast.server.branches.keeper import Keeper, Place
-from holdfast.server.branches.log import BranchLogs
+from holdfast.server.branches.log import BranchLogs, entry_of
 from holdfast.server.branches.messages import NotHere
 
 BRANCHES = Branches("directory", {"TOR": "a", "MTL": "b", "OTW": "c"}, ("a", "b", "c"))
@@ -403,8 +403,15 @@ REQUEST = Request(BookEvent("TORC1000", "TORM180519", "Trade shows"), person=Per
 
 def write(logs: BranchLogs, count: int = 1, reply: Reply | None = None) -> None:
     for _ in range(count):
-        logs.operation(
-            "TOR", 1_795_218_000.25, "TORC1000", "bookEvent", parameters_of(REQUEST.command), reply or Malformed("no.")
+        logs.add(
+            entry_of(
+                "TOR",
+                1_795_218_000.25,
+                "TORC1000",
+                "bookEvent",
+                parameters_of(REQUEST.command),
+                reply or Malformed("no."),
+            )
         )
 
 
@@ -414,7 +421,7 @@ def test_a_line_tells_when_who_what_and_how_it_ended(tmp_path: Path) -> None:
         write(logs)
         write(logs, reply=Unknown("the deadline passed"))
         await until(lambda: logs.counters["logged"] == 2)
-        logs.operation("MTL", 0.0, "", "browse", parameters_of(Browse()), Malformed("a\tb\nc\x1b[0m\u202e"), "b")
+        logs.add(entry_of("MTL", 0.0, "", "browse", Browse(), Malformed("a\tb\nc\x1b[0m\u202e"), "b"))
         logs.close()
 
     asyncio.run(story())

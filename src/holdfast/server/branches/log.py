@@ -16,6 +16,7 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from holdfast.kernel.contracts import Reply
 from holdfast.kernel.replies import Unknown
@@ -27,14 +28,36 @@ BATCH = 1_000
 """So many are written sooner."""
 WAITING_MAX = 20_000
 """Operations that may wait for the disk."""
-Entry = tuple[str, float, str, str, object, str, str, str]
-"""An operation that is to be written: the log's name, and what `operation` is told."""
-
 Lines = dict[str, list[bytes]]
 Missing = dict[str, int]
 """By the log's name, its lines; and how many are missing."""
 
 logger = logging.getLogger(__name__)
+
+
+class Entry(NamedTuple):
+    """An operation that is to be written. `name`: of the log. `since_s`: when it came, Unix time. `about`: the command
+    or query, or its parameters in words. `outcome`: `done`, `failed` or `unknown`. `via`: by whom it came, or ""."""
+
+    name: str
+    since_s: float
+    person: str
+    word: str
+    about: object
+    outcome: str
+    text: str
+    via: str
+
+    def told(self) -> tuple[float, str, str, str, str, str, str]:
+        """The same but for the log's name, in words."""
+        about = self.about if isinstance(self.about, str) else parameters_of(self.about)
+        return (self.since_s, self.person, self.word, about[:FIELD_CHARACTERS_MAX], self.outcome, self.text, self.via)
+
+
+def entry_of(name: str, since_s: float, person: str, word: str, about: object, reply: Reply, via: str = "") -> Entry:
+    """One operation, answered now; see `Entry`. Of the longest answers no more is kept than is written."""
+    outcome = "unknown" if type(reply) is Unknown else "failed" if reply.failed else "done"
+    return Entry(name, since_s, person, word, about, outcome, reply.text()[:FIELD_CHARACTERS_MAX], via)
 
 
 class BranchLogs:
@@ -50,17 +73,12 @@ class BranchLogs:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="branch-log")
         self._has_failed = False
 
-    def operation(
-        self, name: str, since_s: float, person: str, word: str, about: object, reply: Reply, via: str = ""
-    ) -> None:
-        """One operation of the branch, answered now. `since_s`: when it came, Unix time. `about`: the command or query,
-        or its parameters in words."""
+    def add(self, entry: Entry) -> None:
+        """One operation of a branch."""
         if len(self._waiting) >= WAITING_MAX:
-            self._miss(name, 1)
+            self._miss(entry.name, 1)
             return
-        outcome = "unknown" if type(reply) is Unknown else "failed" if reply.failed else "done"
-        text = reply.text()[:FIELD_CHARACTERS_MAX]  # of the longest answers no more is kept until then
-        self._waiting.append((name, since_s, person, word, about, outcome, text, via))
+        self._waiting.append(entry)
         if self._writing is not None:
             return
         if self._timer is None:

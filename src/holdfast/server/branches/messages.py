@@ -63,7 +63,30 @@ class Beat(Message, frozen=True, tag="beat"):
     """The sender is there."""
 
 
-AnyMessage = Beat | Relay | Relayed | AskPart | Part | NotHere
+class Note(msgspec.Struct, frozen=True, array_like=True):
+    """An operation in words; see `log.Entry`."""
+
+    since_s: float
+    person: str
+    word: str
+    about: str
+    outcome: str
+    text: str
+    via: str
+
+
+class Notes(Message, frozen=True, tag="notes"):
+    """These operations of other branches' people are for your branch's log too."""
+
+    city: str
+    notes: tuple[Note, ...]
+
+
+class Noted(Message, frozen=True, tag="noted"):
+    """They are."""
+
+
+AnyMessage = Beat | Relay | Relayed | AskPart | Part | NotHere | Notes | Noted
 
 
 class Wire:

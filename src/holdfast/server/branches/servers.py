@@ -31,9 +31,10 @@ from holdfast.server.branches.calls import Calls
 from holdfast.server.branches.door import Lanes, Names, Operation
 from holdfast.server.branches.gathering import Gathering
 from holdfast.server.branches.keeper import Keeper, Place
-from holdfast.server.branches.log import BranchLogs
-from holdfast.server.branches.messages import CHANNEL, AskPart, Beat, Message, NotHere, Relay, Relayed, Wire
-from holdfast.server.branches.requests import branch_of, id_of, word_of
+from holdfast.server.branches.log import BranchLogs, entry_of
+from holdfast.server.branches.messages import CHANNEL, AskPart, Beat, Message, Notes, NotHere, Relay, Relayed, Wire
+from holdfast.server.branches.notes import NoteBook
+from holdfast.server.branches.requests import branch_of, cities_of, id_of, word_of
 from holdfast.server.face import Service
 
 RELAY_PATIENCE_S = 1.0
@@ -101,6 +102,7 @@ class BranchServers:
         ask = partial(answer_of, directory)
         self.keeper = Keeper(settings.service, branches, here, ask, lambda node: self._tell(node, Beat(0)), is_able)
         self.gathering = Gathering(replica, self.wire, self.calls, here.node, self.keeper.node_of)
+        self.notes = NoteBook(here.node, self.logs, self.keeper.node_of, self.calls.ask)
         self._replica = replica
         self._send = send
         self._flush = flush
@@ -119,6 +121,7 @@ class BranchServers:
         """Begin to keep branches; the directory's replica has begun, and so have the datagrams."""
         self._spawn(self.keeper.beat())
         self._spawn(self.keeper.run())
+        self._spawn(self.notes.run())
 
     def close(self) -> None:
         """Serve no more, and write the logs."""
@@ -151,6 +154,7 @@ class BranchServers:
     def totals(self) -> dict[str, int]:
         """What has happened since the start, by name."""
         counters = self.counters | self.gathering.counters | self.keeper.counters | self.logs.counters
+        counters |= self.notes.counters
         return {f"branch_{name}": value for name, value in counters.items()}
 
     # -- The door
@@ -173,7 +177,7 @@ class BranchServers:
         """A line that made no request, at a port here."""
         self.counters["malformed"] += 1
         text = line[:FIELD_CHARACTERS_MAX].decode("utf-8", "replace")
-        self.logs.operation(self._city(person) or NOBODY, time.time(), id_of(person), "malformed", text, reply)
+        self.logs.add(entry_of(self._city(person) or NOBODY, time.time(), id_of(person), "malformed", text, reply))
 
     def failed(self) -> None:
         """The replica here answers nobody who waits, and they have been told."""
@@ -222,15 +226,12 @@ class BranchServers:
         if operation.is_passed_on:
             return
         self.counters["operations"] += 1
-        self.logs.operation(
-            operation.city or NOBODY,
-            operation.since_s,
-            id_of(request.person),
-            word_of(request),
-            request.command,
-            reply,
-            operation.via,
-        )
+        city, person, word = operation.city or NOBODY, id_of(request.person), word_of(request)
+        entry = entry_of(city, operation.since_s, person, word, request.command, reply, operation.via)
+        self.logs.add(entry)
+        for other in cities_of(request):
+            if other in self.settings.branches.homes and other != operation.city:
+                self.notes.take(other, entry._replace(via=f"{city} at {self.settings.here.node}"))
 
     # -- To another node
 
@@ -278,6 +279,9 @@ class BranchServers:
             return
         if isinstance(message, Relay):
             self._serve(node, message)
+        elif isinstance(message, Notes):
+            is_ours = message.city in self.keeper.served
+            self._tell(node, self.notes.heard(node, message) if is_ours else NotHere(message.id))
         elif isinstance(message, AskPart):
             if message.city in self.keeper.served:
                 self._spawn(self._give_part(node, message))
@@ -311,7 +315,7 @@ class BranchServers:
         self._tell(node, message)
         if part is not None:
             via = f"{ask.asker} at {node}"
-            self.logs.operation(ask.city, since_s, ask.person, ask.word, ask.parameters, part, via)
+            self.logs.add(entry_of(ask.city, since_s, ask.person, ask.word, ask.parameters, part, via))
 
     def _tell(self, node: str, message: Message) -> None:
         self._send(node, self._channel, self.wire.encode(message))
