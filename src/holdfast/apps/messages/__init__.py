@@ -1,5 +1,6 @@
 """Messages: staff write to each other, and every app tells people what has become of their things."""
 
+from holdfast.apps.messages.app import DEVICES_MAX, NEAR_MAX, Messages
 from holdfast.apps.messages.refusals import (
     BadGroupName,
     BadText,
@@ -68,11 +69,12 @@ from holdfast.apps.messages.words import (
 )
 
 __all__ = [
-    "ADMINISTRATOR", "AUDITOR", "MEMBERS_MAX", "TEXT_CHARACTERS_MAX", "Ack", "AckHeard", "Acknowledged",
-    "Arrived", "AskAudit", "AskDevices", "AskGroups", "AskHistory", "AskInbox", "AskSince", "AskStates",
-    "AskUnread", "AuditLine", "AuditLog", "BadGroupName", "BadText", "CursorMoved", "Delete", "Deleted",
-    "DeviceAt", "Devices", "Found", "Got", "GroupExists", "GroupFull", "GroupMade", "GroupSeen", "Groups",
-    "History", "Inbox", "Invite", "Joined", "Leave", "Left", "MakeGroup", "NoSuchConversation", "NoSuchMessage",
-    "NoSuchPerson", "NobodyNamed", "Opened", "People", "PersonSeen", "Priority", "Reach", "Read", "Received",
-    "Said", "Search", "Send", "Sent", "Since", "States", "ToYourself", "Unread", "WhichGroup", "Who",
+    "ADMINISTRATOR", "AUDITOR", "Ack", "AckHeard", "Acknowledged", "Arrived", "AskAudit", "AskDevices",
+    "AskGroups", "AskHistory", "AskInbox", "AskSince", "AskStates", "AskUnread", "AuditLine", "AuditLog",
+    "BadGroupName", "BadText", "CursorMoved", "DEVICES_MAX", "Delete", "Deleted", "DeviceAt", "Devices",
+    "Found", "Got", "GroupExists", "GroupFull", "GroupMade", "GroupSeen", "Groups", "History", "Inbox",
+    "Invite", "Joined", "Leave", "Left", "MEMBERS_MAX", "MakeGroup", "Messages", "NEAR_MAX",
+    "NoSuchConversation", "NoSuchMessage", "NoSuchPerson", "NobodyNamed", "Opened", "People", "PersonSeen",
+    "Priority", "Reach", "Read", "Received", "Said", "Search", "Send", "Sent", "Since", "States",
+    "TEXT_CHARACTERS_MAX", "ToYourself", "Unread", "WhichGroup", "Who",
 ]  # fmt: skip

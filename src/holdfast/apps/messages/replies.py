@@ -279,10 +279,10 @@ class History(Reply, frozen=True, tag="history"):
 
 
 class Found(Reply, frozen=True, tag="found"):
-    """What a search has found, the newest first. `more_before`: where to go on (`--before`), or 0 at the end."""
+    """What a search has found, the newest first. `more_before`: where to go on (`--before`), or "" at the end."""
 
     messages: tuple[Said, ...]
-    more_before: int
+    more_before: str
 
     def text(self) -> str:
         more = f" More: search --before {self.more_before}" if self.more_before else ""
@@ -381,25 +381,27 @@ class States(Reply, frozen=True, tag="states"):
 
 
 class AuditLine(msgspec.Struct, frozen=True, gc=False):
-    """Who did what with which message, and when. `what`: "read", "ack" or "delete"."""
+    """Who did what with which message, and when. `number`: of this line among those of the conversation, from 1.
+    `what`: "read", "ack" or "delete"."""
 
+    conversation: str
     number: int
     at_ms: int
     person: str
     what: str
-    conversation: str
     message: int
 
 
 class AuditLog(Reply, frozen=True, tag="audit"):
-    """The oldest first. `more_after`: what to ask after for the rest, or 0."""
+    """For an auditor the oldest first, for others conversation by conversation, as the one knows how many there
+    are and the others must not. `more_after`: what to ask after for the rest, or ""."""
 
     lines: tuple[AuditLine, ...]
-    more_after: int
+    more_after: str
 
     def text(self) -> str:
         lines = "; ".join(
-            f"{line.number} {utc_text(line.at_ms)} {line.person} {line.what} {line.message} of {line.conversation}"
+            f"{utc_text(line.at_ms)} {line.person} {line.what} {line.message} of {line.conversation}"
             for line in self.lines
         )
         more = f" More: audit {self.more_after}" if self.more_after else ""

@@ -41,6 +41,8 @@ Body = Annotated[
 ]
 Number = Annotated[int, Meta(ge=1, le=_BIGGEST)]
 Page = Annotated[int, Meta(ge=0, le=_BIGGEST)]
+Place = Annotated[str, Meta(max_length=ADDRESS_CHARACTERS_MAX + 20)]
+"""Where to go on, as the answer before has said: `alice+bob:17`, behind that message or line."""
 MessageId = Annotated[str, Meta(max_length=160)]
 """The lasting name of a message, as `Sent` and everything after it tells it; "" where the number will do."""
 
@@ -130,7 +132,7 @@ class Search(Query, frozen=True, tag="search"):
     """Tell the messages that have all these words, in one's own conversations, the newest first."""
 
     words: Body
-    before: Annotated[int, Meta(ge=0, le=_BIGGEST, extra={"option": "before"})] = 0
+    before: Annotated[Place, Meta(extra={"option": "before"})] = ""
 
 
 class AskUnread(Query, frozen=True, tag="unread"):
@@ -158,4 +160,4 @@ class AskStates(Query, frozen=True, tag="states"):
 class AskAudit(Query, frozen=True, tag="audit"):
     """Tell who read, acknowledged or deleted what and when: an auditor of all messages, others of their own."""
 
-    after: Page = 0
+    after: Place = ""

@@ -1,0 +1,314 @@
+"""The questions about messages. Each looks at a bounded part of the store and says where to go on."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from heapq import merge
+from typing import TYPE_CHECKING, Any
+
+from holdfast.apps.messages.groups import part_in, parts_of
+from holdfast.apps.messages.refusals import NoSuchMessage
+from holdfast.apps.messages.replies import (
+    AuditLine,
+    AuditLog,
+    DeviceAt,
+    Devices,
+    Found,
+    Groups,
+    GroupSeen,
+    History,
+    Inbox,
+    People,
+    PersonSeen,
+    Reach,
+    Reached,
+    Received,
+    Said,
+    Since,
+    States,
+    Unread,
+)
+from holdfast.apps.messages.rows import Audit, Box, Conversation, Delivery, Device, Item, Membership, Message
+from holdfast.apps.messages.words import (
+    AUDITOR,
+    AskAudit,
+    AskDevices,
+    AskGroups,
+    AskHistory,
+    AskInbox,
+    AskSince,
+    AskStates,
+    AskUnread,
+    Search,
+    Who,
+)
+from holdfast.kernel.store import Condition, Select
+
+if TYPE_CHECKING:
+    from holdfast.kernel.contracts import Context, Person, Reply
+    from holdfast.kernel.store import TupleStore
+
+PAGE_MAX = 50
+"""Messages of one answer to `inbox`, `history` and `search`."""
+FETCHED_MAX = 100
+"""Messages of one answer to `since`."""
+PEOPLE_MAX = 200
+CONVERSATIONS_MAX = 500
+"""Conversations that one answer to `unread` or `groups` tells of."""
+LINES_MAX = 100
+"""Lines of one answer to `audit`."""
+LINES_LOOKED_AT_MAX = 5_000
+LOOKED_AT_MAX = 20_000
+"""Messages that one search looks at."""
+CHARACTERS_MAX = 1_000_000
+"""Characters that one search looks through, about: whoever else asks waits so long."""
+AT_ONCE = 100
+"""Messages of a conversation that a search takes from the store at a time."""
+
+_END = 2**62
+
+
+# -- inbox -----------------------------------------------------------------------------------------
+
+
+def _inbox(store: TupleStore, query: AskInbox, person: Person, context: Context) -> Reply:
+    where = (Condition("person", "=", person.id), Condition("number", "<", query.before or _END))
+    rows = store.select(Select(Item.table, where, order=("number",), descending=True, limit=PAGE_MAX + 1))
+    box = store.table(Box).get(person.id)
+    shown = tuple(_received(store, rows[:PAGE_MAX], context))
+    return Inbox(0 if box is None else box.unread, shown, shown[-1].number if len(rows) > PAGE_MAX else 0)
+
+
+def _since(store: TupleStore, query: AskSince, person: Person, context: Context) -> Reply:
+    where = (Condition("person", "=", person.id), Condition("number", ">", query.after))
+    rows = store.select(Select(Item.table, where, order=("number",), limit=FETCHED_MAX + 1))
+    box = store.table(Box).get(person.id)
+    shown = tuple(_received(store, rows[:FETCHED_MAX], context))
+    return Since(shown, 0 if box is None else box.last, len(rows) > FETCHED_MAX)
+
+
+def _received(store: TupleStore, items: list[Item], context: Context) -> Iterator[Received]:
+    messages = store.table(Message)
+    for item in items:
+        message = messages.get((item.conversation, item.message))
+        if message is not None:
+            yield Received(
+                *(item.number, message.id, message.conversation, message.number, message.sender, message.subject),
+                *(message.priority, message.content, message.sent_ms, item.repeats, item.read_ms, item.acked_ms),
+                *(message.deleted_ms, _is_firm(message, context)),
+            )
+
+
+def _is_firm(message: Message, context: Context) -> bool:
+    """Whether its place is final. Several notices come with one command, whose name the id begins with."""
+    return context.is_committed(message.id.partition("/")[0])
+
+
+def _devices(store: TupleStore, query: AskDevices, person: Person, context: Context) -> Reply:
+    rows = store.select(Select(Device.table, (Condition("person", "=", person.id),), order=("device",)))
+    box = store.table(Box).get(person.id)
+    devices = tuple(DeviceAt(row.device, row.cursor, row.seen_ms) for row in rows)
+    return Devices(devices, 0 if box is None else box.last)
+
+
+# -- conversations ---------------------------------------------------------------------------------
+
+
+def _history(store: TupleStore, query: AskHistory, person: Person, context: Context) -> Reply:
+    part = part_in(store, person.id, query.conversation)
+    if not isinstance(part, Membership):
+        return part
+    rows: list[Message] = []
+    for page in _pages(store, part, query.before or _END, PAGE_MAX + 1):
+        rows += page
+        if len(rows) > PAGE_MAX:
+            break
+    shown = rows[:PAGE_MAX]
+    said = tuple(_said(message, context) for message in reversed(shown))
+    return History(part.conversation, said, shown[-1].number if len(rows) > PAGE_MAX else 0)
+
+
+def _said(message: Message, context: Context) -> Said:
+    return Said(
+        *(message.conversation, message.number, message.id, message.sender, message.subject, message.priority),
+        *(message.content, message.sent_ms, message.deleted_ms, _is_firm(message, context)),
+    )
+
+
+def _pages(store: TupleStore, part: Membership, before: int, at_once: int) -> Iterator[list[Message]]:
+    """The messages of a conversation that the person may see, the newest first, so many at a time."""
+    for first, last in reversed(part.spans):
+        end = min(before, last + 1)
+        while first < end:
+            where = (
+                Condition("conversation", "=", part.conversation),
+                Condition("number", ">=", first),
+                Condition("number", "<", end),
+            )
+            rows = store.select(Select(Message.table, where, order=("number",), descending=True, limit=at_once))
+            yield rows
+            if len(rows) < at_once:
+                break
+            end = rows[-1].number
+
+
+def _search(store: TupleStore, query: Search, person: Person, context: Context) -> Reply:
+    behind = _place(store, query.before, person.id) if query.before else _END
+    if behind is None:
+        return NoSuchMessage(query.before, 0)
+    words = tuple(_folded(query.words).split())
+    newest = [_before(store, part, behind) for part in parts_of(store, person.id)]
+    found: list[Said] = []
+    characters = 0
+    for looked, message in enumerate(merge(*newest, key=lambda message: -message.place), 1):
+        characters += len(message.content)
+        text = _folded(f"{message.subject} {message.content}")
+        if not message.deleted_ms and all(word in text for word in words):
+            found.append(_said(message, context))
+        if len(found) == PAGE_MAX or looked == LOOKED_AT_MAX or characters >= CHARACTERS_MAX:
+            return Found(tuple(found), f"{message.conversation}:{message.number}")
+    return Found(tuple(found), "")
+
+
+def _place(store: TupleStore, written: str, person: str) -> int | None:
+    """The place of the message that a search has come to, if the person sees it."""
+    name, number = _split(written)
+    part = store.table(Membership).get((person, name))
+    message = store.table(Message).get((name, number))
+    return message.place if message is not None and part is not None and part.sees(number) else None
+
+
+def _split(written: str) -> tuple[str, int]:
+    """(conversation, number) of `alice+bob:17`; the number is 0 for what is not written so."""
+    name, _, number = written.rpartition(":")
+    return name, int(number) if number.isascii() and number.isdigit() else 0
+
+
+def _before(store: TupleStore, part: Membership, behind: int) -> Iterator[Message]:
+    """The messages that the person sees of the conversation, the newest first, of those with a lower place."""
+    messages, conversation = store.table(Message), store.table(Conversation).get(part.conversation)
+    if conversation is None:
+        return
+    low, high = conversation.first, conversation.last + 1
+    while low < high:  # places grow with the numbers: find the first that does not lie before
+        middle = (low + high) // 2
+        message = messages.get((conversation.id, middle))
+        if message is not None and message.place < behind:
+            low = middle + 1
+        else:
+            high = middle
+    for page in _pages(store, part, low, AT_ONCE):
+        yield from page
+
+
+def _folded(text: str) -> str:
+    """Text as it is compared: the same for capitals and for composed characters."""
+    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text).casefold()
+
+
+def _unread(store: TupleStore, query: AskUnread, person: Person, context: Context) -> Reply:
+    where = (Condition("person", "=", person.id), Condition("unread", ">", 0))
+    parts = store.select(Select(Membership.table, where, order=("conversation",), limit=CONVERSATIONS_MAX))
+    box = store.table(Box).get(person.id)
+    return Unread(0 if box is None else box.unread, tuple((part.conversation, part.unread) for part in parts))
+
+
+def _groups(store: TupleStore, query: AskGroups, person: Person, context: Context) -> Reply:
+    conversations = store.table(Conversation)
+    seen: list[GroupSeen] = []
+    for part in parts_of(store, person.id, "#", "$"):  # "$" follows "#"
+        group = conversations.get(part.conversation)
+        if group is not None and part.is_present and len(seen) < CONVERSATIONS_MAX:
+            seen.append(GroupSeen(group.id, group.members, group.last, part.unread))
+    return Groups(tuple(seen))
+
+
+# -- people, states, audit -------------------------------------------------------------------------
+
+
+def who(store: TupleStore, query: Who, people: Mapping[str, Person]) -> Reply:
+    """The site's people, or those of a unit, from behind a person on."""
+    boxes = store.table(Box)
+    ids = list(people)
+    start = ids.index(query.after) + 1 if query.after in people else 0
+    chosen = [person for id in ids[start:] if query.unit in ("", (person := people[id]).unit)]
+    shown = []
+    for person in chosen[:PEOPLE_MAX]:
+        box = boxes.get(person.id)
+        about = (person.id, person.first_name, person.roles, person.department, person.unit)
+        shown.append(PersonSeen(*about, 0 if box is None else box.seen_ms))
+    return People(tuple(shown), shown[-1].id if len(chosen) > PEOPLE_MAX else "")
+
+
+def _states(store: TupleStore, query: AskStates, person: Person, context: Context) -> Reply:
+    part = part_in(store, person.id, query.conversation)
+    if not isinstance(part, Membership):
+        return part
+    message = store.table(Message).get((part.conversation, query.number))
+    if message is None or not part.sees(query.number):
+        return NoSuchMessage(query.conversation, query.number)
+    reaches = tuple(_reach(store, recipient, number) for recipient, number in message.recipients)
+    return States(message.conversation, message.number, message.id, message.sent_ms, reaches)
+
+
+def _reach(store: TupleStore, person: str, number: int) -> Reach:
+    item = store.table(Item).get((person, number)) or Item(person, number, "", 0)
+    where = (Condition("person", "=", person), Condition("upto", ">=", number))
+    deliveries = store.select(Select(Delivery.table, where, order=("upto",), limit=1))
+    delivered_ms = deliveries[0].at_ms if deliveries else 0
+    state: Reached = "delivered" if delivered_ms else "stored"
+    if item.acked_ms:
+        state = "acknowledged"
+    elif item.read_ms:
+        state = "read"
+    return Reach(person, state, delivered_ms, item.read_ms, item.acked_ms, item.repeats)
+
+
+def _audit(store: TupleStore, query: AskAudit, person: Person, context: Context) -> Reply:
+    if AUDITOR in person.roles:
+        after = int(query.after) if query.after.isascii() and query.after.isdigit() else 0
+        where = (Condition("place", ">", after),)
+        rows = store.select(Select(Audit.table, where, order=("place",), limit=LINES_MAX + 1))
+        shown = rows[:LINES_MAX]
+        more = str(shown[-1].place) if len(rows) > LINES_MAX else ""
+        return AuditLog(tuple(map(_line, shown)), more)
+    lines: list[AuditLine] = []
+    for looked, (row, part) in enumerate(_lines(store, query.after, person.id), 1):
+        if row.person == person.id or part.sees(row.message):
+            lines.append(_line(row))
+        if len(lines) == LINES_MAX or looked == LINES_LOOKED_AT_MAX:
+            return AuditLog(tuple(lines), f"{row.conversation}:{row.number}")
+    return AuditLog(tuple(lines), "")
+
+
+def _lines(store: TupleStore, after: str, person: str) -> Iterator[tuple[Audit, Membership]]:
+    """The lines about the person's conversations, one conversation after the other, behind one of them."""
+    name, number = _split(after)
+    for part in parts_of(store, person, name):
+        start = number if part.conversation == name else 0
+        while True:
+            where = (Condition("conversation", "=", part.conversation), Condition("number", ">", start))
+            rows = store.select(Select(Audit.table, where, order=("number",), limit=LINES_MAX))
+            for row in rows:
+                yield row, part
+            if len(rows) < LINES_MAX:
+                break
+            start = rows[-1].number
+
+
+def _line(row: Audit) -> AuditLine:
+    return AuditLine(row.conversation, row.number, row.at_ms, row.person, row.what, row.message)
+
+
+ANSWERS: dict[type, Callable[[TupleStore, Any, Person, Context], Reply]] = {
+    AskInbox: _inbox,
+    AskSince: _since,
+    AskHistory: _history,
+    Search: _search,
+    AskUnread: _unread,
+    AskGroups: _groups,
+    AskStates: _states,
+    AskDevices: _devices,
+    AskAudit: _audit,
+}
