@@ -18,7 +18,7 @@ from typing import Annotated
 from msgspec import Meta
 
 NAME_CHARACTERS_MAX = 64
-TEXT_CHARACTERS_MAX = 2_000
+TEXT_CHARACTERS_MAX = 4_000
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS_MAX, extra={"kind": "name"})]
 """What a reservation is made under: printable, not blank at either end. See `check_name`."""

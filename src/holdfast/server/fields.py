@@ -21,10 +21,10 @@ class Refused(Exception):
 class Field:
     """A field of a command struct, derived from its annotation.
 
-    `is_text`: the last field, free text, takes the rest of the line. `is_list`: one word, items
-    separated by commas. `is_number`: a whole number. `option`: an annotation with
-    `Meta(extra={"option": "or"})` lets it be written as `--or VALUE` too, anywhere after the command's
-    word; of a list once for each item.
+    `is_text`: free text that takes the rest of the line: the last field, or one before fields with options
+    that says so with `Meta(extra={"takes": "the rest of the line"})`. `is_list`: one word, items separated by
+    commas. `is_number`: a whole number. `option`: an annotation with `Meta(extra={"option": "or"})` lets it be
+    written as `--or VALUE` too, anywhere after the command's word; of a list once for each item.
     """
 
     def __init__(self, struct: type[msgspec.Struct], place: int, field: inspect.Field, annotation: Any) -> None:
@@ -34,7 +34,7 @@ class Field:
         self.name = field.name
         self.required = field.required
         self.annotation = annotation
-        self.is_text = kind == "text" and last
+        self.is_text = kind == "text" and (last or _extra(field.type, "takes") is not None)
         self.is_list = isinstance(bare, inspect.VarTupleType)
         self.is_number = isinstance(bare, inspect.IntType)
         self.option = _extra(field.type, "option")

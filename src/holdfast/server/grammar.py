@@ -4,11 +4,11 @@
     argument = value | "--" option blank value
 
 A word names a command; its fields are the arguments, in order. Words are split at blanks as a shell
-does, with double quotes and backslashes; a list is one word with commas (`1,2,3`); a last field of
-free text takes the rest of the line. A field with an option (see `server.fields`) may be written
-with it, wherever an argument may stand; of a command that has options, a value that begins with
-`--` is quoted. The struct itself (`msgspec.Meta` bounds, the kinds of `apps.values`) says what a
-value may be.
+does, with double quotes and backslashes; a list is one word with commas (`1,2,3`); free text takes
+the rest of the line, so options stand before it. A field with an option (see `server.fields`) may be
+written with it, wherever an argument may stand; of a command that has options, a value that begins
+with `--` is quoted. The struct itself (`msgspec.Meta` bounds, the kinds of `apps.values`) says what
+a value may be.
 
 `Grammar.parse` never raises: whatever the bytes, it gives a `Request`, a `Control` (a word of the
 port itself, executed by the server) or a `Malformed` refusal of one safe line.
@@ -57,9 +57,10 @@ class _Word:
         self.options = {f"--{field.option}": field for field in self.fields if field.option is not None}
         self.minimum = 1 + sum(field.required for field in self.fields)
         self.maximum = 1 + len(self.fields)
-        self.has_text = bool(self.fields) and self.fields[-1].is_text
+        self.has_text = any(field.is_text for field in self.fields)
         self.number_places = tuple(place for place, field in enumerate(self.fields, 1) if field.is_number)
-        self.usage = " ".join([self.word, *(field.usage for field in self.fields)])
+        as_written = sorted(self.fields, key=lambda field: (field.is_text, not (self.has_text and field.option)))
+        self.usage = " ".join([self.word, *(field.usage for field in as_written)])
         self.about = (struct.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
 
     @property

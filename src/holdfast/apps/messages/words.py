@@ -11,11 +11,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from holdfast.apps.values import Name
+from holdfast.apps.values import TEXT_CHARACTERS_MAX, Name
 from holdfast.kernel.contracts import Command, Query
 
-TEXT_CHARACTERS_MAX = 4_000
-"""Of one message."""
 SUBJECT_CHARACTERS_MAX = 200
 GROUP_CHARACTERS_MAX = 33
 """Of a group's name, with its `#`."""
