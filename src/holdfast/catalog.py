@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import asdict
 
 from holdfast.apps import events, tickets
 from holdfast.apps.directory import Directory
 from holdfast.apps.keyvalue import KeyValue
+from holdfast.apps.messages import DAYS_MAX, REPEAT_SECONDS_MAX, Messages
 from holdfast.apps.rooms import DEPARTMENTS, LEAD_HOURS_MAX, ROOMS, Rooms
 from holdfast.apps.slots import HOLDS_MAX, LEASE_SECONDS_MAX, SLOTS_MAX, Slots
 from holdfast.apps.values import Name
-from holdfast.kernel.contracts import App, Command, Core, Query
+from holdfast.kernel.contracts import App, Command, Core, Person, Query
 from holdfast.kernel.machine import Machine
 from holdfast.replication import bayou, sequencer
 from holdfast.replication.bayou.configuration import Policy
@@ -84,14 +86,28 @@ class KeyValueOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """None."""
 
 
-class AppEntry(msgspec.Struct, frozen=True):
-    """`options`: the settings a service with this app may have beside the common ones. `protocol`: its default.
-    `datagrams`: its faces at several nodes speak to each other by UDP, whatever the protocol."""
+class MessagesOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`urgent_repeat_seconds`, `emergency_repeat_seconds`: how often such a message is told again until it is
+    acknowledged. `retention_days`: after how many days messages go, 0 for never; `audit_days`: likewise what the
+    audit log says. All are fixed with the first start of the data."""
 
-    make: Callable[[Any], App]
+    urgent_repeat_seconds: Annotated[float, Meta(ge=1, le=REPEAT_SECONDS_MAX)] = 300.0
+    emergency_repeat_seconds: Annotated[float, Meta(ge=1, le=REPEAT_SECONDS_MAX)] = 60.0
+    retention_days: Annotated[float, Meta(ge=0, le=DAYS_MAX)] = 0.0
+    audit_days: Annotated[float, Meta(ge=0, le=DAYS_MAX)] = 0.0
+
+
+class AppEntry(msgspec.Struct, frozen=True):
+    """`make`: the app with these options, for the people of the site. `options`: the settings a service with
+    this app may have beside the common ones. `protocol`: its default. `datagrams`: its faces at several nodes
+    speak to each other by UDP, whatever the protocol. `private`: it is to be served only to who has shown a
+    token, and tells each what is theirs."""
+
+    make: Callable[[Any, Sequence[Person]], App]
     options: type[msgspec.Struct]
     protocol: str
     datagrams: bool = False
+    private: bool = False
 
 
 class ProtocolOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -181,12 +197,15 @@ class Guarantee(msgspec.Struct, frozen=True):
 
 
 APPS: Mapping[str, AppEntry] = {
-    "tickets": AppEntry(lambda options: tickets.Tickets(seats=options.seats), TicketsOptions, "lamport"),
-    "rooms": AppEntry(lambda options: Rooms(**msgspec.structs.asdict(options)), RoomsOptions, "bayou"),
-    "events": AppEntry(lambda options: events.Events(options.branches), EventsOptions, "sequencer", datagrams=True),
-    "directory": AppEntry(lambda options: Directory(), DirectoryOptions, "lamport"),
-    "slots": AppEntry(lambda options: options.app(), SlotsOptions, "solo"),
-    "keyvalue": AppEntry(lambda options: KeyValue(), KeyValueOptions, "solo"),
+    "tickets": AppEntry(lambda options, people: tickets.Tickets(seats=options.seats), TicketsOptions, "lamport"),
+    "rooms": AppEntry(lambda options, people: Rooms(**asdict(options)), RoomsOptions, "bayou"),
+    "events": AppEntry(lambda options, people: events.Events(options.branches), EventsOptions, "sequencer", True),
+    "directory": AppEntry(lambda options, people: Directory(), DirectoryOptions, "lamport"),
+    "slots": AppEntry(lambda options, people: options.app(), SlotsOptions, "solo"),
+    "keyvalue": AppEntry(lambda options, people: KeyValue(), KeyValueOptions, "solo"),
+    "messages": AppEntry(
+        lambda options, people: Messages(people, **asdict(options)), MessagesOptions, "lamport", private=True
+    ),
 }
 
 PROTOCOLS: Mapping[str, ProtocolEntry] = {
@@ -254,9 +273,9 @@ def guarantee(protocol: str, model: FailureModel | None) -> Guarantee:
 
 
 def make_app(service: Service) -> App:
-    """The app of a service, with the service's options (checked when the site was loaded)."""
+    """The app of a service, with the service's options (checked when the site was loaded) and people."""
     entry = APPS[service.app]
-    return entry.make(msgspec.convert(dict(service.options), entry.options))
+    return entry.make(msgspec.convert(dict(service.options), entry.options), service.people)
 
 
 class Replicated(msgspec.Struct, frozen=True):

@@ -113,6 +113,11 @@ class People:
         """Every id, in the order of the site's file."""
         return tuple(self._people)
 
+    @property
+    def listed(self) -> tuple[Person, ...]:
+        """Everybody, in the order of the site's file."""
+        return tuple(self._people.values())
+
     def login(self, id: str, token: str = "", *, identity: Identity) -> Person | Forbidden:
         """The person, if the service's kind of identity is satisfied. With "token" it takes some 30 ms."""
         person = self._people.get(id)

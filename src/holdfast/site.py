@@ -51,7 +51,8 @@ class Service(msgspec.Struct, frozen=True):
 
     `ports`: for each node its line port, or None where the service has none; the order of the nodes
     is their number as peers, from 0. `failure_model` is None only for a protocol without one. `options`
-    are the settings of the app, `protocol_options` those of the protocol (see the catalog's entries).
+    are the settings of the app, `protocol_options` those of the protocol (see the catalog's entries). `people`:
+    all of the site's.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Service(msgspec.Struct, frozen=True):
     identity: Identity
     options: dict[str, Any]
     protocol_options: dict[str, Any] = {}
+    people: tuple[Person, ...] = ()
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -170,6 +172,7 @@ class _Loader:
         self._tables = tables
         self._mistakes = Mistakes.Gathering(str(path))
         self._ports: dict[tuple[str, int], str] = {}
+        self._listed: tuple[Person, ...] = ()
 
     def site(self, data: Path | None) -> Site:
         for key in self._tables:
@@ -179,13 +182,14 @@ class _Loader:
         limits = read_table(self._table("limits"), Limits, "limits", self._mistakes)
         nodes = {name: self._node(name, table) for name, table in self._each("nodes", _NAME)}
         known = {name: node for name, node in nodes.items() if node is not None}
+        people = self._people()
+        self._listed = people.listed
         services = {
             name: self._service(name, table, known, frozenset(nodes)) for name, table in self._each("services", _NAME)
         }
         for service in () if len(self._mistakes) else filter(None, services.values()):
             for field, why in (*branch_mistakes(service, services), *vendor_mistakes(service, services)):
                 self._wrong(f"services.{service.name}.{field}", why)
-        people = self._people()
         if not nodes:
             self._wrong("nodes", "a site needs a node: [nodes.a] with host and peer_port")
         self._mistakes.raise_any()
@@ -268,6 +272,8 @@ class _Loader:
         if len(ports) > protocol.nodes_max:
             most = protocol.nodes_max
             self._wrong(f"{key}.nodes", f"{chosen} takes at most {most} node{'s' * (most > 1)}, not {len(ports)}")
+        if app.private and settings.identity != "token":
+            self._wrong(f"{key}.identity", f'what {settings.app} keep is not for everybody: it must be "token"')
         hosts = [nodes[node].host for node in ports if node in nodes]
         model = self._failure_model(key, chosen, settings.failure_model, hosts)
         self._check_protocol(key, protocol, protocol_options, tuple(ports))
@@ -283,6 +289,7 @@ class _Loader:
             settings.identity,
             options,
             protocol_options,
+            self._listed,
         )
 
     def _check_app(self, key: str, app: AppEntry, options: Mapping[str, Any]) -> None:
@@ -290,7 +297,7 @@ class _Loader:
         settings = read_table(options, app.options, key, self._mistakes)
         if settings is not None:
             try:
-                app.make(settings)
+                app.make(settings, self._listed)
             except ValueError as error:
                 self._wrong(key, str(error))
 

@@ -44,8 +44,8 @@ def test_every_protocol_takes_them(tmp_path: Path, app: str, protocol: str) -> N
 
 def test_their_defaults() -> None:
     assert APPS["directory"].protocol == "lamport"
-    assert isinstance(APPS["directory"].make(APPS["directory"].options()), Directory)
-    events = APPS["events"].make(APPS["events"].options())
+    assert isinstance(APPS["directory"].make(APPS["directory"].options(), ()), Directory)
+    events = APPS["events"].make(APPS["events"].options(), ())
     assert isinstance(events, Events)
     assert events.branches == ("MTL", "OTW", "TOR")
 

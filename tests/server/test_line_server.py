@@ -217,10 +217,10 @@ def test_help_status_notices_and_quit() -> None:
         replies = await client.rest()
         assert replies[0].startswith("reserve <name> <count>")
         assert json.loads(replies[1]) == {"node": "a"}
-        assert replies[2] == "notices 7"
+        assert replies[2].split() == ["notices", "7"]
         assert replies[3].startswith("Failed: ")
         assert replies[4:] == ["Bye."]
-        assert [said(request) for request in house.echo.heard] == ["notices 7"]
+        assert [said(request).split() for request in house.echo.heard] == [["notices", "7"]]
 
     play(scenario)
 

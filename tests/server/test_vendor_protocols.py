@@ -53,7 +53,7 @@ def test_every_protocol_takes_slots(tmp_path: Path, protocol: str) -> None:
 def test_solo_is_the_default_and_the_terms_are_settings() -> None:
     entry = APPS["slots"]
     assert entry.protocol == "solo"
-    app = entry.make(entry.options(slots=9, holds=3, lease_seconds=1.5, vendor="hotel"))
+    app = entry.make(entry.options(slots=9, holds=3, lease_seconds=1.5, vendor="hotel"), ())
     assert isinstance(app, Slots)
     assert (app.slots, app.holds, app.lease_ms, app.vendor) == (9, 3, 1500, "hotel")
 

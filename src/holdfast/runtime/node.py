@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.catalog import PROTOCOLS, Replicated, first_records, make_core
+from holdfast.catalog import APPS, PROTOCOLS, Replicated, first_records, make_core
 from holdfast.kernel.contracts import Halt, Reply
 from holdfast.kernel.errors import ConfigurationError, JournalDamaged, MalformedInput
 from holdfast.kernel.gate import Group
@@ -174,7 +174,10 @@ class Node:
             raise ConfigurationError(why, file=str(self.site.file), key=f"services.{service.name}") from error
         tentative = PROTOCOLS[service.protocol].tentative
         door, servers = _Door(self, service.name), self._branch_servers(service, replicated)
-        face = Face(service.name, servers or door, grammar, service.identity, tentative=tentative)
+        private = APPS[service.app].private
+        face = Face(
+            service.name, servers or door, grammar, service.identity, tentative=tentative, private=private
+        )  # fmt: skip
         if servers is not None:
             face.on_malformed = servers.malformed
         return face

@@ -23,15 +23,24 @@ class Service(Protocol):
 
 class Face:
     """One service as the line protocol shows it. `tentative`: its replies need not be final, so that it
-    matters which view a question sees, and what a session has seen before."""
+    matters which view a question sees, and what a session has seen before. `private`: whatever it has to tell is
+    somebody's, so that nobody watches but for what is theirs, and its outbox is not shown."""
 
     def __init__(
-        self, name: str, service: Service, grammar: Grammar, identity: Identity, *, tentative: bool = False
+        self,
+        name: str,
+        service: Service,
+        grammar: Grammar,
+        identity: Identity,
+        *,
+        tentative: bool = False,
+        private: bool = False,
     ) -> None:
         self.name = name
         self.service = service
         self.grammar = grammar
         self.identity: Identity = identity
         self.tentative = tentative
+        self.private = private
         self.on_malformed: Callable[[Person | None, bytes, Malformed], object] | None = None
         """Hears of lines that make no request: who sent one, the line, and its refusal."""

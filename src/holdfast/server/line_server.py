@@ -42,7 +42,7 @@ from holdfast.server.controls import (
 from holdfast.server.face import Face, Service
 from holdfast.server.grammar import LINE_BYTES_MAX, Grammar
 from holdfast.server.reading import ReadingSession, SessionTold
-from holdfast.server.reply_lines import json_line, missed_line, text_line
+from holdfast.server.reply_lines import ChangeLines, json_line, missed_line, text_line
 from holdfast.server.watching import Watchers
 
 __all__ = ["Connection", "Face", "LineServer", "Service"]
@@ -57,6 +57,7 @@ UNREAD_SECONDS_MAX = 30.0
 FIRST_BYTE_SECONDS_MAX = 1.0
 """Where no more clients are taken: how long a caller has to show that it is a peer."""
 NO_SERVICE = "no service is chosen; write use SERVICE first."
+ADMINISTRATOR = "administrator"  # the role of who sees everybody's notices
 WHO_ASKS = "this service wants to know who asks; write login ID TOKEN first."
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 """A client whose machine has vanished is found out after two minutes; an idle one may stay for ever."""
@@ -365,9 +366,11 @@ class Connection(asyncio.Protocol):
                 self._ending = True
 
     def _about_notices(self, control: NoticesSince) -> Request | Malformed:
-        if self.face is None:
-            return Malformed(NO_SERVICE)
-        return Request(NoticesAfter(control.after), person=self.person)
+        face, person = self.face, self.person
+        if face is None or face.private:
+            return Malformed(NO_SERVICE if face is None else f"{face.name} shows its outbox to nobody.")
+        whose = "" if person is None or ADMINISTRATOR in person.roles else person.id
+        return Request(NoticesAfter(control.after, whose), person=person)
 
     def _use(self, name: str) -> None:
         face = self.server.faces.get(name)
@@ -414,9 +417,12 @@ class Connection(asyncio.Protocol):
         self.server.watchers.remove(self)
         if whose == "none":
             return Helped("Changes are told no more.")
-        if whose == "mine" and self.person is None:
+        mine = whose == "mine" or face.private
+        if mine and self.person is None:
             return Malformed("nobody has said who you are; write login ID first.")
-        self.server.watchers.add(self, face.name, mine=whose == "mine")
+        self.server.watchers.add(self, face.name, mine=mine)
+        if face.private:
+            return Helped(f"What {face.name} has for you is told from now on.")
         if not face.tentative:
             return Helped(f"There will be none: all that {face.name} answers is final.")
         return Helped(f"{'Your' if whose == 'mine' else 'All'} changes of {face.name} are told from now on.")
@@ -430,6 +436,7 @@ class Connection(asyncio.Protocol):
             slot.deliver(found)
         else:
             self.person, self._is_proved = found, identity == "token"
+            self.server.watchers.renamed(self)
             slot.deliver(Helped(f"Welcome, {found.first_name or found.id}."))
         self._login = None
         self._work()
@@ -449,9 +456,9 @@ class Connection(asyncio.Protocol):
             self.is_touched = True
             self.server.touched.append(self)
 
-    def push(self, for_people: bytes, for_programs: bytes) -> None:
+    def push(self, lines: ChangeLines) -> None:
         """A line that nobody asked for. While the client does not read, it misses what there is to tell."""
-        line = for_programs if self._is_json else for_people
+        line = lines.for_programs if self._is_json else lines.for_people
         if self._stalled is not None or self._pushed_bytes + len(line) > self.server.unread_bytes_max:
             self._missed += 1
             return

@@ -38,8 +38,13 @@ def _fields(reply: Reply) -> dict[str, Any]:
     return {name: _value(getattr(reply, name)) for name in reply.__struct_fields__}
 
 
+_PLAIN = frozenset({str, int, bool, float, type(None)})
+
+
 def _value(value: Any) -> Any:
     """A field's value; replies are lists on the wire between nodes, but for programs they have names."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Reply):
         return _fields(value)
     if isinstance(value, tuple):
@@ -57,10 +62,33 @@ def text_line(reply: Reply) -> bytes:
     return safe_line(reply.text())
 
 
-def change_lines(change: Change) -> tuple[bytes, bytes]:
-    """A change as lines that nobody asked for: for people, and as `{"change": {...}}` for programs."""
-    fields = {"id": change.id, "person": change.person, **_object(change.reply, change.firm)}
-    return safe_line(f"* changed {change.id} {change.firm}: {change.text}"), encode_json({"change": fields}) + b"\n"
+class ChangeLines:
+    """A change as lines that nobody asked for, each made when somebody first wants it: most changes are told to
+    few, and in one form."""
+
+    __slots__ = ("_change", "_for_people", "_for_programs")
+
+    def __init__(self, change: Change) -> None:
+        self._change = change
+        self._for_people = b""
+        self._for_programs = b""
+
+    @property
+    def for_people(self) -> bytes:
+        """`* changed ...`, with its line end."""
+        if not self._for_people:
+            change = self._change
+            self._for_people = safe_line(f"* changed {change.id} {change.firm}: {change.text}")
+        return self._for_people
+
+    @property
+    def for_programs(self) -> bytes:
+        """`{"change": {...}}`, with its line end."""
+        if not self._for_programs:
+            change = self._change
+            fields = {"id": change.id, "person": change.person, **_object(change.reply, change.firm)}
+            self._for_programs = encode_json({"change": fields}) + b"\n"
+        return self._for_programs
 
 
 def missed_line(count: int, *, as_json: bool) -> bytes:

@@ -1,6 +1,6 @@
 """Messages: staff write to each other, and every app tells people what has become of their things."""
 
-from holdfast.apps.messages.app import DEVICES_MAX, NEAR_MAX, Messages
+from holdfast.apps.messages.app import DAYS_MAX, DEVICES_MAX, NEAR_MAX, REPEAT_SECONDS_MAX, Messages
 from holdfast.apps.messages.refusals import (
     BadGroupName,
     BadText,
@@ -46,7 +46,6 @@ from holdfast.apps.messages.words import (
     ADMINISTRATOR,
     AUDITOR,
     MEMBERS_MAX,
-    TEXT_CHARACTERS_MAX,
     Ack,
     AskAudit,
     AskDevices,
@@ -67,14 +66,15 @@ from holdfast.apps.messages.words import (
     Send,
     Who,
 )
+from holdfast.apps.values import TEXT_CHARACTERS_MAX
 
 __all__ = [
     "ADMINISTRATOR", "AUDITOR", "Ack", "AckHeard", "Acknowledged", "Arrived", "AskAudit", "AskDevices",
     "AskGroups", "AskHistory", "AskInbox", "AskSince", "AskStates", "AskUnread", "AuditLine", "AuditLog",
-    "BadGroupName", "BadText", "CursorMoved", "DEVICES_MAX", "Delete", "Deleted", "DeviceAt", "Devices",
-    "Found", "Got", "GroupExists", "GroupFull", "GroupMade", "GroupSeen", "Groups", "History", "Inbox",
-    "Invite", "Joined", "Leave", "Left", "MEMBERS_MAX", "MakeGroup", "Messages", "NEAR_MAX",
+    "BadGroupName", "BadText", "CursorMoved", "DAYS_MAX", "DEVICES_MAX", "Delete", "Deleted", "DeviceAt",
+    "Devices", "Found", "Got", "GroupExists", "GroupFull", "GroupMade", "GroupSeen", "Groups", "History",
+    "Inbox", "Invite", "Joined", "Leave", "Left", "MEMBERS_MAX", "MakeGroup", "Messages", "NEAR_MAX",
     "NoSuchConversation", "NoSuchMessage", "NoSuchPerson", "NobodyNamed", "Opened", "People", "PersonSeen",
-    "Priority", "Reach", "Read", "Received", "Said", "Search", "Send", "Sent", "Since", "States",
-    "TEXT_CHARACTERS_MAX", "ToYourself", "Unread", "WhichGroup", "Who",
+    "Priority", "REPEAT_SECONDS_MAX", "Reach", "Read", "Received", "Said", "Search", "Send", "Sent", "Since",
+    "States", "TEXT_CHARACTERS_MAX", "ToYourself", "Unread", "WhichGroup", "Who",
 ]  # fmt: skip
