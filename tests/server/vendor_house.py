@@ -48,11 +48,11 @@ def site_of(directory: Path, more: str = "", *, bands: int = 0) -> Site:
 class House:
     """The node and who calls it. Made in a running loop."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, node: str = "a") -> None:
         self.site = site
-        self.node = Node(site, "a")
+        self.node = Node(site, node)
         self._running = asyncio.create_task(self.node.run())
-        self.port: int = site.nodes["a"].http_port or 0
+        self.port: int = site.nodes[node].http_port or 0
         self.client = httpx.AsyncClient(base_url=f"http://{HOST}:{self.port}", timeout=PATIENCE_S)
 
     async def call(self, who: str, method: str, path: str, *, vendor: str = "hotel", **options: Any) -> httpx.Response:
@@ -104,11 +104,11 @@ def play(directory: Path, story: Story, more: str = "", *more_stories: Story, ba
         tell(site, each)
 
 
-def tell(site: Site, story: Story) -> None:
-    """Tell one story to node a of a site whose disks are made."""
+def tell(site: Site, story: Story, node: str = "a") -> None:
+    """Tell one story to a node of a site whose disks are made."""
 
     async def telling() -> None:
-        house = House(site)
+        house = House(site, node)
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await house.until(house.listens)
