@@ -9,11 +9,14 @@ import pytest
 from msgspec.structs import fields
 
 from holdfast.apps.events import parse_person
+from holdfast.apps.messages import Messages
 from holdfast.apps.rooms import DEPARTMENTS
 from holdfast.apps.tickets import Tickets
 from holdfast.catalog import APPS, GUARANTEES, PROTOCOLS, first_records, guarantee, make_app, make_core
 from holdfast.kernel.contracts import Person
 from holdfast.kernel.errors import ConfigurationError
+from holdfast.kernel.machine import Machine
+from holdfast.kernel.replies import Forbidden
 from holdfast.people import TokenHash
 from holdfast.replication.bayou import RETENTION_MS, BayouConfiguration
 from holdfast.settings import TABLES, Mistakes, ServiceSettings
@@ -58,7 +61,8 @@ def test_the_demo_site(tmp_path: Path) -> None:
     assert tickets.timeout_seconds == 5.0
     assert site.line_addresses("tickets") == (("127.0.0.1", 7101), ("127.0.0.1", 7102), ("127.0.0.1", 7103))
     directory, events = site.services["directory"], site.services["events"]
-    assert site.services_of("b") == (tickets, directory, events)
+    messages = site.services["messages"]
+    assert site.services_of("b") == (tickets, directory, events, messages)
     assert (directory.protocol, events.protocol) == ("lamport", "sequencer")
     assert site.line_addresses("events") == (("127.0.0.1", 7301), ("127.0.0.1", 7302), ("127.0.0.1", 7303))
     branches = site.branches_of("events")
@@ -76,9 +80,43 @@ def test_the_demo_site(tmp_path: Path) -> None:
         assert {
             hashed: person.id for hashed, person in clients_of(settings_of(vendor.options), site.people).items()
         } == keys
-    assert len(site.people) == 31
+    assert len(site.people) == 38
     assert sum(parse_person(id) is not None for id in site.people.ids) == 10
     assert site.people.login("ann", identity="trusted") == Person("ann", "Ann", ("manager",), "theatre", "box office")
+
+
+def test_the_people_of_the_demo_write_to_each_other(tmp_path: Path) -> None:
+    site = demo_site(tmp_path)
+    service = site.services["messages"]
+    assert (service.app, service.protocol, service.failure_model) == ("messages", "lamport", "perfect")
+    assert (service.identity, service.ports) == ("token", {"a": 7401, "b": 7402, "c": 7403})
+    app = make_app(service)
+    assert isinstance(app, Messages)
+    assert tuple(app.people) == site.people.ids
+    alice = site.people.login("alice", "demo-alice", identity="token")
+    assert alice == Person("alice", "Alice", ("doctor",), "cardiology", "ward 3")
+    roles = [role for person in site.people.listed for role in person.roles]
+    assert (roles.count("doctor"), roles.count("nurse"), roles.count("auditor")) == (3, 3, 1)
+    for id in site.people.ids[-10:]:  # hashing takes its time
+        assert isinstance(site.people.login(id, f"demo-{id}", identity="token"), Person)
+    assert isinstance(site.people.login("alice", "demo-bob", identity="token"), Forbidden)
+
+
+def test_messages_are_served_to_nobody_without_a_token(site_of) -> None:
+    service = '[services.m]\napp = "messages"\nnodes = ["a"]\n'
+    assert site_of(NODES + service).services["m"].identity == "token"
+    with pytest.raises(ConfigurationError, match=r'services\.m\.identity: .* it must be "token"'):
+        site_of(NODES + service + 'identity = "trusted"\n')
+
+
+def test_messages_learn_who_the_people_are_and_on_what_terms(site_of) -> None:
+    text = NODES + '[services.m]\napp = "messages"\nnodes = ["a"]\nretention_days = 30\n[people.ann]\n[people.bob]\n'
+    app = make_app(site_of(text).services["m"])
+    assert isinstance(app, Messages)
+    assert tuple(app.people) == ("ann", "bob")
+    assert "retention_days = 30" in (Messages().check(Machine(app).store) or "")
+    with pytest.raises(ConfigurationError, match=r"services\.m\.retention_days"):
+        site_of(text.replace("= 30", "= -1"))
 
 
 def test_each_department_of_the_demo_has_a_node_and_a_secretary(tmp_path: Path) -> None:
