@@ -178,18 +178,22 @@ class App(Protocol):
 
     def create(self, store: TupleStore) -> None:
         """Write the first rows (sizes, configuration) into an empty store."""
+        return
 
     def check(self, store: TupleStore) -> str | None:
         """None if this configuration fits the data in the store, else what differs and what to do."""
+        return None
 
     def admit(self, command: Any, person: Person | None, now_ms: int) -> Refusal | None:
         """What the door refuses at once and never logs: a command that can make no sense, by the
         configuration and the time of day (Unix milliseconds, at the replica that is asked). May use
         what replicas need not agree on, as the rules of time zones; `apply` may not."""
+        return None
 
     def firm_by_ms(self, command: Any) -> int | None:
         """When (Unix milliseconds) its outcome must be final at the latest, or None if the app does not
         mind. Asked by the replica that commits, never by `apply`."""
+        return None
 
     def time_text(self, ms: int) -> str:
         """A time (Unix milliseconds) as the people of this app read it, for texts only."""
