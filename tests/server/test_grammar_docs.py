@@ -11,9 +11,10 @@ from pathlib import Path
 from holdfast.apps.directory import Directory
 from holdfast.apps.events import Events
 from holdfast.apps.keyvalue import Full, KeyValue
+from holdfast.apps.messages.words import Send
 from holdfast.apps.rooms import Rooms
 from holdfast.apps.slots import Slots
-from holdfast.apps.tickets import Reserved, Tickets
+from holdfast.apps.tickets import Reserve, Reserved, Tickets
 from holdfast.kernel.contracts import Command, Context, Person, Query, Reply, Request
 from holdfast.kernel.machine import Machine
 from holdfast.kernel.notices import NoticesAfter
@@ -162,8 +163,18 @@ def test_the_example_of_json_is_what_a_reply_looks_like() -> None:
     assert json.loads(shown[1]) == json.loads(json_line(Reserved("bob", (1, 2, 3))))
 
 
+def test_the_examples_of_json_lines_are_understood() -> None:
+    lines = re.findall(r"^(?:@\S+ )?\[.*\]$", TEXT, flags=re.MULTILINE)
+    messages = Grammar((Reserve, Send))
+    made = [messages.parse(line.encode()) for line in lines]
+    assert [request.command for request in made if isinstance(request, Request)] == [
+        Reserve("Mary Ann", 3),
+        Send("bob", "two\nlines", "", "urgent"),
+    ]
+
+
 def test_the_examples_of_exact_requests_are_understood() -> None:
-    lines = re.findall(r"^@.*$", TEXT, flags=re.MULTILINE)
+    lines = re.findall(r"^@\S+ \w.*$", TEXT, flags=re.MULTILINE)
     requests = [GRAMMAR.parse(line.encode()) for line in lines]
     assert all(isinstance(made, Request) for made in requests)
     assert [(made.number, made.lowest) for made in requests if isinstance(made, Request)] == [(7, 0), (8, 7)]

@@ -98,6 +98,19 @@ def check_text(text: str) -> str | None:
     return forbidden and f"must have no control characters such as {forbidden}"
 
 
+def check_exact_text(text: str) -> str | None:
+    """None if `text` can be free text as a program gives it, of several lines and of any characters, else why not."""
+    if not text.strip():
+        return "must not be empty"
+    if len(text) > TEXT_CHARACTERS_MAX:
+        return f"must have at most {TEXT_CHARACTERS_MAX} characters, not {len(text)}"
+    found = _NO_TEXT.search(text)
+    return found and f"must have no control characters such as U+{ord(found[0]):04X}"
+
+
+_NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
 def forbidden_character(text: str) -> str | None:
     """The first character that may stand in no line at all, as `U+202E`, or None.
 

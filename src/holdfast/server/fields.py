@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import inspect
 
-from holdfast.apps.values import check_of, shown
+from holdfast.apps.values import check_exact_text, check_of, forbidden_character, shown
 
 _WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)", re.ASCII)
 _WHOLE_NUMBERS = re.compile(r"(-?(0|[1-9][0-9]*),)*-?(0|[1-9][0-9]*)", re.ASCII)
@@ -47,17 +49,18 @@ class Field:
             self._item_annotation = _item_annotation(annotation)
             self._items_annotation: Any = tuple[self._item_annotation, ...]  # type: ignore[name-defined]
         self._check = check_of(kind)
+        self._check_exactly = check_exact_text if kind == "text" else self._check_word
 
     def _usage(self) -> str:
+        literal = self._bare if isinstance(self._bare, inspect.LiteralType) else None
+        words = "" if literal is None else "|".join(str(value) for value in literal.values if value != "")
         if self.option is not None:
-            usage = f"--{self.option} <{self.item}>"
+            usage = f"--{self.option} {words or f'<{self.item}>'}"
             usage = usage if self.required else f"[{usage}]"
             return usage + "..." if self.is_list else usage
-        if isinstance(self._bare, inspect.LiteralType):
-            words = "|".join(str(value) for value in self._bare.values if value != "")
-        elif self.is_list:
+        if self.is_list:
             words = f"<{self.item}>,<{self.item}>,..."
-        else:
+        elif not words:
             words = f"<{self.name} ...>" if self.is_text else f"<{self.name}>"
         return words if self.required else f"[{words}]"
 
@@ -76,6 +79,45 @@ class Field:
             except msgspec.ValidationError:
                 pass  # the first wrong one is told below
         return tuple(self._one(item, self._item_bare, self._item_annotation) for item in words)
+
+    def exactly(self, value: object) -> Any:
+        """The value that a value of JSON stands for: a list for a list or else the word that writes it, a number or
+        its digits, text exactly as it is. Raises `Refused` saying what it must be."""
+        if not isinstance(self._bare, inspect.VarTupleType):
+            return self._one_exactly(value, self._bare, self.annotation)
+        if isinstance(value, str):
+            return self.value(self._checked(value, _check_characters))
+        if not isinstance(value, list):
+            raise Refused(f"<{self.name}> must be a list, not {_kind_of(value)}.")
+        most = self._bare.max_length
+        if most is not None and len(value) > most:
+            raise Refused(f"at most {most} items may stand in <{self.name}>, not {len(value)}.")
+        return tuple(self._one_exactly(item, self._item_bare, self._item_annotation) for item in value)
+
+    def _one_exactly(self, value: object, bare: inspect.Type, annotation: Any) -> Any:
+        if isinstance(value, str):
+            if isinstance(bare, inspect.StrType):
+                return self._converted(self._checked(value, self._check_exactly), bare, annotation)
+            return self._one(self._checked(value, _check_characters), bare, annotation)
+        if isinstance(value, bool) is isinstance(bare, inspect.BoolType) and not isinstance(bare, inspect.StrType):
+            return self._converted(value, bare, annotation)
+        raise Refused(f"<{self.item}> must be {_wanted(bare)}, not {_kind_of(value)}.")
+
+    def _checked(self, text: str, check: Callable[[str], str | None]) -> str:
+        why = check(text)
+        if why is not None:
+            raise Refused(f"<{self.item}> {why}.")
+        return text
+
+    def _check_word(self, text: str) -> str | None:
+        return _check_characters(text) or (None if self._check is None else self._check(text))
+
+    def _converted(self, value: object, bare: inspect.Type, annotation: Any) -> Any:
+        try:
+            return msgspec.convert(value, annotation)
+        except msgspec.ValidationError:
+            said = shown(value) if isinstance(value, str) else _kind_of(value)
+            raise Refused(f"<{self.item}> must be {_wanted(bare)}, not {said}.") from None
 
     def _one(self, word: str, bare: inspect.Type, annotation: Any) -> Any:
         if self._check is not None:
@@ -119,6 +161,18 @@ def _item_annotation(annotation: Any) -> Any:
     if get_origin(annotation) is not tuple:
         annotation = get_args(annotation)[0]
     return get_args(annotation)[0]
+
+
+def _check_characters(text: str) -> str | None:
+    forbidden = forbidden_character(text)
+    return forbidden and f"must have no control characters such as {forbidden}"
+
+
+def _kind_of(value: object) -> str:
+    """What a value of JSON is, for people."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    return shown(json.dumps(value))[1:-1] if isinstance(value, int | float | None) else "text"
 
 
 def _wanted(bare: inspect.Type) -> str:

@@ -10,6 +10,8 @@ written with it, wherever an argument may stand; of a command that has options, 
 with `--` is quoted. The struct itself (`msgspec.Meta` bounds, the kinds of `apps.values`) says what
 a value may be.
 
+A line that begins with `[` (behind the identity, if there is one) is JSON: see `server.json_lines`.
+
 `Grammar.parse` never raises: whatever the bytes, it gives a `Request`, a `Control` (a word of the
 port itself, executed by the server) or a `Malformed` refusal of one safe line.
 """
@@ -28,6 +30,7 @@ import msgspec
 from holdfast.apps.values import forbidden_character, shown
 from holdfast.kernel.contracts import Command, Person, Query, Reply, Request
 from holdfast.kernel.replies import Malformed
+from holdfast.server import json_lines
 from holdfast.server.controls import CONTROLS, Control, Helped
 from holdfast.server.fields import Field, Refused, fields_of
 
@@ -162,26 +165,41 @@ class Grammar:
             return Malformed(str(refused))
 
     def _parse_or_refuse(self, text: str, person: Person | None) -> Parsed:
-        text = text.rstrip("\r\n").replace("\t", " ").strip(" ")
+        text = text.rstrip("\r\n").strip(" \t")
         if not text:
             raise Refused("the line is empty; help lists the commands.")
+        client, number, lowest = "", 0, 0
+        if text[0] == "@":
+            identity, *rest = _BLANKS.split(text, maxsplit=1)
+            client, number, lowest = _identity(identity)
+            if not rest:
+                raise Refused(f"no command follows {shown(identity)}.")
+            text = rest[0]
+        value = self._exactly(text) if text[0] == "[" else self._as_typed(text)
+        return value if isinstance(value, Control) else Request(value, client, number, lowest, person)
+
+    def _as_typed(self, text: str) -> Any:
+        """What a plain line says, without its identity."""
+        text = text.replace("\t", " ")
         forbidden = forbidden_character(text)
         if forbidden is not None:
             raise Refused(f"the line has a character that may not stand in it, {forbidden}.")
         text = unicodedata.normalize("NFC", text)
-        client, number, lowest = "", 0, 0
-        if text[0] == "@":
-            identity, _, text = text.partition(" ")
-            client, number, lowest = _identity(identity)
-            text = text.lstrip(" ")
-            if not text:
-                raise Refused(f"no command follows {shown(identity)}.")
         name, place = next_word(text, 0)
+        known = self._known(name)
+        return known.struct(**_arguments(known, text, place))
+
+    def _exactly(self, text: str) -> Any:
+        """What a line of JSON says, without its identity."""
+        name, values, options = json_lines.decoded(text)
+        known = self._known(name)
+        return known.struct(**json_lines.arguments(known.usage, known.fields, known.options, values, options))
+
+    def _known(self, name: str) -> _Word:
         known = self._words.get(name)
         if known is None:
             raise Refused(self._unknown(name))
-        value = known.struct(**_arguments(known, text, place))
-        return value if isinstance(value, Control) else Request(value, client, number, lowest, person)
+        return known
 
     def _unknown(self, word: str) -> str:
         near = difflib.get_close_matches(word.lower(), self._words, n=1) if len(word) <= 32 else []
@@ -189,6 +207,7 @@ class Grammar:
         return f"no command {shown(word)}; {guess}: {', '.join(self._words)}."
 
 
+_BLANKS = re.compile("[ \t]+")
 _CLIENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _NUMBER_MAX = 10**18 - 1
 _IDENTITY_CHARACTERS_MAX = 1 + 64 + 1 + 18 + 1 + 18
