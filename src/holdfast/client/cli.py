@@ -13,7 +13,7 @@ from holdfast.client.errors import Misuse
 from holdfast.kernel.errors import ConfigurationError, HoldfastError
 
 COMMANDS = (
-    *("up", "node", "init", "status", "fault", "trace", "reset", "tickets-server", "vendor", "plan"),
+    *("up", "node", "init", "status", "fault", "trust", "trace", "reset", "tickets-server", "vendor", "plan"),
     *("simulate", "bench"),
 )
 OPTIONS = frozenset(

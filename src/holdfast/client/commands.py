@@ -156,6 +156,29 @@ def fault(
 
 
 @app.command()
+def trust(
+    replica: Annotated[str, typer.Argument(metavar="REPLICA", help="The node whose replica is right.")],
+    service: Annotated[
+        str, typer.Option("--service", metavar="NAME", help="Which service, where several have votes.")
+    ] = "",
+    site: SiteOption = "",
+    as_: AsOption = "",
+    token: TokenOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Say that a replica is right.
+
+    For services under the protocol sequencer of which more replicas have failed at once than the vote can make
+    up for: what this one has on record is taken for right, and the others are begun anew from it. Refused
+    while the vote can decide by itself.
+    """
+    from holdfast.client.fault import trust as say_trust
+
+    options: Options = {"as_": as_, "token": token}
+    raise typer.Exit(say_trust(replica, service=service, site=site, as_json=json, options=options))
+
+
+@app.command()
 def trace(
     service: Annotated[str, typer.Argument(metavar="SERVICE", help="The service, as the site file names it.")],
     id: Annotated[str, typer.Argument(metavar="ID", help="The write, as its answer told it: biology-42.")],

@@ -39,6 +39,8 @@ def _standing(statuses: Statuses) -> str:
             parts.append(f"{count} {what if count > 1 else what[:-1]}")
     if suspected := newest.get("suspected"):
         parts.append(f"suspected: {', '.join(suspected)}")
+    if trusted := newest.get("trusted"):
+        parts.append(f"trusted: {trusted}")
     return "; ".join(parts)
 
 

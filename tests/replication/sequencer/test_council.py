@@ -19,6 +19,8 @@ from holdfast.replication.sequencer.messages import (
     Restored,
     Run,
     Silent,
+    Split,
+    Trust,
     Wrong,
     encode_control,
 )
@@ -155,6 +157,8 @@ steps = st.one_of(
     st.builds(Silent, st.integers(0, 3), st.integers(1, 30)),
     st.builds(DigestAt, st.integers(0, 3), st.integers(0, 2), st.integers(1, 30), st.sampled_from([b"x", b"y"])),
     st.builds(NeedCopy, st.integers(0, 3), st.integers(0, 2), st.just("why"), st.booleans()),
+    st.builds(Trust, st.integers(0, 3)),
+    st.builds(Split, st.integers(1, 30), st.lists(st.integers(0, 3), max_size=3).map(tuple)),
     st.builds(Restored, st.integers(0, 3), st.integers(0, 2), st.integers(1, 30)),
 )
 

@@ -104,7 +104,11 @@ class Words:
 
     def control(self, control: Any) -> str:
         """What the roles agree on."""
+        if isinstance(control, messages.Split):
+            return f"too few alike of {','.join(map(self.name, control.managers))} at {control.number}"
         who, kind = self.name(control.manager), type(control).__name__
+        if isinstance(control, messages.Trust):
+            return f"{who} is right"
         if isinstance(control, messages.Wrong):
             return f"{who} was wrong at {','.join(map(str, control.numbers))}"
         if isinstance(control, messages.Silent):

@@ -35,10 +35,10 @@ PATIENCE_US = 1_000_000
 
 
 class Donation:
-    """A copy on its way to another manager's replica."""
+    """A copy on its way to other managers' replicas."""
 
     def __init__(self, to: int, number: int) -> None:
-        self.to = to
+        self.to = [to]
         self.number = number
         self.reader: SlicedSnapshot | None = None
         self.parts: dict[int, StatePart] = {}
@@ -142,7 +142,10 @@ class Copying:
     # -- Giving
 
     def donate(self, to: int, number: int) -> None:
-        """Another replica is to have our state as of that number."""
+        """Another replica is to have our state as of that number; perhaps several."""
+        if self.donation is not None and self.donation.number == number:
+            self.donation.to.append(to)
+            return
         self._end_donation()
         self.donation = donation = Donation(to, number)
         donation.used_us = self.shared.now_us
@@ -158,7 +161,9 @@ class Copying:
     def on_fetch_state(self, peer: Peer, message: FetchState) -> None:
         """The next slice, or one of the last once more."""
         donation = self.donation
-        if donation is None or (donation.to, donation.number) != (peer, message.number) or donation.reader is None:
+        if donation is None or donation.number != message.number or donation.reader is None:
+            return
+        if peer not in donation.to:
             return
         if message.index >= donation.next + 2 * WINDOW:
             return

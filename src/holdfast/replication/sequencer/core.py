@@ -144,8 +144,9 @@ class Sequencer:
         shared = self._begin(now_us)
         ordered = []
         for token, request in requests:
-            if isinstance(request.command, Fault):
-                shared.step.settled_replies.append((token, self._fault(request)))
+            if isinstance(request.command, Fault | words.Trust):
+                reply = self._refused(request) or self._fault_or_trust(token, request.command)
+                shared.step.settled_replies += [] if reply is None else [(token, reply)]
             else:
                 ordered.append((token, request))
         if ordered:
@@ -264,11 +265,29 @@ class Sequencer:
 
     # -- Words of operators
 
-    def _fault(self, request: Request) -> Reply:
+    def _refused(self, request: Request) -> Reply | None:
         """Where people have to say who they are, only operators may."""
-        shared, command, person = self.shared, request.command, request.person
+        person = request.person
         if person is not None and OPERATOR not in person.roles:
             return Forbidden(f"only people with the role {OPERATOR} may do that, and {person.id} has it not.")
+        return None
+
+    def _fault_or_trust(self, token: Token, command: Fault | words.Trust) -> Reply | None:
+        """The answer, if there is one already."""
+        return self._fault(command) if isinstance(command, Fault) else self._trust(token, command.node)
+
+    def _trust(self, token: Token, node: str) -> Reply | None:
+        """It is answered when its number has come: see `trusting`."""
+        shared, nodes = self.shared, self.configuration.nodes
+        if node not in [nodes[manager] for manager in self.configuration.managers]:
+            return NoReplica(node)
+        if not self.manager.manages:
+            return words.NotTrusted(node, f"{shared.name(shared.me)} manages no replica itself; say it at {node}")
+        self.manager.tending.trusting.take(token, nodes.index(node))
+        return None
+
+    def _fault(self, command: Fault) -> Reply:
+        shared = self.shared
         if not self.manager.manages:
             return NoReplica(shared.name(shared.me))
         if self.replica.state != RIGHT:
@@ -303,8 +322,14 @@ class Sequencer:
             )
         sequencer = "" if shared.sequencer is None else shared.name(shared.sequencer)
         return VotesCounted(
-            sequencer, shared.epoch, self.manager.log.decided, council.replacements, council.restarts, tuple(rows)
-        )
+            sequencer, shared.epoch, self.manager.log.decided, council.replacements, council.restarts, tuple(rows),
+            self._trusted,
+        )  # fmt: skip
+
+    @property
+    def _trusted(self) -> str:
+        trusted = self.manager.council.trusted
+        return "" if trusted is None else self.shared.name(trusted)
 
     def status(self) -> dict[str, Any]:
         """For operators."""
@@ -324,6 +349,8 @@ class Sequencer:
             waiting_for = "a sequencer, which needs a majority of the managers"
         elif manager.manages and not manager.admitted:
             waiting_for = "the sequencer to let its empty disk in"
+        elif manager.manages and council.is_undecided and council.trusted is None:
+            waiting_for = "replicas that agree; if none come, for an operator's word: trust NODE"
         return {
             "protocol": "sequencer",
             "model": f"{configuration.wrong_max} wrong",
@@ -342,6 +369,7 @@ class Sequencer:
                 for row in self._votes().rows
             ],
             "suspected": [shared.name(node) for node in sorted(council.suspected)],
+            "trusted": self._trusted,
             "replacements": council.replacements,
             "restarts": council.restarts,
             "digest": self.machine.digest().hex() if manager.manages else "",

@@ -4,6 +4,9 @@ Front ends report wrong and missing results, managers vote on digests, all of it
 order; each manager takes them in in that order and so comes to the same standing: who is wrong, who
 is being replaced, as of which number, with whose copy.
 
+Where the replicas that are left cannot come to a majority any more, whatever they do, an operator may say
+whose is right. Its vote alone then counts, until enough others are begun anew from it.
+
 "Three consecutive client requests wrong" counts by the numbers of the order: three that no other
 client's request lies between, whoever reported them (seed 003, "Front End").
 """
@@ -28,7 +31,9 @@ from holdfast.replication.sequencer.messages import (
     Restored,
     Run,
     Silent,
+    Split,
     Stream,
+    Trust,
     Wrong,
     decode_control,
 )
@@ -49,6 +54,14 @@ class Copy(msgspec.Struct, frozen=True, array_like=True):
     keeps: bool
 
 
+class Word(msgspec.Struct, frozen=True, array_like=True):
+    """An operator's: the replica of `manager` is right from number `since` on; needed up to `until`, 0 if still."""
+
+    manager: int
+    since: int
+    until: int = 0
+
+
 class Standing(msgspec.Struct, frozen=True, array_like=True):
     """A council in canonical bytes. Maps are tuples in the order of their keys."""
 
@@ -64,6 +77,8 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
     stable: int
     replacements: int
     restarts: int
+    word: Word | None = None
+    split: tuple[int, ...] = ()
 
 
 _decode: Callable[[bytes], Standing] = decoder(Standing, "standing of the replicas")
@@ -76,7 +91,9 @@ class Council:
     of it in the order. `lives`: of each manager, how often its replica was begun anew, `begun`: as of
     which number the last time. `stable`: the last number as of which enough had the same state. `copies`:
     those that are being copied. `suspected`: those that a front end has reported as silent since they were
-    last heard of in the order. `votes`: by number, of each manager (life, digest).
+    last heard of in the order. `votes`: by number, of each manager (life, digest). `split`: those whose results
+    were too few alike, last; `word`: the last that an operator gave on whose replica is right, `refusal`: why the
+    last one was not taken, if so.
     """
 
     def __init__(self, managers: tuple[int, ...], agreeing: int, name: Callable[[int], str] = str) -> None:
@@ -95,6 +112,9 @@ class Council:
         self.stable = 0
         self.replacements = 0
         self.restarts = 0
+        self.word: Word | None = None
+        self.split: tuple[int, ...] = ()
+        self.refusal = ""
         self.events: list[str] = []
 
     # -- As bytes
@@ -118,6 +138,8 @@ class Council:
                 self.stable,
                 self.replacements,
                 self.restarts,
+                self.word,
+                self.split,
             )
         )
 
@@ -140,6 +162,8 @@ class Council:
         self.stable = standing.stable
         self.replacements = standing.replacements
         self.restarts = standing.restarts
+        self.word = standing.word
+        self.split = standing.split
 
     # -- In order
 
@@ -163,6 +187,9 @@ class Council:
             self._control(control)
 
     def _control(self, control: AnyControl) -> None:
+        if isinstance(control, Split):
+            self.split = tuple(manager for manager in control.managers if manager in self.lives)
+            return
         manager = control.manager
         if manager not in self.lives:
             return
@@ -183,13 +210,18 @@ class Council:
         elif isinstance(control, Restored) and control.life == self.lives[manager]:
             self.copies.pop(manager, None)
             self.suspected.pop(manager, None)
+            self.split = ()
             self.events.append(
                 f"the replica of {self.name(manager)} has the agreed state of {control.number} and goes on"
             )
+            self._consider_word()
+        elif isinstance(control, Trust):
+            self._trust(manager)
 
     # -- Wrong results
 
     def _wrong(self, manager: int, numbers: tuple[int, ...]) -> None:
+        self.split = ()  # what is not wrong is believed
         known = self.wrong[manager]
         for number in numbers:
             if self.begun[manager] < number <= self.position and number not in known:
@@ -226,9 +258,14 @@ class Council:
     def agreed(self, number: int) -> bytes | None:
         """The digest that enough replicas have as of that number, if they have said so."""
         counts: dict[bytes, int] = {}
-        for _, digest in self.votes.get(number, {}).values():
+        voted = self.votes.get(number, {})
+        for _, digest in voted.values():
             counts[digest] = counts.get(digest, 0) + 1
-        return next((digest for digest, count in sorted(counts.items()) if count >= self.agreeing), None)
+        agreed = next((digest for digest, count in sorted(counts.items()) if count >= self.agreeing), None)
+        word = self.word
+        if agreed is None and word is not None and word.since <= number <= (word.until or number):
+            _, agreed = voted.get(word.manager, (0, None))
+        return agreed
 
     # -- Replacing
 
@@ -244,6 +281,9 @@ class Council:
     def _begin_copy(self, manager: int, why: str, *, keeps: bool = False) -> None:
         if why:
             self.events.append(f"the replica of {self.name(manager)} is begun anew: {why}")
+        self.split = ()
+        if self.trusted == manager and not keeps:
+            self._end_word(f"the replica of {self.name(manager)} is trusted no more: it is gone")
         self.lives[manager] += 1
         self.begun[manager] = self.position
         self.wrong[manager] = []
@@ -253,8 +293,89 @@ class Council:
 
     def _donor(self, manager: int, last: int) -> int:
         """The next one in the ring after the last that was asked, of those that are whole as far as is known."""
+        if self.trusted not in (None, manager):
+            return self.trusted
         count = len(self.managers)
         begin = self.managers.index(last) if last in self.managers else 0
         ring = [self.managers[(begin + step) % count] for step in range(1, count + 1)]
         whole = [other for other in ring if other != manager and other not in self.copies]
         return next((other for other in whole if other not in self.suspected), whole[0] if whole else NO_DONOR)
+
+    # -- An operator's word
+
+    @property
+    def trusted(self) -> int | None:
+        """Whose replica is taken to be right now, because an operator has said so."""
+        return self.word.manager if self.word is not None and not self.word.until else None
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether the vote cannot decide by itself, as far as is known: too few replicas have a state and are heard;
+        or all that do have voted, and too few alike; or have answered so, and nobody else comes."""
+        voters = self._voters
+        if len(voters) < self.agreeing:
+            return True
+        for number in sorted(self.votes, reverse=True):
+            if all(self._has_voted(manager, number) for manager in voters):
+                if self.agreed(number) is None:
+                    return True
+                break
+        is_split = bool(self.split) and all(manager in self.split for manager in voters)
+        return is_split and all(manager in self.suspected for manager in self.copies)
+
+    @property
+    def _voters(self) -> list[int]:
+        return [manager for manager in self.managers if self.has_state(manager) and manager not in self.suspected]
+
+    def _has_voted(self, manager: int, number: int) -> bool:
+        life, _ = self.votes[number].get(manager, (-1, b""))
+        return life == self.lives[manager]
+
+    def _why_not(self, manager: int) -> str:
+        """Why an operator's word for this one is not taken."""
+        if not self.has_state(manager):
+            return "it has no state, and waits for that of another itself"
+        if self.trusted is not None:
+            return f"that of {self.name(self.trusted)} is trusted already"
+        if not self.is_undecided:
+            return "the vote can decide by itself"
+        return "it is suspected to be gone: it gives no results" if manager in self.suspected else ""
+
+    def _trust(self, manager: int) -> None:
+        """From this number on that replica is right; all that are not known to be like it are begun anew."""
+        self.refusal = ""
+        if self.trusted == manager:
+            return
+        self.refusal = self._why_not(manager)
+        if self.refusal:
+            who = self.name(manager)
+            self.events.append(f"an operator's word that the replica of {who} is right is not taken: {self.refusal}")
+            return
+        doubted = [other for other in self.managers if other != manager and not self._is_like(manager, other)]
+        self.copies.pop(manager, None)
+        self.word = Word(manager, self.position)
+        self.events.append(f"the replica of {self.name(manager)} is right, as an operator says")
+        for other in doubted:
+            self.restarts += self.has_state(other)
+            self._begin_copy(other, f"that of {self.name(manager)} is trusted")
+        self._consider_word()
+
+    def _is_like(self, manager: int, other: int) -> bool:
+        """Whether the other's replica is heard, and had the same state as of the last number that both voted on."""
+        if other not in self._voters or self.split:
+            return False
+        for number in sorted(self.votes, reverse=True):
+            if self._has_voted(manager, number) and self._has_voted(other, number):
+                voted = self.votes[number]
+                return voted[manager][1] == voted[other][1]
+        return False
+
+    def _consider_word(self) -> None:
+        """An operator's word is needed only until enough replicas have a state."""
+        if self.trusted is not None and len(self.managers) - len(self.copies) >= self.agreeing:
+            self._end_word("enough replicas have the trusted state: the vote decides again")
+
+    def _end_word(self, why: str) -> None:
+        assert self.word is not None
+        self.word = Word(self.word.manager, self.word.since, self.position)
+        self.events.append(why)

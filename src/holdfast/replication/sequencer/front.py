@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from holdfast.kernel.contracts import Request, Token
 from holdfast.kernel.placing import Placed
 from holdfast.kernel.replies import Overloaded, Unavailable, Unknown
-from holdfast.replication.sequencer.messages import QUERIES, REQUESTS, Forwarded, Recall, Row, Silent, Wrong
+from holdfast.replication.sequencer.messages import QUERIES, REQUESTS, Forwarded, Recall, Row, Silent, Split, Wrong
 from holdfast.replication.sequencer.shared import Shared
 from holdfast.replication.sequencer.submitting import Submitter
 
@@ -69,6 +69,7 @@ class FrontEnd:
         self.silent: dict[int, int] = {}
         self._times_us: deque[int] = deque(maxlen=TIMES_KEPT)
         self._looked_us = 0
+        self._split_us: int | None = None
         self.limit_us = shared.configuration.suspect_us
         self.serves = shared.me in shared.configuration.front_ends
 
@@ -191,6 +192,8 @@ class FrontEnd:
                 break
             if age_us >= self.limit_us and (pending.agreed is not None or pending.answers):
                 self._suspect(pending)
+            if pending.agreed is None and age_us >= self.limit_us:
+                self._consider_split(pending)
             if pending.agreed is not None and age_us >= self.limit_us:
                 del self.pending[pending.serial]
                 continue
@@ -212,6 +215,20 @@ class FrontEnd:
             self.silent[manager] = now_us
             tally.late += 1
             self.submitter.control(Silent(manager, pending.number))
+
+    def _consider_split(self, pending: Pending) -> None:
+        """Enough replicas have answered, and too few of them alike: that is reported, not all the time. No more may
+        come, and then only an operator can tell who is right."""
+        shared, now_us = self.shared, self.shared.now_us
+        if len(pending.answers) < shared.configuration.agreeing:
+            return
+        if self._split_us is not None and now_us - self._split_us < 2 * self.limit_us:
+            return
+        self._split_us = now_us
+        managers = tuple(sorted(pending.answers))
+        names = ", ".join(map(shared.name, managers))
+        shared.event(f"the replicas of {names} have answered number {pending.number}, too few of them alike")
+        self.submitter.control(Split(pending.number, managers))
 
     def _recall(self, pending: Pending, slowest_us: int) -> None:
         """Results may have been lost on the way: ask the managers for them."""

@@ -292,7 +292,7 @@ class Manager:
             if run.kind == CONTROL:
                 copies = dict(council.copies)
                 council.take(first, run)
-                self.tending.after_control(copies)
+                self.tending.after_control(copies, run)
             else:
                 council.take(first, run)
             if council.position // every > before:

@@ -318,7 +318,20 @@ class Restored(Control, frozen=True, tag="restored"):
     number: int
 
 
-AnyControl = Wrong | Silent | DigestAt | NeedCopy | Restored
+class Split(Control, frozen=True, tag="split"):
+    """A front end: these managers' replicas have answered that number, and too few of them alike to be believed."""
+
+    number: int
+    managers: tuple[int, ...]
+
+
+class Trust(Control, frozen=True, tag="trust"):
+    """An operator: this manager's replica is right, whatever the others say."""
+
+    manager: int
+
+
+AnyControl = Wrong | Silent | DigestAt | NeedCopy | Restored | Split | Trust
 
 
 # -- Journal records

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from holdfast.replication.sequencer.copying import Copying
 from holdfast.replication.sequencer.council import Copy
-from holdfast.replication.sequencer.messages import DigestAt, NeedCopy, Ordered, Row
+from holdfast.replication.sequencer.messages import DigestAt, NeedCopy, Ordered, Row, Run
 from holdfast.replication.sequencer.replica import CRASHED, RIGHT, Replica
 from holdfast.replication.sequencer.shared import STARTING, Shared
 from holdfast.replication.sequencer.submitting import Submitter
+from holdfast.replication.sequencer.trusting import Trusting
 
 if TYPE_CHECKING:
     from holdfast.replication.sequencer.manager import Manager
@@ -33,6 +34,7 @@ class Tending:
         self.submitter = submitter
         self.replica = replica
         self.copying = Copying(shared, manager, submitter)
+        self.trusting = Trusting(shared, manager.council, submitter)
         self.recovered_copy: Copy | None = None
         self._votes: deque[tuple[int, DigestAt]] = deque()
         self._needs: tuple[int, int] | None = None
@@ -43,7 +45,7 @@ class Tending:
 
     # -- What the managers agree on
 
-    def after_control(self, before: dict[int, Copy]) -> None:
+    def after_control(self, before: dict[int, Copy], run: Run) -> None:
         """Somebody is to be copied, or was."""
         shared, council = self.shared, self.council
         texts = list(council.events)
@@ -52,6 +54,9 @@ class Tending:
             return  # from the journal, and told when it happened: see `restarted`
         for text in texts:
             shared.event(text)
+        self.trusting.on_taken(run)
+        if self.copying.taking is not None and shared.me not in council.copies:
+            self.copying.abandon()  # what it lagged behind is not needed: it is trusted as it is
         for manager, copy in council.copies.items():
             if before.get(manager) == copy:
                 continue
@@ -175,6 +180,8 @@ class Tending:
     def due_us(self) -> int | None:
         """When to go on."""
         times = [due_us for due_us in (self.replica.due_us, self.copying.due_us) if due_us is not None]
+        if (due_us := self.trusting.due_us) is not None:
+            times.append(due_us)
         if not (self._is_there or self._is_asked):
             times.append(self._look_us)
         return min(times, default=None)
@@ -182,4 +189,5 @@ class Tending:
     def tick(self) -> None:
         """Time has passed."""
         self._look()
+        self.trusting.tick()
         self.copying.tick()

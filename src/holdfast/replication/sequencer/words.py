@@ -21,6 +21,12 @@ class Fault(Command, frozen=True, tag="fault"):
     kind: FaultKind
 
 
+class Trust(Command, frozen=True, tag="trust"):
+    """Say that this node's replica is right, where the vote cannot decide any more: others are begun anew from it."""
+
+    node: str
+
+
 class Votes(Query, frozen=True, tag="votes"):
     """Tell who is the sequencer, how the replicas have voted and, at a node with a replica, what was replaced."""
 
@@ -56,6 +62,28 @@ class NoReplica(Refusal, frozen=True, tag="no_replica"):
         return f"Failed: {self.node} manages no replica; name a node that does."
 
 
+class Trusted(Reply, frozen=True, tag="trusted"):
+    """The replica of `node` is taken to be right from `number` on; `anew`: those that are begun anew from it."""
+
+    node: str
+    number: int
+    anew: tuple[str, ...]
+
+    def text(self) -> str:
+        anew = f"; begun anew from it: {', '.join(self.anew)}" if self.anew else ""
+        return f"The replica of {self.node} is taken to be right from number {self.number} on{anew}."
+
+
+class NotTrusted(Refusal, frozen=True, tag="not_trusted"):
+    """The word of an operator has no place now."""
+
+    node: str
+    why: str
+
+    def text(self) -> str:
+        return f"Failed: the replica of {self.node} is not trusted: {self.why}."
+
+
 class VoteRow(Reply, frozen=True, tag="vote_row"):
     """One manager's replica. `state`: "right", "copying" or "crashed", as its manager or the order says;
     `life`: how often it was begun anew; `agreed`, `differed`, `late`: of the results that this node's front
@@ -74,7 +102,7 @@ class VoteRow(Reply, frozen=True, tag="vote_row"):
 
 
 class VotesCounted(Reply, frozen=True, tag="votes_counted"):
-    """The answer to `votes`."""
+    """The answer to `votes`. `trusted`: whose replica is right because an operator says so, or ""."""
 
     sequencer: str
     epoch: int
@@ -82,14 +110,16 @@ class VotesCounted(Reply, frozen=True, tag="votes_counted"):
     replacements: int
     restarts: int
     rows: tuple[VoteRow, ...]
+    trusted: str = ""
 
     def text(self) -> str:
         rows = "; ".join(row.text() for row in self.rows)
         return (
             f"Sequencer {self.sequencer or 'none'} (epoch {self.epoch}), {self.number} requests decided, "
             f"{self.replacements} replicas replaced, {self.restarts} restarted. {rows}."
+            + (f" {self.trusted} is trusted." if self.trusted else "")
         )
 
 
-COMMANDS: tuple[type[Command], ...] = (Fault,)
+COMMANDS: tuple[type[Command], ...] = (Fault, Trust)
 QUERIES: tuple[type[Query], ...] = (Votes,)
