@@ -246,6 +246,8 @@ class Messages:
             if conversation is None:
                 members = (me, to) if me < to else (to, me)
                 conversation = open_conversation(store, name, members, members)
+            # The names as they are stored already: a million messages need not have them a million times.
+            me, to = conversation.members if conversation.members[0] == me else conversation.members[::-1]
             recipients: tuple[str, ...] = (to,)
         else:
             part = groups.part_in(store, me, to)

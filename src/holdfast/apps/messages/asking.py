@@ -154,14 +154,14 @@ def _pages(store: TupleStore, part: Membership, before: int, at_once: int) -> It
 
 
 def _search(store: TupleStore, query: Search, person: Person, context: Context) -> Reply:
-    behind = _place(store, query.before, person.id) if query.before else _END
-    if behind is None:
+    behind = _come_to(store, query.before, person.id) if query.before else None
+    if query.before and behind is None:
         return NoSuchMessage(query.before, 0)
     words = tuple(_folded(query.words).split())
     newest = [_before(store, part, behind) for part in parts_of(store, person.id)]
     found: list[Said] = []
     characters = 0
-    for looked, message in enumerate(merge(*newest, key=lambda message: -message.place), 1):
+    for looked, message in enumerate(merge(*newest, key=_place, reverse=True), 1):
         characters += len(message.content)
         text = _folded(f"{message.subject} {message.content}")
         if not message.deleted_ms and all(word in text for word in words):
@@ -171,12 +171,17 @@ def _search(store: TupleStore, query: Search, person: Person, context: Context) 
     return Found(tuple(found), "")
 
 
-def _place(store: TupleStore, written: str, person: str) -> int | None:
+def _place(message: Message) -> tuple[int, str, int]:
+    """Where it stands among all messages."""
+    return message.place_ms, message.conversation, message.number
+
+
+def _come_to(store: TupleStore, written: str, person: str) -> tuple[int, str, int] | None:
     """The place of the message that a search has come to, if the person sees it."""
     name, number = _split(written)
     part = store.table(Membership).get((person, name))
     message = store.table(Message).get((name, number))
-    return message.place if message is not None and part is not None and part.sees(number) else None
+    return _place(message) if message is not None and part is not None and part.sees(number) else None
 
 
 def _split(written: str) -> tuple[str, int]:
@@ -185,19 +190,20 @@ def _split(written: str) -> tuple[str, int]:
     return name, int(number) if number.isascii() and number.isdigit() else 0
 
 
-def _before(store: TupleStore, part: Membership, behind: int) -> Iterator[Message]:
-    """The messages that the person sees of the conversation, the newest first, of those with a lower place."""
+def _before(store: TupleStore, part: Membership, behind: tuple[int, str, int] | None) -> Iterator[Message]:
+    """The messages that the person sees of the conversation, the newest first: all, or those at a lower place."""
     messages, conversation = store.table(Message), store.table(Conversation).get(part.conversation)
     if conversation is None:
         return
     low, high = conversation.first, conversation.last + 1
-    while low < high:  # places grow with the numbers: find the first that does not lie before
+    while behind is not None and low < high:  # places grow with the numbers: find the first that is not lower
         middle = (low + high) // 2
         message = messages.get((conversation.id, middle))
-        if message is not None and message.place < behind:
+        if message is not None and _place(message) < behind:
             low = middle + 1
         else:
             high = middle
+    low = conversation.last + 1 if behind is None else low
     for page in _pages(store, part, low, AT_ONCE):
         yield from page
 

@@ -92,14 +92,11 @@ def post(
             store.table(Reminder).put(Reminder(due_ms, person, place))
         reached.append((person, place))
         tell(person, id, Arrived(place, id, name, number, sender, subject, priority, text, now_ms, 0))
-    counts = store.table(Counts)
-    count = counts.get(0) or Counts(0)
-    counts.put(Counts(0, count.messages + 1, count.audits))
-    store.table(Message).put(
-        Message(name, number, id, sender, subject, priority, text, now_ms, 0, count.messages + 1, tuple(reached))
-    )
+    place_ms = now_ms if now_ms > conversation.place_ms else conversation.place_ms
+    message = Message(name, number, id, sender, subject, priority, text, now_ms, 0, place_ms, tuple(reached))
+    store.table(Message).put(message)
     store.table(Conversation).put(
-        Conversation(name, conversation.members, number, conversation.first, conversation.audits)
+        Conversation(name, conversation.members, number, conversation.first, place_ms, conversation.audits)
     )
     if conversation.first == number:
         store.table(Oldest).put(Oldest(now_ms, name))
@@ -185,7 +182,7 @@ def bury(store: TupleStore, message: Message, person: str, context: Context) -> 
 def _audit(store: TupleStore, person: str, what: str, message: Message, at_ms: int) -> None:
     counts = store.table(Counts)
     count = counts.get(0) or Counts(0)
-    counts.put(Counts(0, count.messages, count.audits + 1))
+    counts.put(Counts(0, count.audits + 1))
     conversations = store.table(Conversation)
     about = conversations.get(message.conversation) or Conversation(message.conversation, ())
     conversations.put(replace(about, audits=about.audits + 1))

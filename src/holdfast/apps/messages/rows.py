@@ -11,8 +11,8 @@ OPEN = 2**62
 
 class Conversation(Row, frozen=True):
     """`members`: who gets what is sent to it, in order; of a service's notices only their reader. `last`: the
-    highest number that it ever had, `first`: the lowest that it may still have. `audits`: lines ever written
-    to the audit log about it."""
+    highest number that it ever had, `first`: the lowest that it may still have. `place_ms`: that of the newest.
+    `audits`: lines ever written to the audit log about it."""
 
     table = "conversations"
     key = ("id",)
@@ -21,6 +21,7 @@ class Conversation(Row, frozen=True):
     members: tuple[str, ...]
     last: int = 0
     first: int = 1
+    place_ms: int = 0
     audits: int = 0
 
 
@@ -48,8 +49,9 @@ class Membership(Row, frozen=True):
 
 
 class Message(Row, frozen=True):
-    """A message, by its number in its conversation. `id`: its lasting name. `place`: its number among all
-    messages. `recipients`: each with its number in their inbox."""
+    """A message, by its number in its conversation. `id`: its lasting name. `place_ms`: when it was sent, or the
+    one before it if that is later (under `bayou` it may be): what it is sorted by among those of other
+    conversations. `recipients`: each with its number in their inbox."""
 
     table = "messages"
     key = ("conversation", "number")
@@ -64,7 +66,7 @@ class Message(Row, frozen=True):
     content: str
     sent_ms: int
     deleted_ms: int
-    place: int
+    place_ms: int
     recipients: tuple[tuple[str, int], ...]
 
 
@@ -166,13 +168,12 @@ class Audit(Row, frozen=True):
 
 
 class Counts(Row, frozen=True):
-    """The one row of counters: of messages ever sent, and of lines ever written to the audit log."""
+    """The one row of counters: of lines ever written to the audit log."""
 
     table = "counts"
     key = ("id",)
 
     id: int
-    messages: int = 0
     audits: int = 0
 
 
