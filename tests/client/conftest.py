@@ -49,6 +49,11 @@ def reply(ok: bool, text: str, type: str, **fields: object) -> dict[str, object]
     return {"ok": ok, "text": text, "type": type, "reply": fields, "firm": "committed"}
 
 
+def words_of(line: str) -> list[str]:
+    """The words of a line, plain or of JSON."""
+    return json.loads(line) if line.startswith("[") else shlex.split(line)
+
+
 class LineServer:
     """One server process as its clients see it. `faults` are used up one a request line:
 
@@ -112,7 +117,7 @@ class LineServer:
         fault = self.always or (self.faults.popleft() if self.faults else "")
         answer: dict[str, object] = {}
         if fault in ("", "drop-after", "silence-after", "unknown-after"):
-            answer = self.theatre.answer(name.partition("/")[0], shlex.split(text))
+            answer = self.theatre.answer(name.partition("/")[0], words_of(text))
         kind = fault.removesuffix("-after")
         if kind == "drop":
             return None

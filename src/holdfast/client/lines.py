@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from holdfast.client.errors import Misuse
 
@@ -16,19 +17,65 @@ _IMPOSSIBLE = re.compile("[\n\r\0]")
 OF_THE_CONNECTION = ("use", "login", "mode", "view", "session", "watch", "quit")
 """Words that change the connection itself, which belongs to the client."""
 
-Word = str | int | Sequence[str | int]
-"""An argument: text, a number, or a list of them (`[7, 8]` is sent as `7,8`)."""
+Plain = str | int | Sequence[str | int]
+Word = Plain | Mapping[str, Plain]
+"""An argument: text, a number, or a list of them (`[7, 8]` is sent as `7,8`); as the last one, options by name."""
+
+_OPTION = re.compile(r"--[a-z][a-z-]*\Z")
 
 
 def request_line(words: Sequence[Word]) -> str:
-    """One line for these words, quoted so that the server splits it into exactly them."""
+    """One line for these words, from which the server has exactly them: plain, quoted where it must be, or of JSON
+    where a plain line cannot say it (options as a mapping, line breaks and the like)."""
     if not words:
         raise Misuse("no command given; the first argument is the command, as in call('search', 'bob')")
-    if words[0] in OF_THE_CONNECTION:
-        raise Misuse(
-            f"{words[0]!r} is the client's own to say: who asks is Site(..., as_=ID), a service site.service(NAME)"
-        )
+    _check_word(words[0])
+    *values, last = words
+    if isinstance(last, Mapping) or any(_is_beyond_a_line(value) for value in words):
+        return json_line(*((values, last) if isinstance(last, Mapping) else (words, {})))
     return " ".join(quoted(word) for word in words)
+
+
+def _check_word(word: object) -> None:
+    if word in OF_THE_CONNECTION:
+        raise Misuse(
+            f"{word!r} is the client's own to say: who asks is Site(..., as_=ID), a service site.service(NAME)"
+        )
+
+
+def _is_beyond_a_line(word: Word) -> bool:
+    if not isinstance(word, str):
+        return isinstance(word, Sequence) and any(_is_beyond_a_line(item) for item in word)
+    if word.isprintable() or "\0" in word:
+        return False
+    from holdfast.apps.values import forbidden_character
+
+    return "\t" in word or forbidden_character(word) is not None
+
+
+def json_line(words: Sequence[Word], options: Mapping[str, Plain]) -> str:
+    """The words as a line of JSON. `--or VALUE` among them is an option, as it is on a plain line."""
+    values: list[str | list[str]] = []
+    given: dict[str, list[str | list[str]]] = {}
+    rest = iter(words)
+    for word in rest:
+        if isinstance(word, str) and _OPTION.match(word):
+            value = next(rest, None)
+            if value is None:
+                raise Misuse(f"no value follows {word}")
+            given.setdefault(word[2:], []).append(exact(value))
+        else:
+            values.append(exact(word))
+    named: dict[str, object] = {name: said[0] if len(said) == 1 else said for name, said in given.items()}
+    named |= {name: exact(value) for name, value in options.items()}
+    return json.dumps([*values, named] if named else values, ensure_ascii=False, separators=(",", ":"))
+
+
+def exact(word: Word) -> str | list[str]:
+    """An argument in a line of JSON: text, or a list of it; digits do for a number. Raises `Misuse`."""
+    if isinstance(word, str | int) or not isinstance(word, Sequence):
+        return _valid(word)
+    return [_valid(item) for item in word]
 
 
 def checked_line(text: str) -> str:
@@ -36,7 +83,16 @@ def checked_line(text: str) -> str:
     line = plain_text(text.strip())
     if not line or line[0] == "@":
         raise Misuse("a line begins with its command; the request's number is the client's own to give")
-    return request_line([line.split()[0]]) and line
+    _check_word(_word_of_array(line) if line[0] == "[" else line.split()[0])
+    return line
+
+
+def _word_of_array(line: str) -> object:
+    try:
+        array = json.loads(line)
+    except (ValueError, RecursionError):
+        return None  # the server says what is wrong with it
+    return array[0] if array else None
 
 
 def quoted(word: Word) -> str:
@@ -49,15 +105,20 @@ def quoted(word: Word) -> str:
 
 
 def plain_text(word: Word) -> str:
-    """The word as text. Raises `Misuse` for what no line can carry."""
-    if isinstance(word, bool) or not isinstance(word, str | int | Sequence):
-        raise Misuse(f"{word!r} cannot be sent: an argument is text, a whole number, or a list of them")
-    if not isinstance(word, str):
-        text = str(word) if isinstance(word, int) else ",".join(plain_text(item) for item in word)
+    """The word as text. Raises `Misuse` for what no plain line can carry."""
+    if isinstance(word, str | int) or not isinstance(word, Sequence):
+        text = _valid(word)
     else:
-        text = word
+        text = ",".join(_valid(item) for item in word)
     if _IMPOSSIBLE.search(text):
         raise Misuse(f"{text!r} cannot be sent: a line has no room for a line break or a NUL in it")
+    return text
+
+
+def _valid(word: object) -> str:
+    if isinstance(word, bool) or not isinstance(word, str | int):
+        raise Misuse(f"{word!r} cannot be sent: an argument is text, a whole number, or a list of them")
+    text = str(word)
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -56,7 +56,8 @@ class Answer(msgspec.Struct, frozen=True):
         notes = [self.firm, self.write] if self.write else []
         notes += [f"firm by {self.firm_by} at the latest"] if self.firm_by else []
         notes += [self.warning] if self.warning else []
-        return f"{self.text} [{', '.join(notes)}]" if notes else self.text
+        text = one_line(self.text)
+        return f"{text} [{', '.join(notes)}]" if notes else text
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -75,7 +76,17 @@ class Change(msgspec.Struct, frozen=True):
     reply: dict[str, Any] = {}
 
     def __str__(self) -> str:
-        return f"{self.id} {self.firm}: {self.text}" if self.id else self.text
+        text = one_line(self.text)
+        return f"{self.id} {self.firm}: {text}" if self.id else text
+
+
+def one_line(text: str) -> str:
+    """Text as one line that is safe to show, as the servers' own text is: what forges a reader's view is escaped."""
+    if text.isprintable():
+        return text
+    from holdfast.apps.values import forbidden_character, shown
+
+    return "".join(c if forbidden_character(c) is None else shown(c)[1:-1] for c in text)
 
 
 class Undone(msgspec.Struct, frozen=True):
