@@ -12,7 +12,8 @@ left out, with any answer.
 The search goes through partial orders depth first and remembers every pair (set of operations
 placed, state reached), so no pair is explored twice. An operation whose answer fits and that changes
 nothing is placed at once and without an alternative: moved here from any later place, it disturbs
-nobody. Operations of unknown outcome are what makes histories hard, so: they are tried last, because
+nobody. (Not so a blind one, whose answer does not tell whether it has changed anything: at its later
+place it might have.) Operations of unknown outcome are what makes histories hard, so: they are tried last, because
 they are needed only where an answer shows their effect; one that would change nothing is not placed;
 and a pair is passed over when the same answers in the same state were explored with fewer of the
 unknown used up, which can only do better. The work is bounded, and a search that hits the bound is
@@ -30,7 +31,10 @@ from holdfast.sim.history import Action, Operation
 
 
 class SequentialModel(Protocol):
-    """What the system would be with one copy, one client and no failure. States are immutable."""
+    """What the system would be with one copy, one client and no failure. States are immutable.
+
+    A model may have `blind`, the words of actions that are answered alike whether they change anything or not.
+    """
 
     def initial(self) -> Hashable:
         """The state before any operation."""
@@ -57,6 +61,7 @@ class _Search:
 
     def __init__(self, model: SequentialModel, operations: Sequence[Operation]) -> None:
         self.model = model
+        self.blind: tuple[str, ...] = getattr(model, "blind", ())
         self.operations = sorted(operations, key=lambda operation: operation.call_us)
         self.known = [index for index, operation in enumerate(self.operations) if operation.return_us is not None]
         self.by_return = sorted(self.known, key=self._return_us)
@@ -90,7 +95,9 @@ class _Search:
         candidates = self.candidates(placed)
         for index in candidates:
             operation = self.operations[index]
-            if operation.text is not None and self.model.apply(state, operation.action) == (state, operation.text):
+            if operation.text is None or operation.action[0] in self.blind:
+                continue
+            if self.model.apply(state, operation.action) == (state, operation.text):
                 return [index]
         return candidates
 

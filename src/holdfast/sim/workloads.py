@@ -9,12 +9,15 @@ from typing import Any, Protocol, Union
 import msgspec
 
 from holdfast.apps.events import Events
+from holdfast.apps.keyvalue import KeyValue
 from holdfast.apps.slots import VENDOR, Slots
 from holdfast.apps.tickets import Tickets
 from holdfast.kernel.contracts import App, Person
 from holdfast.sim.city import QUESTIONS as CITY_QUESTIONS
 from holdfast.sim.city import City, Public, check_text
 from holdfast.sim.history import Action
+from holdfast.sim.keyvalue import KEYS, USERS, Shelves, Writers
+from holdfast.sim.keyvalue import QUESTIONS as STATE_QUESTIONS
 from holdfast.sim.linearizability import SequentialModel
 from holdfast.sim.slots import BOSS, Clients, Vendor
 from holdfast.sim.slots import QUESTIONS as SLOT_QUESTIONS
@@ -132,9 +135,37 @@ class SlotsWorkload:
         """What an answer says by itself is never wrong: it names no slot twice."""
 
 
+class KeyValueWorkload:
+    """A few keys of a few users, which clients write at the same time."""
+
+    def __init__(self, source: random.Random) -> None:
+        self.model: SequentialModel = Shelves()
+        self.writers = Writers(source)
+        self._convert = Union[(*KeyValue.commands, *KeyValue.queries)]
+
+    def app(self) -> App:
+        return KeyValue()
+
+    def draw(self) -> Action:
+        return self.writers.draw()
+
+    def command(self, action: Action) -> tuple[Any, bool]:
+        return msgspec.convert(action, self._convert), action[0] in STATE_QUESTIONS
+
+    def person(self, action: Action) -> Person | None:
+        return None
+
+    def final_questions(self) -> tuple[Action, ...]:
+        return (*(("keys", user) for user in USERS), *(("get", user, key) for user in USERS for key in KEYS))
+
+    def check_answer(self, action: Action, text: str) -> None:
+        """What an answer says by itself is never wrong."""
+
+
 WORKLOADS: dict[str, Callable[[random.Random], Workload]] = {
     "tickets": TicketsWorkload,
     "events": EventsWorkload,
     "slots": SlotsWorkload,
+    "keyvalue": KeyValueWorkload,
 }
 """By the app's name."""
