@@ -15,6 +15,8 @@ from holdfast.kernel.contracts import Context, Reply, Request
 from holdfast.kernel.machine import Machine
 from holdfast.kernel.store import TupleStore
 from holdfast.sim import workloads
+from holdfast.sim.bayou import workloads as bayou_workloads
+from holdfast.sim.bayou.workloads import StateWork
 from holdfast.sim.command import register
 from holdfast.sim.keyvalue import Shelves
 from holdfast.sim.run import Options, run
@@ -48,6 +50,13 @@ def test_schedules_pass(protocol: str, seeds: int) -> None:
     assert not [f"{result.seed}: {result.text}" for result in results if not result.ok]
     assert sum(result.faults for result in results) > 2 * seeds
     assert sum(result.operations for result in results) > 20 * seeds
+
+
+@pytest.mark.parametrize("model", ["all-heard", "immediate"])
+def test_schedules_of_offices_pass(model: str) -> None:
+    results = [run(Options(app="keyvalue", protocol="bayou", model=model), seed) for seed in range(70_000, 70_004)]
+    assert not [f"{result.seed}: {result.text}" for result in results if not result.ok]
+    assert sum(dict(result.figures)["writes"] for result in results) > 40
 
 
 def test_the_command_of_the_page() -> None:
@@ -86,3 +95,14 @@ def test_a_store_that_is_wrong_is_found_out(monkeypatch: pytest.MonkeyPatch, wro
     assert [
         seed for seed in range(10) if run(Options(app="keyvalue", protocol="solo"), seed).kind == "history violated"
     ]
+
+
+@pytest.mark.parametrize("wrong", [Moving, Deaf])
+def test_and_so_it_is_among_offices(monkeypatch: pytest.MonkeyPatch, wrong: type[KeyValue]) -> None:
+    class Work(StateWork):
+        def app(self) -> KeyValue:
+            return wrong()
+
+    monkeypatch.setitem(bayou_workloads.OFFICES, "keyvalue", Work)
+    options = Options(app="keyvalue", protocol="bayou", model="all-heard")
+    assert "model" in [run(options, seed).kind for seed in range(3)]

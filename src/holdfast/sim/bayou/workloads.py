@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol, Union
 
 import msgspec
 
 from holdfast.apps.tickets import Tickets
-from holdfast.kernel.contracts import App, Person, Request
+from holdfast.kernel.contracts import App, Context, Person, Request
 from holdfast.sim.audit import Violation
 from holdfast.sim.bayou.rooms import FIRST_NAMES, RoomsWork
+from holdfast.sim.linearizability import SequentialModel
 from holdfast.sim.theatre import QUESTIONS, Crowd, Theatre, check_list
+from holdfast.sim.workloads import KeyValueWorkload
 
 
 class Executed(msgspec.Struct, frozen=True):
@@ -49,19 +51,46 @@ class OfficeWork(Protocol):
         """How many places were wanted by several, and how many of them the earliest entry did not get."""
 
 
-class BoxOfficeWork:
+class ModelledWork:
+    """An app of which a sequential model tells everything, whoever asks."""
+
+    model: SequentialModel
+
+    def people(self, count: int) -> list[Person]:
+        return [Person(f"seller{number}", FIRST_NAMES[number]) for number in range(count)]
+
+    def judge(self, order: Sequence[Executed], store: Any) -> None:
+        state = self.model.initial()
+        for done in order:
+            if done.repeated:
+                continue
+            word, *arguments = msgspec.to_builtins(done.request.command)
+            action = (word, *(tuple(value) if isinstance(value, list) else value for value in arguments))
+            state, text = self.model.apply(state, action)
+            if done.reply.text() != text:
+                raise Violation(
+                    "model", f"{done.id} {action} was answered {done.reply.text()!r}, the model says {text!r}"
+                )
+        self.judge_end(state, store)
+
+    def judge_end(self, state: Hashable, store: Any) -> None:
+        """Raise `Violation` if the store is not in this state of the model. The answers tell of a theatre's."""
+
+    def contested(self, order: Sequence[Executed]) -> tuple[int, int]:
+        return 0, 0
+
+
+class BoxOfficeWork(ModelledWork):
     """A theatre whose box offices sell alone: seats are tentative until they are confirmed."""
 
     def __init__(self, source: random.Random) -> None:
         self.seats = source.randint(2, 8)
+        self.model = Theatre(self.seats)
         self.crowd = Crowd(source, self.seats, source.randint(2, 5))
         self._convert = Union[(*Tickets.commands, *Tickets.queries)]
 
     def app(self) -> App:
         return Tickets(self.seats)
-
-    def people(self, count: int) -> list[Person]:
-        return [Person(f"seller{number}", FIRST_NAMES[number]) for number in range(count)]
 
     def draw(self, person: Person, now_ms: int) -> tuple[Any, bool]:
         action = self.crowd.draw()
@@ -71,23 +100,34 @@ class BoxOfficeWork:
         if type(reply).__name__ == "ReservationList":
             check_list(reply.text())
 
-    def judge(self, order: Sequence[Executed], store: Any) -> None:
-        theatre = Theatre(self.seats)
-        state = theatre.initial()
-        for done in order:
-            if done.repeated:
-                continue
-            word, *arguments = msgspec.to_builtins(done.request.command)
-            action = (word, *(tuple(value) if isinstance(value, list) else value for value in arguments))
-            state, text = theatre.apply(state, action)
-            if done.reply.text() != text:
-                raise Violation(
-                    "model", f"{done.id} {action} was answered {done.reply.text()!r}, the model says {text!r}"
-                )
 
-    def contested(self, order: Sequence[Executed]) -> tuple[int, int]:
-        return 0, 0
+class StateWork(ModelledWork):
+    """A state store that everybody writes, for all users."""
+
+    def __init__(self, source: random.Random) -> None:
+        self.work = KeyValueWorkload(source)
+        self.model = self.work.model
+
+    def app(self) -> App:
+        return self.work.app()
+
+    def draw(self, person: Person, now_ms: int) -> tuple[Any, bool]:
+        return self.work.command(self.work.draw())
+
+    def check(self, person: Person, command: Any, reply: Any, view: str) -> None:
+        """What an answer says by itself is never wrong."""
+
+    def judge_end(self, state: Hashable, store: Any) -> None:
+        for question in self.work.final_questions():
+            query, _ = self.work.command(question)
+            told, expected = self.app().answer(store, query, Context()).text(), self.model.apply(state, question)[1]
+            if told != expected:
+                raise Violation("model", f"{question} is answered {told!r} at the end, the model says {expected!r}")
 
 
-OFFICES: dict[str, Callable[[random.Random], OfficeWork]] = {"rooms": RoomsWork, "tickets": BoxOfficeWork}
+OFFICES: dict[str, Callable[[random.Random], OfficeWork]] = {
+    "rooms": RoomsWork,
+    "tickets": BoxOfficeWork,
+    "keyvalue": StateWork,
+}
 """By the app's name, the default first."""
