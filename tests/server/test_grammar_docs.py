@@ -8,10 +8,14 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.apps.ward import Ward
+
 from holdfast.apps.directory import Directory
 from holdfast.apps.events import Events
 from holdfast.apps.keyvalue import Full, KeyValue
-from holdfast.apps.messages.words import Send
+from holdfast.apps.messages import DEVICES_MAX, MEMBERS_MAX, TEXT_CHARACTERS_MAX, Messages, Send
+from holdfast.apps.messages.asking import FETCHED_MAX, LOOKED_AT_MAX, PAGE_MAX, PEOPLE_MAX
+from holdfast.apps.messages.words import SUBJECT_CHARACTERS_MAX
 from holdfast.apps.rooms import Rooms
 from holdfast.apps.slots import Slots
 from holdfast.apps.tickets import Reserve, Reserved, Tickets
@@ -22,7 +26,7 @@ from holdfast.kernel.store import TupleStore
 from holdfast.replication.bayou import words
 from holdfast.replication.sequencer import words as sequencer_words
 from holdfast.server.grammar import Grammar
-from holdfast.server.reply_lines import json_line
+from holdfast.server.reply_lines import ChangeLines, json_line
 
 TEXT = (Path(__file__).parents[2] / "docs" / "line-protocol.md").read_text(encoding="utf-8")
 GRAMMAR = Grammar(Tickets.commands, Tickets.queries)
@@ -30,10 +34,11 @@ ROOMS = Grammar(Rooms.commands, Rooms.queries)
 EVENTS = Grammar(Events.commands, Events.queries)
 DIRECTORY = Grammar(Directory.commands, Directory.queries)
 SLOTS = Grammar(Slots.commands, Slots.queries)
+MESSAGES = Grammar(Messages.commands, Messages.queries)
 KEYVALUE = Grammar(KeyValue.commands, KeyValue.queries)
 BAYOU = Grammar(words.COMMANDS, words.QUERIES)
 SEQUENCER = Grammar(sequencer_words.COMMANDS, sequencer_words.QUERIES)
-GRAMMARS = (GRAMMAR, ROOMS, EVENTS, DIRECTORY, SLOTS, KEYVALUE, BAYOU, SEQUENCER)
+GRAMMARS = (GRAMMAR, ROOMS, EVENTS, DIRECTORY, SLOTS, KEYVALUE, MESSAGES, BAYOU, SEQUENCER)
 
 
 class Theatre:
@@ -151,6 +156,25 @@ def test_clients_and_the_vendor_are_told_what_the_page_says() -> None:
         asks = isinstance(made.command, Query)
         said = machine.answer(made) if asks else machine.execute([made], (1, 0))[0]
         assert said.text() == reply
+
+
+def test_doctors_and_nurses_are_told_what_the_page_says() -> None:
+    people = {name: Person(name) for name in ("alice", "farid", "grace")}
+    ward = Ward(tuple(people.values()))
+    told = re.search(r"```messages\n(.*?)```", TEXT, flags=re.DOTALL)
+    assert told is not None
+    exchanges = re.findall(r"^(\w+)> (.*)\n(.*)$", told[1], flags=re.MULTILINE)
+    assert len(exchanges) == 14
+    for who, line, reply in exchanges:
+        assert ward.says(people[who], line) == reply
+    (pushed, *_) = ward.hear()
+    assert f"\n{ChangeLines(pushed).for_people.decode()}" in TEXT
+
+
+def test_the_limits_of_the_messages_are_those_of_the_page() -> None:
+    limits = (TEXT_CHARACTERS_MAX, SUBJECT_CHARACTERS_MAX, MEMBERS_MAX, DEVICES_MAX, LOOKED_AT_MAX, FETCHED_MAX)
+    assert limits == (4000, 200, 200, 32, 20_000, 100)
+    assert (PAGE_MAX, PEOPLE_MAX) == (50, 200)
 
 
 def test_the_limits_of_the_state_store_are_those_of_the_page() -> None:

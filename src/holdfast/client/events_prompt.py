@@ -6,7 +6,7 @@ from holdfast.apps.events.names import parse_person
 from holdfast.client.speak import Speaker
 
 MANAGERS_ONLY = ("addEvent", "removeEvent", "listEventAvailability")
-OPERATORS_ONLY = ("fault", "trust", "votes", "status", "notices", "watch")
+OPERATORS_ONLY = ("fault", "trust", "votes", "status", "watch")
 
 
 class EventsSpeaker(Speaker):

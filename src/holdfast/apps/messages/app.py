@@ -258,6 +258,7 @@ class Messages:
                 return NoSuchConversation(to)
             recipients = tuple(person for person in conversation.members if person != me)
             to = conversation.id if conversation.id[0] == "#" else recipients[0]
+        see(store, me, time_of(context))
         id = context.id
         number = post(
             *(store, conversation, me, recipients, command.text, context, id),
