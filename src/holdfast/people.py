@@ -32,6 +32,8 @@ _COST_MAX, _BLOCK_MAX, _LANES_MAX = 2**17, 16, 4
 _MEMORY_BYTES_MAX = 256 * 1024 * 1024
 _SALT_BYTES, _HASH_BYTES = 16, 32
 TOKEN_CHARACTERS_MAX = 1024
+ADMINISTRATOR = "administrator"
+"""The role of who is shown what a service has to tell others."""
 WAITING_MAX = 64
 """Logins that may wait for the hashing thread: at most about two seconds' worth."""
 

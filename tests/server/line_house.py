@@ -88,16 +88,22 @@ class Replica(Echo):
 
 
 class House:
-    """A line server on a free port of this loop. `tentative`: before a `Replica`."""
+    """A line server on a free port of this loop. `tentative`: before a `Replica`. `private`: see `Face`."""
 
     def __init__(
-        self, *, identity: Identity = "trusted", holds: bool = False, tentative: bool = False, **limits: int
+        self,
+        *,
+        identity: Identity = "trusted",
+        holds: bool = False,
+        tentative: bool = False,
+        private: bool = False,
+        **limits: int,
     ) -> None:
         app = Tickets(seats=10)
         self.echo = Replica() if tentative else Echo(holds=holds)
         self.other = Echo()
         grammar = Grammar(app.commands, app.queries, line_bytes_max=limits.get("line_bytes_max", 1000))
-        self.face = Face("tickets", self.echo, grammar, identity, tentative=tentative)
+        self.face = Face("tickets", self.echo, grammar, identity, tentative=tentative, private=private)
         faces = {"tickets": self.face, "open": Face("open", self.other, grammar, "trusted")}
         people = People([Person("ann", "Ann"), Person("bob", "Bob")], {"ann": TokenHash.of(TOKEN)})
         self.peers: list[bytes] = []

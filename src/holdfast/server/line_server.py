@@ -24,7 +24,7 @@ from holdfast.kernel.contracts import Change, Person, Query, Refusal, Reply, Req
 from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.notices import NoticesAfter
 from holdfast.kernel.replies import Forbidden, Malformed
-from holdfast.people import Identity, People
+from holdfast.people import ADMINISTRATOR, Identity, People
 from holdfast.server.controls import (
     Control,
     Help,
@@ -57,7 +57,6 @@ UNREAD_SECONDS_MAX = 30.0
 FIRST_BYTE_SECONDS_MAX = 1.0
 """Where no more clients are taken: how long a caller has to show that it is a peer."""
 NO_SERVICE = "no service is chosen; write use SERVICE first."
-ADMINISTRATOR = "administrator"  # the role of who sees everybody's notices
 WHO_ASKS = "this service wants to know who asks; write login ID TOKEN first."
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 """A client whose machine has vanished is found out after two minutes; an idle one may stay for ever."""
