@@ -61,6 +61,10 @@ bench-slots: $(VENV)/.run ## the vendors' benchmark, over HTTP; its report goes 
 bench-planner: $(VENV)/.run ## planners beside an optimum that knows the future; its report goes to reports/
 	$(BIN)/holdfast bench planner
 
+.PHONY: bench-messages
+bench-messages: $(VENV)/.run ## the messages' benchmark, and a million in one inbox; its report goes to reports/
+	$(BIN)/holdfast bench messages
+
 .PHONY: bench-peers
 bench-peers: $(VENV)/.run ## the same job on etcd and PostgreSQL, where installed
 	PYTHON=$(CURDIR)/$(BIN)/python benchmarks/peers.sh

@@ -9,6 +9,8 @@ at all three nodes. No commands, no replies to remember, no failure handled, no 
   after the sync and tells how far each server's batches are synced at its sender.
 - A batch is done when all three have synced it, no earlier stamp waits, and every other server has
   been heard with a later stamp.
+- With `tells`, a client that sends a frame `=NNNNN` gets it back at once, and from then on every frame that begins
+  with that number, from whichever server it came.
 
     python -m holdfast.bench.ceiling '{"me": 0, "clients": [7001, 7002, 7003], "peers": [7004, 7005, 7006], ...}'
 
@@ -36,6 +38,8 @@ SERVERS = 3
 FRAME_BYTES = 48
 HEAD = struct.Struct(">BQI")
 """Kind, Lamport time, length of what follows."""
+NUMBER_BYTES = 5
+"""Of a client that is told what is for it."""
 REQUEST, ACKNOWLEDGE = 1, 2
 CURSORS = struct.Struct(">QQQ")
 
@@ -47,6 +51,8 @@ class CeilingOptions(msgspec.Struct, frozen=True, kw_only=True):
     clients: tuple[int, int, int]
     peers: tuple[int, int, int]
     journal: str
+    frame_bytes: int = FRAME_BYTES
+    tells: bool = False
 
 
 class Batch:
@@ -76,6 +82,7 @@ class Node:
         """`synced[a][b]`: how many batches of b lie synced at a."""
         self.links: dict[int, asyncio.Transport] = {}
         self.linked = asyncio.Event()
+        self.watching: dict[bytes, asyncio.Transport] = {}
         self.gathered: list[tuple[asyncio.Transport, bytes]] = []
         self.unwritten: list[bytes] = []
         self.writing = False
@@ -159,6 +166,18 @@ class Node:
             queue.popleft()
             for transport, data in batch.waiting:
                 transport.write(data)
+            if self.watching:
+                self.tell_clients(batch.frames)
+
+    def tell_clients(self, frames: bytes) -> None:
+        """Push each frame to the client here that it is for."""
+        size = self.options.frame_bytes
+        told: dict[bytes, list[bytes]] = {}
+        for start in range(0, len(frames), size):
+            told.setdefault(frames[start : start + NUMBER_BYTES], []).append(frames[start : start + size])
+        for number, theirs in told.items():
+            if (transport := self.watching.get(number)) is not None:
+                transport.write(b"".join(theirs))
 
     async def run(self) -> None:
         """Link up with the others, serve until told to stop."""
@@ -239,9 +258,13 @@ class ClientLink(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         data = self.buffer + data if self.buffer else data
-        whole = len(data) // FRAME_BYTES * FRAME_BYTES
+        size = self.node.options.frame_bytes
+        whole = len(data) // size * size
         self.buffer = data[whole:]
-        if whole:
+        if whole and self.node.options.tells and data[0] == ord("="):
+            self.node.watching[data[1 : 1 + NUMBER_BYTES]] = self.transport
+            self.transport.write(data[:whole])
+        elif whole:
             self.node.gathered.append((self.transport, data[:whole]))
             self.node.plan_turn()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -9,14 +10,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
-from holdfast.bench.ceiling import CeilingOptions
+from holdfast.bench.ceiling import FRAME_BYTES, CeilingOptions
+from holdfast.people import TokenHash
 
 HOST = "127.0.0.1"
 NAMES = ("a", "b", "c")
@@ -38,6 +40,15 @@ def free_ports(count: int) -> list[int]:
     for held in sockets:
         held.close()
     return ports
+
+
+def people_lines(people: Iterable[str], token: str) -> list[str]:
+    """The tables of these people in a site file, who all have the same token. It is hashed at the least cost that
+    there is: what a login costs is not what is measured."""
+    salt = bytes(16)
+    digest = hashlib.scrypt(token.encode(), salt=salt, n=2, r=1, p=1, dklen=32)
+    written = TokenHash(2, 1, 1, salt, digest).written()
+    return [f'[people.{person}]\ntoken = "{written}"' for person in people]
 
 
 def family(pid: int) -> list[int]:
@@ -135,12 +146,14 @@ class Cluster:
 
 
 class CeilingCluster(Cluster):
-    """The bare servers of `holdfast.bench.ceiling`."""
+    """The bare servers of `holdfast.bench.ceiling`. `tells`: what is for a client that watches is pushed to it."""
 
     system = "ceiling"
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, frame_bytes: int = FRAME_BYTES, tells: bool = False) -> None:
         super().__init__(directory)
+        self.frame_bytes = frame_bytes
+        self.tells = tells
         a, b, c, *peers = free_ports(6)
         self.clients = (a, b, c)
         self.peers = (peers[0], peers[1], peers[2])
@@ -152,6 +165,8 @@ class CeilingCluster(Cluster):
             clients=self.clients,
             peers=self.peers,
             journal=str(self.directory / f"{name}.journal"),
+            frame_bytes=self.frame_bytes,
+            tells=self.tells,
         )
         return [sys.executable, "-m", "holdfast.bench.ceiling", msgspec.json.encode(options).decode()]
 
@@ -175,6 +190,7 @@ class HoldfastCluster(Cluster):
         seats: int = 100_000,
         failure_model: str = "perfect",
         name: str = "tickets",
+        identity: str = "trusted",
         service: Sequence[str] = (),
         more: Sequence[str] = (),
     ) -> None:
@@ -183,12 +199,12 @@ class HoldfastCluster(Cluster):
         self.addresses = tuple((HOST, port) for port in ports[:3])
         self.site = directory / "site.toml"
         lines = ["[site]", 'name = "bench"', 'data = "data"']
-        for place, name in enumerate(NAMES):
-            lines += [f"[nodes.{name}]", f'host = "{HOST}"']
+        for place, node in enumerate(NAMES):
+            lines += [f"[nodes.{node}]", f'host = "{HOST}"']
             lines += [f"peer_port = {ports[3 + place]}", f"http_port = {ports[6 + place]}"]
         tickets = ('app = "tickets"', 'protocol = "lamport"', f'failure_model = "{failure_model}"', f"seats = {seats}")
-        lines += [f"[services.{name}]", 'identity = "trusted"', *(service or tickets)]
-        lines += [f"nodes = {{ {', '.join(f'{name} = {port}' for name, port in zip(NAMES, ports, strict=False))} }}"]
+        lines += [f"[services.{name}]", f'identity = "{identity}"', *(service or tickets)]
+        lines += [f"nodes = {{ {', '.join(f'{node} = {port}' for node, port in zip(NAMES, ports, strict=False))} }}"]
         self.site.write_text("\n".join([*lines, *more]) + "\n")
         subprocess.run([*self.program, "init", str(self.site)], check=True, stdout=subprocess.DEVNULL)
 

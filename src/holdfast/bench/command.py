@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
     bench.command("events")(events)
     bench.command("planner")(planner)
     bench.command("slots")(slots)
+    bench.command("messages")(messages)
     app.add_typer(bench, name="bench")
 
 
@@ -161,6 +162,57 @@ def slots(
     print(msgspec.json.encode(report).decode() if json else slots_markdown(report))
     progress(f"report: {page}")
     if report.errors():
+        raise typer.Exit(1)
+
+
+def messages(
+    quick: Annotated[bool, typer.Option("--quick", help="Seconds only; shows that it runs.")] = False,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often each row is measured.")] = 3,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="How long each row is measured.")] = 4.0,
+    box: Annotated[
+        int, typer.Option("--box", min=0, help="How many messages the big inbox has; 0: no such.")
+    ] = 1_000_000,
+    soak: Annotated[
+        float, typer.Option("--soak", metavar="MINUTES", min=0, help="Only kill nodes and clients, for so long.")
+    ] = 0.0,
+    data: DataOption = None,
+    reports: ReportsOption = Path("reports"),
+    json: JsonOption = False,
+) -> None:
+    """Pairs of people on three durable nodes, beside the ceiling: messages a second, accepted and pushed.
+
+    And an inbox of a million. Takes some minutes. Ends with status 1 if anything was lost, double, out of
+    order or wrong.
+    """
+    from holdfast.bench.messages import FULL, QUICK, measure_messages
+    from holdfast.bench.messages_report import messages_markdown, write_messages_report
+
+    if soak:
+        _soak(soak, data, json=json)
+        return
+    plan = QUICK if quick else msgspec.structs.replace(FULL, rounds=rounds, seconds=seconds, box=box)
+    with tempfile.TemporaryDirectory(prefix="holdfast-bench-", dir=data) as directory:
+        try:
+            report = measure_messages(plan, Path(directory), progress)
+        except ClusterError as error:
+            raise typer.Exit(failed(str(error))) from error
+    page = write_messages_report(report, reports)
+    print(msgspec.json.encode(report).decode() if json else messages_markdown(report))
+    progress(f"report: {page}")
+    if report.errors():
+        raise typer.Exit(1)
+
+
+def _soak(minutes: float, data: Path | None, *, json: bool) -> None:
+    from holdfast.bench.messages_soak import SoakPlan, soak, soak_text
+
+    with tempfile.TemporaryDirectory(prefix="holdfast-bench-", dir=data) as directory:
+        try:
+            found = soak(SoakPlan(seconds=60 * minutes), Path(directory), progress)
+        except ClusterError as error:
+            raise typer.Exit(failed(str(error))) from error
+    print(msgspec.json.encode(found).decode() if json else soak_text(found))
+    if found.errors:
         raise typer.Exit(1)
 
 
