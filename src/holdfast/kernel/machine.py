@@ -87,7 +87,7 @@ class Machine:
         self._own: dict[type, Callable[[Any], Reply]] = {
             Advance: self._advance,
             PassTime: self._pass_time,
-            DropNotices: lambda command: notices.drop(self.store, command, self._clock_row().notice_next),
+            DropNotices: self._drop_notices,
             TakeNotices: lambda command: notices.take(self.store, command, self.app, self._context),
         }
         self._in_run = False
@@ -234,7 +234,11 @@ class Machine:
     def _notify(self, to: str, text: str) -> None:
         if not self._notified:
             self._notified_ms = self._context.now_ms
-        self._notified.append((to, text))
+        self._notified.append((to, text if len(text) <= notices.TEXT_MAX else f"{text[: notices.TEXT_MAX - 1]}…"))
+
+    def _drop_notices(self, command: DropNotices) -> Reply:
+        self._settle_notices()  # those of the commands before it, which may be of the same batch or run
+        return notices.drop(self.store, command, self._clock_row().notice_next)
 
     def _tell(self, to: str, id: str, reply: Reply) -> None:
         self._told.append((to, id, reply))
@@ -250,6 +254,10 @@ class Machine:
         """Put the rows of sessions and notices that what was executed has changed."""
         if self._sessions.recorded:
             self._sessions.settle()
+        if self._notified:
+            self._settle_notices()
+
+    def _settle_notices(self) -> None:
         if self._notified:
             clock, put = self._clock_row(), self._notices.put
             if self._outbox.get(0) is None:
@@ -279,9 +287,13 @@ class Machine:
     def notice_first(self) -> int | None:
         """The number of the first notice that is in the outbox, tentative or not; None if it is empty."""
         outbox = self._outbox.get(0)
-        if outbox is None or self._clock_row().notice_next - 1 == outbox.dropped:
-            return None
-        return outbox.dropped + 1
+        return outbox.dropped + 1 if outbox is not None and self.notices_waiting else None
+
+    @property
+    def notices_waiting(self) -> int:
+        """How many notices are in the outbox, tentative or not."""
+        outbox = self._outbox.get(0)
+        return 0 if outbox is None else self._clock_row().notice_next - 1 - outbox.dropped
 
     def digest(self) -> bytes:
         """16 bytes that are equal where the whole state is equal."""

@@ -7,11 +7,13 @@ source, so whatever comes twice, by another node or after a crash, is known by i
 that makes it exactly once. Then the source removes the row, by a command like any other.
 
 A source is a service *since* the time of its first notice: one that was begun anew counts from 1 again
-and is another source.
+and is another source. One of whom the receiver knows nothing (it may have been begun anew itself) begins with what it
+has not removed: the rest has been delivered.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 from msgspec import Meta
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 
 NOTICES_MAX = 100
 """Rows that one question returns, and that one command carries; the next page starts after the last number."""
+NOTICES_BYTES_MAX = 32 * 1024
+"""What is carried at a time, in UTF-8: small enough for every protocol's largest command, and for a network that
+loses some of its fragments."""
+TEXT_MAX = 2_000
+"""Characters of one notice; a longer one is cut."""
 NUMBER_MAX = 2**62
 
 Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
@@ -56,7 +63,8 @@ class Outbox(Row, frozen=True):
 
 
 class Source(Row, frozen=True):
-    """What a receiver knows of one service: all its notices up to `upto` are in. `since_ms`: which life of it."""
+    """What a receiver knows of one service: all its notices up to `upto` are in, but for those that were lost with
+    a disk. `since_ms`: which life of it."""
 
     table = "holdfast.sources"
     key = ("name",)
@@ -73,12 +81,14 @@ class DropNotices(Command, frozen=True, tag="holdfast.drop"):
 
 
 class TakeNotices(Command, frozen=True, tag="holdfast.take"):
-    """Deliver these notices of a source, the first of them numbered `first`."""
+    """Deliver these notices of a source, the first of them numbered `first`. `after_loss`: also where those before
+    them are missing, for their source has them no more."""
 
     source: SourceName
     since_ms: Number
     first: Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
     notices: Annotated[tuple[Told, ...], Meta(max_length=NOTICES_MAX)]
+    after_loss: bool = False
 
 
 class NoticesAfter(Query, frozen=True, tag="notices"):
@@ -90,7 +100,8 @@ class NoticesAfter(Query, frozen=True, tag="notices"):
 
 
 class OutboxAfter(Query, frozen=True, tag="holdfast.outbox"):
-    """The same for who carries them: with the life of the source that they belong to."""
+    """The same for who carries them: with the life of the source that they belong to, and no more than
+    `NOTICES_BYTES_MAX` of them beyond the first."""
 
     after: int = 0
 
@@ -198,7 +209,7 @@ def take(store: TupleStore, command: TakeNotices, app: Any, context: Context) ->
         return NoticesUnwanted(f"{command.source} has been begun anew since these notices were written")
     # To one of whom nothing is known, everything before its first has been delivered: a source removes nothing else.
     upto = known.upto if known is not None and known.since_ms == command.since_ms else command.first - 1
-    if command.first > upto + 1:
+    if command.first > upto + 1 and not command.after_loss:
         return NoticesMissing(upto)
     for number, (to, text) in enumerate(command.notices, command.first):
         if number > upto:
@@ -220,6 +231,18 @@ def answer(store: TupleStore, query: Query, number_next: int) -> Reply:
     get = store.table(Notice).get
     if isinstance(query, OutboxAfter):
         rows = filter(None, map(get, range(first, min(first + NOTICES_MAX, number_next))))
-        return OutboxRows(state.since_ms if state else 0, first, tuple((row.to, row.text) for row in rows))
+        return OutboxRows(state.since_ms if state else 0, first, _as_many_as_fit(rows))
     wanted = (row for row in map(get, range(first, number_next)) if row and query.to in ("", row.to))
     return Notices(tuple((row.number, row.to, row.text) for row, _ in zip(wanted, range(NOTICES_MAX), strict=False)))
+
+
+def _as_many_as_fit(rows: Iterable[Notice]) -> tuple[Told, ...]:
+    """The first of them, as many as may be carried at a time; one at least."""
+    told: list[Told] = []
+    left_bytes = NOTICES_BYTES_MAX
+    for row in rows:
+        left_bytes -= len(row.to.encode()) + len(row.text.encode())
+        if told and left_bytes < 0:
+            break
+        told.append((row.to, row.text))
+    return tuple(told)
