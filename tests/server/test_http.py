@@ -98,7 +98,7 @@ def test_a_page_cannot_take_the_place_of_the_nodes_own_addresses() -> None:
     node = counting_node(SimpleNamespace(name="status", app="rooms"))
     node.site.file = "site.toml"
     with pytest.raises(ConfigurationError, match=r"services\.status: a service with a page cannot be called status"):
-        make_application(node)
+        make_application(node, {})
 
 
 def test_a_taken_port_is_a_clear_error() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from tests.e2e.cluster import HOST
 from tests.server.state_house import content_of, says, site_of
 from tests.server.vendor_house import House, Story, tell
@@ -409,6 +410,21 @@ def test_a_node_without_the_store_says_who_has_it(tmp_path: Path) -> None:
         assert content_of(response) == "state is not served by this node, but by a"
 
     tell(site, story, node="b")
+
+
+def test_answers_are_counted(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        for action in ("keys", "keys", "fly", "get"):
+            await says(house, action=action)
+        samples = {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in text_string_to_metric_families((await house.client.get("/metrics")).text)
+            for sample in family.samples
+        }
+        assert samples["holdfast_state_answers_total", "200", "state"] == 2
+        assert samples["holdfast_state_answers_total", "400", "state"] == 2
+
+    play(tmp_path, story)
 
 
 def test_a_client_of_two_lines_works(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,14 +30,16 @@ RESERVED = ("metrics", "status")
 """Addresses of the node itself."""
 KEEP_ALIVE_SECONDS = 75
 """So long may a connection be silent between two requests: a client that may ask once a second keeps its one."""
+Stores = Mapping[str, State | Elsewhere]
 GAUGES = ("position", "epoch", "lag", "queue", "waiting")
 
 
 class NodeCollector(Collector):
     """Reads a node's plain counters when somebody asks; the hot path knows nothing of Prometheus."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, stores: Stores) -> None:
         self._node = node
+        self._stores = stores
 
     def collect(self) -> Iterable[Metric]:
         """Every metric of the node."""
@@ -47,6 +49,7 @@ class NodeCollector(Collector):
         if self._node.datagrams is not None:
             yield from self._totals("datagrams", "datagrams of peers", self._node.datagrams.counters)
         yield from self._vendors()
+        yield from self._states()
         yield GaugeMetricFamily(
             "holdfast_connections_open", "line connections open now", value=len(self._node.lines.connections)
         )
@@ -95,15 +98,24 @@ class NodeCollector(Collector):
         if self._node.vendors:
             yield from families.values()
 
+    def _states(self) -> Iterator[Metric]:
+        """Of the state stores: answers by status."""
+        answers = CounterMetricFamily("holdfast_state_answers", "answers", labels=["service", "code"])
+        for name, store in self._stores.items():
+            for code, count in store.answers.items():
+                answers.add_metric([name, str(code)], count)
+        if self._stores:
+            yield answers
+
     def _totals(self, prefix: str, what: str, counters: dict[str, int]) -> Iterator[Metric]:
         for name, value in counters.items():
             yield CounterMetricFamily(f"holdfast_{prefix}_{name}", f"{what}: {name} since the start", value=value)
 
 
-def make_application(node: Node) -> Litestar:
+def make_application(node: Node, stores: Stores) -> Litestar:
     """The routes."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(NodeCollector(node))
+    registry.register(NodeCollector(node, stores))
 
     @get("/metrics", sync_to_thread=False)
     def metrics() -> Response[bytes]:
@@ -156,16 +168,15 @@ def _page_handlers(node: Node, name: str) -> list[HTTPRouteHandler]:
     return [show, take]
 
 
-def _with_states(node: Node, pages: Any) -> Any:
-    """The pages, and before them the site's state stores: those at this node, and those of which it knows only where
-    they are."""
+def stores_of(node: Node) -> Stores:
+    """The site's state stores, by name: those at this node, and those of which it knows only where they are."""
     stores: dict[str, State | Elsewhere] = {}
     for name, service in node.site.services.items():
         if service.app == STATE_APP and name in node.faces:
             stores[name] = State(node.faces[name], node.site.people, service.deadline_seconds)
         elif service.app == STATE_APP:
             stores[name] = Elsewhere(name, service.nodes)
-    return States(stores, pages) if stores else pages
+    return stores
 
 
 def _protocol(node: Node) -> Any:
@@ -181,8 +192,10 @@ class HttpFace:
 
     def __init__(self, node: Node, host: str, port: int, listening: list[socket.socket] | None = None) -> None:
         self._vendors = node.vendors
+        stores = stores_of(node)
+        pages: Any = make_application(node, stores)
         configuration = uvicorn.Config(
-            _with_states(node, make_application(node)),
+            States(stores, pages) if stores else pages,
             host=host,
             port=port,
             log_level="warning",

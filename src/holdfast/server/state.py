@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -66,21 +67,23 @@ class Refused(Exception):
 
 
 class State:
-    """The HTTP face of one service at one node, as an ASGI application."""
+    """The HTTP face of one service at one node, as an ASGI application. `answers`: how many there were, by status."""
 
     def __init__(self, face: Face, people: People, deadline_seconds: float) -> None:
         self._face = face
         self._people = people
         self._deadline_seconds = deadline_seconds
+        self.answers: Counter[int] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
         try:
             reply = await self._reply(scope, receive)
+            status, text, headers = answer_to(reply)
         except Refused as refused:
-            await answer(send, refused.status, str(refused), refused.headers)
-        else:
-            await answer(send, *answer_to(reply))
+            status, text, headers = refused.status, str(refused), refused.headers
+        self.answers[status] += 1
+        await answer(send, status, text, headers)
 
     async def _reply(self, scope: Scope, receive: Receive) -> Reply:
         method, headers = scope["method"], headers_of(scope)
@@ -120,9 +123,11 @@ class Elsewhere:
 
     def __init__(self, name: str, nodes: tuple[str, ...]) -> None:
         self._why = f"{name} is not served by this node, but by {', '.join(nodes)}"
+        self.answers: Counter[int] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
+        self.answers[404] += 1
         await answer(send, 404, self._why)
 
 
