@@ -7,6 +7,8 @@ A line `# ...` is told as it stands; `> ...` is done; everything else is what ca
                                stolen (the slot goes to somebody else just before), refused
     > hotel gives 3            the vendor frees a slot;  > hotel takes 3  the other way
     > hotel falls silent       nothing comes from it any more, until  > hotel is back
+    > hotel leases 20          what it books is free again after 20 s unless it is confirmed;  > hotel prolongs  only
+                               for one lease more
     > plan patience=8 last=20  start a planner with these settings
     > until 4.5                go on to this time;  > to the end
     > crash, > start           the planner's process
@@ -41,6 +43,7 @@ class ScriptedVendor(SimVendor):
     def __init__(self, world: World, number: int, laws: Laws) -> None:
         super().__init__(world, number, 20, laws)
         self.troubles = Troubles(way_us_max=1_000, longest_us=2 * SECOND_US)
+        self.clock_us = 1_790_000_000 * SECOND_US
         self.fates: dict[int, str] = {}
         self.count = 0
 
@@ -122,6 +125,10 @@ class Story:
             vendor.give(int(words[1]))
         elif words[0] == "takes":
             vendor.take(int(words[1]), BLOCKED)
+        elif words[0] == "leases":
+            vendor.lease_us = int(words[1]) * SECOND_US
+        elif words[0] == "prolongs":
+            vendor.confirming = "lease"
         elif words[0] in ("falls", "is"):
             vendor.outage = "silent" if words[0] == "falls" else ""
         else:

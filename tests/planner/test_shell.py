@@ -23,7 +23,7 @@ from holdfast.client.plan import moment, picture, report
 from holdfast.kernel.errors import ConfigurationError
 from holdfast.planner import Answered, Call, Unanswered
 from holdfast.planner.shell import Outcome, PlanStopped
-from holdfast.planner.shell.http import BODY_BYTES_MAX, VendorDoor, microseconds
+from holdfast.planner.shell.http import BODY_BYTES_MAX, VendorDoor, clock_us, microseconds
 from holdfast.planner.shell.keys import address, is_open_to_others, keys_for, names_of, read_keys
 from holdfast.planner.shell.planner import recorded_vendors
 from holdfast.runtime.journal import JournalInUse
@@ -99,7 +99,9 @@ def test_an_answer_brings_status_body_and_the_two_headers() -> None:
         return 429, b"busy", "Retry-After: 2\r\nLongest-Delay: 1.5\r\n"
 
     answer = called(handler, Call(7, "release", 56))
-    assert answer == Answered(7, 429, b"busy", retry_after_us=2_000_000, longest_delay_us=1_500_000)
+    assert isinstance(answer, Answered)
+    assert (answer.status, answer.body) == (429, b"busy")
+    assert (answer.retry_after_us, answer.longest_delay_us) == (2_000_000, 1_500_000)
     assert seen == [("DELETE", "/inn/api/reservation/56")]
 
 
@@ -109,6 +111,7 @@ def test_an_answer_brings_status_body_and_the_two_headers() -> None:
         (Call(1, "look"), ("GET", "/inn/api/reservation/available")),
         (Call(1, "ask"), ("GET", "/inn/api/reservation")),
         (Call(1, "reserve", 4), ("POST", "/inn/api/reservation/4")),
+        (Call(1, "confirm", 4), ("POST", "/inn/api/reservation/4/confirm")),
     ],
 )
 def test_each_call_is_the_request_of_the_api(call: Call, request_line: tuple[str, str]) -> None:
@@ -160,6 +163,12 @@ def test_a_broken_connection_may_have_been_heard_and_a_refused_one_was_not() -> 
 def test_headers_of_seconds(text: str | None, us: int | None) -> None:
     assert microseconds(text) == us
     assert microseconds("inf") == 10**15
+
+
+def test_the_vendors_clock_is_its_header_or_else_ours() -> None:
+    assert clock_us("Sat, 21 Nov 2026 18:00:00 GMT") == 1_795_284_001_000_000
+    for nothing in (None, "", "today"):
+        assert abs(clock_us(nothing) - time.time_ns() // 1000) < 60_000_000
 
 
 def test_a_plan_keeps_the_rate_at_the_vendors_doors(tmp_path: Path) -> None:

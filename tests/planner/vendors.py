@@ -9,6 +9,8 @@ from holdfast.kernel.contracts import Recovered, Step
 from holdfast.planner import Answered, Call, Configuration, PlannerCore, Unanswered, Vendor
 
 SECOND_US = 1_000_000
+UNIX_US = 1_800_000_000 * SECOND_US
+"""What the vendors' clocks show at 0."""
 EMPTY = Recovered(b"", 1, (), fresh=True)
 
 
@@ -32,6 +34,7 @@ class Desk:
         self.wake_us: int | None = None
         self._records = 0
         self._expected: set[int] = set()
+        self._answered: set[int] = set()
         self._take(self.core.recover(0, Recovered(b"", 1, tuple(self.journal), fresh=not self.journal)))
 
     def _take(self, step: Step) -> None:
@@ -66,6 +69,11 @@ class Desk:
         (_, number, call) = self.sent[seen]
         return number, call
 
+    def open(self) -> tuple[int, Call]:
+        """The last request if it has not been answered, or the next one."""
+        _, number, call = self.sent[-1]
+        return (number, call) if call.id not in self._answered else self.next()
+
     def next_or_end(self) -> tuple[int, Call]:
         """The next request, or (-1, ...) when the plan is over before."""
         seen = len(self.sent)
@@ -75,11 +83,14 @@ class Desk:
 
     def answer(self, number: int, call: Call, status: int, body: Any = None, **more: Any) -> None:
         """The vendor says this. `body`: bytes as they are, anything else as JSON."""
+        self._answered.add(call.id)
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        more.setdefault("unix_us", UNIX_US + self.now_us)
         self._take(self.core.receive(self.now_us, number, Answered(call.id, status, data, **more)))
 
     def fails(self, number: int, call: Call, *, sent: bool) -> None:
         """No answer comes."""
+        self._answered.add(call.id)
         self._take(self.core.receive(self.now_us, number, Unanswered(call.id, sent, "gone")))
 
     def stop(self) -> None:
@@ -88,12 +99,25 @@ class Desk:
 
     def expect(self, number: int, verb: str, slot: int = 0) -> Call:
         """The last request that was sent, or the next one, is this."""
-        if not self.sent or self.sent[-1][2].id in self._expected:
+        if not self.sent or self.sent[-1][2].id in self._expected | self._answered:
             self.next()
         _, to, call = self.sent[-1]
         assert (to, call.verb, call.slot) == (number, verb, slot), self.events[-6:]
         self._expected.add(call.id)
         return call
+
+    def expires(self, seconds: float) -> float:
+        """When a lease ends that lasts so long from now, as a vendor tells it."""
+        return (UNIX_US + self.now_us) / 1e6 + seconds
+
+    def leases(self, number: int, slot: int, seconds: float) -> None:
+        """It reserves this slot, and gets it for so long."""
+        call = self.expect(number, "reserve", slot)
+        self.answer(number, call, 200, {"id": str(slot), "expires": self.expires(seconds)})
+
+    def confirms(self, number: int, slot: int, body: Any = None, status: int = 200) -> None:
+        """It confirms this slot, which is then its own for good unless the body says otherwise."""
+        self.answer(number, self.expect(number, "confirm", slot), status, body or {"id": str(slot)})
 
     def look(self, number: int, *slots: int) -> None:
         """It looks at this vendor, and sees these."""

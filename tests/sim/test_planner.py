@@ -34,6 +34,7 @@ MIXES = {
     "crashes": planner("crash", "delayed", "unavailable", "blocks", "rivals"),
     "garbage": planner("odd", "garbage", "unprocessed", "limited", "blocks"),
     "rivals": planner("rivals", "blocks", "outage"),
+    "leases": planner("leases", "lost", "unavailable", "crash", "blocks"),
     "gone": planner("gone", "lost", "late", "delayed", "crash"),
 }
 
@@ -143,6 +144,11 @@ FOUND_WITHIN: dict[str, tuple[int, Options]] = {
     "unwritten-intent": (40, planner("crash", "delayed", "lax")),
     "tired": (20, planner("unavailable", "unprocessed", "lost")),
     "endless": (10, planner("gone")),
+    "never-confirms": (5, planner("leases")),
+    "late-keeper": (60, planner("leases")),
+    "hoarder": (30, planner("blocks")),
+    "never-lets-go": (150, planner("gone", "blocks")),
+    "content": (40, planner("blocks")),
     "deaf-end": (80, planner("gone", "blocks", "lost", "crash")),
 }
 """The bug, how many seeds it may take, and the worlds that try it."""

@@ -170,7 +170,9 @@ def report(outcome: Outcome, *, as_json: bool, sought: bool) -> None:
     if not outcome.complete:
         print(f"Not confirmed: {unconfirmed(outcome)}. {used}. Once the vendors answer, {AGAIN}.")
     elif outcome.slot is not None:
-        print(f"Slot {outcome.slot} is yours at {' and '.join(outcome.held)}; nothing else is held. {used}.")
+        until = min(outcome.expires.values(), default=None)
+        how_long = "" if until is None else f" until {datetime.fromtimestamp(until):%Y-%m-%d %H:%M:%S}"
+        print(f"Slot {outcome.slot} is yours at {' and '.join(outcome.held)}{how_long}; nothing else is held. {used}.")
     elif sought:
         print(f"No slot could be had at all vendors; {holdings(outcome)}. {used}.")
     else:

@@ -13,7 +13,7 @@ from holdfast.kernel.contracts import Halt, Recovered, Step
 from holdfast.kernel.errors import MalformedInput
 from holdfast.planner import records
 from holdfast.planner.configuration import Configuration
-from holdfast.planner.messages import Answered, Call, Unanswered
+from holdfast.planner.messages import Answered, Call, Unanswered, moment_text
 from holdfast.planner.plan import REOPENED_MAX, Choice, Plan
 from holdfast.planner.vendor import Write
 
@@ -41,7 +41,8 @@ class PlannerCore:
         """Whether the journal knows of this plan. Nothing is sent before: who comes after a crash must know of it."""
         self._over = False
         """Whether the plan that the journal tells of had ended."""
-        self._ended = False
+        self._ended = self._complete = False
+        self._unknown: list[tuple[str, int]] = []
         self._halted = False
 
     # ---- inputs ----
@@ -78,7 +79,7 @@ class PlannerCore:
         """An answer of a vendor, in time or late, or the news that none will come."""
         self._begin(now_us)
         plan = self.plan
-        if 0 <= vendor < len(plan.views):
+        if 0 <= vendor < len(plan.views) and not self._ended:
             view = plan.views[vendor]
             known = view.calls.get(message.id)
             looked_us = view.looked_us
@@ -124,15 +125,13 @@ class PlannerCore:
     @property
     def complete(self) -> bool:
         """It is over, and every vendor that can be asked has confirmed that nothing but the match is held."""
-        return self._ended and self.plan.finished
+        return self._complete
 
     @property
     def unknown(self) -> list[tuple[str, int]]:
         """Once it is over: (vendor, slot) of each reservation that the vendor has not confirmed and that may be
         there or not; slot 0 where nothing is known. Who plans again with the journal finishes it."""
-        if not self._ended:
-            return []
-        return [(view.name, slot) for view, slots in self.plan.unconfirmed() for slot in slots or (0,)]
+        return self._unknown
 
     @property
     def match(self) -> int:
@@ -163,11 +162,28 @@ class PlannerCore:
             for view in self.plan.views
             if view.denied
         ]
-        return denied + [
-            f"{view.name} names no longest delay: what it does later than {seconds} s after it was asked would leak"
-            for view in self.plan.views
-            if view.answered and view.longest_delay_us is None
-        ]
+        return (
+            denied
+            + self._endings()
+            + [
+                f"{view.name} names no longest delay: what it does later than {seconds} s after it was asked would leak"
+                for view in self.plan.views
+                if view.answered and view.longest_delay_us is None
+            ]
+        )
+
+    def _endings(self) -> list[str]:
+        """Once it is over: where the match is held only for a time."""
+        match, told = self.match, []
+        for view in self.plan.views if self._ended else ():
+            if lease := view.leases.get(match):
+                how = (
+                    "plan again before"
+                    if view.confirms
+                    else "it takes no confirmations here; ask it how to keep the slot"
+                )
+                told.append(f"{view.name} holds {match} only until {moment_text(lease.expires)}: {how}")
+        return told
 
     def status(self) -> dict[str, Any]:
         """For people: what is held, the best so far, requests used, the next action and why; JSON-able."""
@@ -189,6 +205,7 @@ class PlannerCore:
                 {
                     "name": view.name,
                     "held": sorted(view.held),
+                    "leases": {slot: lease.expires for slot, lease in sorted(view.leases.items())},
                     "in_doubt": sorted({write.slot for write in view.writes.values()}),
                     "free": len(view.free) if view.looked_us >= 0 else None,
                     "failures": view.failures,
@@ -337,6 +354,8 @@ class PlannerCore:
             self._finish(DEADLINE)
         elif plan.recovering:
             return
+        elif name := plan.fleeting():
+            self._finish(f"{name} takes no confirmations, and {plan.match} would run out there")
         elif plan.nothing_better():
             self._finish(NOTHING_BETTER)
         elif configuration.patience and plan.since >= configuration.patience and not plan.target:
@@ -349,16 +368,18 @@ class PlannerCore:
 
     def _end(self) -> None:
         plan = self.plan
-        self._ended = True
+        self._ended = self._complete = True
         self._record(records.Ended(plan.match, plan.reason))
         self._tell(f"ended with {plan.match or 'nothing'}, after {plan.requests} requests: {plan.reason}")
+        self._warn()
 
     def _leave(self) -> None:
         """The time to end is over, and some vendor has not confirmed what it holds. The journal stays as it
         is, without an end: whoever begins again with it asks first, and finishes this."""
         plan = self.plan
         self._ended, self._pending = True, None
-        for name, slot in self.unknown:
+        self._unknown = [(view.name, slot) for view, slots in plan.unconfirmed() for slot in slots or (0,)]
+        for name, slot in self._unknown:
             self._tell(f"{name}: {slot or 'what it holds for us'} is unknown")
         self._tell(f"left with {plan.match or 'nothing'} after {plan.requests} requests, not confirmed: {plan.reason}")
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 import msgspec
 
-Verb = Literal["look", "ask", "reserve", "release"]
-"""`look`: what is free; `ask`: what do I hold; `reserve` and `release` one slot."""
-READS = ("look", "ask")
+Verb = Literal["look", "ask", "reserve", "release", "confirm"]
+"""`look`: what is free; `ask`: what do I hold; `reserve` and `release` a slot; `confirm` one that is on a lease."""
+WRITES = ("reserve", "release")
 SLOTS_TOLD_MAX = 100_000
 """More slots than any vendor has: such a list is garbage."""
+UNIX_SECONDS_MAX = 1e11
+"""The year 5138."""
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -23,7 +26,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     @property
     def writes(self) -> bool:
         """Whether it changes what is held."""
-        return self.verb not in READS
+        return self.verb in WRITES
 
     @property
     def text(self) -> str:
@@ -32,13 +35,15 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 
 
 class Answered(msgspec.Struct, frozen=True, gc=False):
-    """An answer, in time or late. `retry_after_us` 0 and `longest_delay_us` None: it did not say."""
+    """An answer, in time or late. `retry_after_us` 0 and `longest_delay_us` None: it did not say.
+    `unix_us`: what the vendor's clock showed, not less; 0 where nobody knows."""
 
     id: int
     status: int
     body: bytes = b""
     retry_after_us: int = 0
     longest_delay_us: int | None = None
+    unix_us: int = 0
 
 
 class Unanswered(msgspec.Struct, frozen=True, gc=False):
@@ -51,6 +56,7 @@ class Unanswered(msgspec.Struct, frozen=True, gc=False):
 
 class _Slot(msgspec.Struct, frozen=True, gc=False):
     id: str | int
+    expires: Any = None
 
 
 _decode_slots = msgspec.json.Decoder(list[_Slot]).decode
@@ -77,6 +83,22 @@ def slot_of(body: bytes) -> int | None:
         return _number(_decode_slot(body).id)
     except _GARBAGE:
         return None
+
+
+def leases_of(body: bytes) -> dict[int, float]:
+    """When the leases of the slots in a list, or of the one that an answer names, end (Unix seconds), by slot. A slot
+    without one is held for good. What makes no sense names none."""
+    try:
+        listed = _decode_slots(body) if body.lstrip()[:1] == b"[" else [_decode_slot(body)]
+    except _GARBAGE:
+        return {}
+    ends = {_number(slot.id): slot.expires for slot in listed if isinstance(slot.expires, int | float)}
+    return {slot: float(end) for slot, end in ends.items() if slot is not None and 0 < end < UNIX_SECONDS_MAX}
+
+
+def moment_text(unix_seconds: float) -> str:
+    """A moment for people, to the second."""
+    return f"{datetime.fromtimestamp(unix_seconds, tz=UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def is_object(body: bytes) -> bool:

@@ -85,12 +85,18 @@ class Plan:
 
     def _is_certain(self, view: VendorView) -> bool:
         match = self.match
-        return (not match and view.untouched()) or (view.confirmed() and list(view.held) == ([match] if match else []))
+        exactly = list(view.held) == ([match] if match else [])
+        return (not match and view.untouched()) or (exactly and self._has_said_all(view))
+
+    def _has_said_all(self, view: VendorView) -> bool:
+        """Its list of what we hold is later than all that could have changed it, and no lease need be confirmed."""
+        lasts = all(lease.until_us > self.now_us for lease in view.leases.values())
+        return lasts and view.confirmed() and not self.lacks_keeping(view)
 
     def unconfirmed(self) -> Iterator[tuple[VendorView, tuple[int, ...]]]:
         """The vendors that have not said yet what they hold for us, and what that may be as far as it is known."""
         for view in self.views:
-            if view.denied or view.confirmed() or (view.untouched() and not self.recovering):
+            if self._has_said_all(view) or view.denied or (view.untouched() and not self.recovering):
                 continue
             slots = {*view.held, *(write.slot for write in view.writes.values())}
             yield view, tuple(sorted(slots | {self.secure} if self.secure and view.read_us < 0 else slots))
@@ -122,6 +128,11 @@ class Plan:
             if view.down or view.must_ask or not (underway or view.possible() < self.configuration.holds_max):
                 return False
         return True
+
+    def fleeting(self) -> str:
+        """The vendor where the match will run out and cannot be kept from it, or ""."""
+        match = self.match
+        return next((view.name for view in self.views if match in view.leases and not view.confirms), "")
 
     def nothing_better(self) -> bool:
         """No slot before the match exists everywhere."""
@@ -170,14 +181,27 @@ class Plan:
                 return Choice(view, "ask", 0, "what it holds for us is not certain")
         if self.recovering:
             return None
-        return self._release(ready) or self._book() or self._confirm(ready) or self._look(ready)
+        return (
+            self._keep(ready, urgently=True)
+            or self._release(ready)
+            or self._book()
+            or self._keep(ready, urgently=False)
+            or self._confirm(ready)
+            or self._look(ready)
+        )
 
     def is_too_much(self, slot: int) -> bool:
         """Whether a slot that is held is neither the match nor on the way to a better one."""
         if self.configuration.release:
             return True
         kept = slot == self.secure and self._is_uncertain(slot)
+        if self._is_unkept(self.match):  # until it is confirmed, the match before it is the one to rely on
+            kept = kept or all(view.has(slot) for view in self.views)
         return slot not in (self.match, self.target) and not kept
+
+    def _is_unkept(self, slot: int) -> bool:
+        """Whether it could run out somewhere, and has never been confirmed there."""
+        return any(slot in view.leases and view.confirms and slot not in view.kept_us for view in self.views)
 
     def _is_uncertain(self, slot: int) -> bool:
         """Whether nobody can say if this slot, or a better one, is the match: some vendor has to be asked
@@ -186,6 +210,28 @@ class Plan:
             view.must_ask or (not self.match and slot in view.held and view.is_underway(slot, reserves=False))
             for view in self.views
         )
+
+    def lacks_keeping(self, view: VendorView) -> bool:
+        """Whether the match could run out there without having been confirmed: once when it is new, and
+        once more at the end by a vendor that only prolongs its leases."""
+        kept_us = view.kept_us.get(self.match, -1)
+        return (
+            self.match in view.leases and view.confirms and (kept_us < 0 or (self.finishing and kept_us < self.over_us))
+        )
+
+    def _keep(self, ready: list[VendorView], *, urgently: bool) -> Choice | None:
+        """Confirm what is held on a lease: the match as soon as nothing else is to be done, and whatever is
+        kept when half of its time is over."""
+        if self.configuration.release:
+            return None
+        for view in ready:
+            if not urgently and self.lacks_keeping(view) and view.can_keep(self.match, self.now_us):
+                return Choice(view, "confirm", self.match, "or it would run out")
+            for slot, lease in view.leases.items() if urgently else ():
+                wanted = not self.is_too_much(slot) and lease.due_us <= self.now_us and view.can_keep(slot, self.now_us)
+                if wanted and view.has(slot):
+                    return Choice(view, "confirm", slot, "half of its lease is over")
+        return None
 
     def _release(self, ready: list[VendorView]) -> Choice | None:
         for view in ready:
@@ -238,6 +284,8 @@ class Plan:
             yield view.due_us if view.flight else view.not_before_us
             yield from (view.until_us(write) for write in view.writes.values())
             yield from (until_us for _, until_us in view.cool.values())
+            for lease in view.leases.values():
+                yield from (lease.due_us, lease.again_us, view.keep_not_before_us)
             if self.target in view.held:
                 yield view.held[self.target] + self.configuration.unmatched_us
             if not self.finishing:

@@ -7,7 +7,7 @@ is kept, *in doubt*, until an answer comes after all, or a reading that it must 
 from __future__ import annotations
 
 from holdfast.planner.configuration import SECOND_US, Configuration, Vendor
-from holdfast.planner.messages import Answered, Call, Unanswered, is_object, slot_of, slots_of
+from holdfast.planner.messages import Answered, Call, Unanswered, is_object, leases_of, moment_text, slot_of, slots_of
 
 BACKOFF_US = tuple(seconds * SECOND_US for seconds in (0, 1, 2, 4, 8, 16, 30))
 """After so many failures in a row. The first retry only keeps the rate; even the last keeps trying."""
@@ -24,6 +24,12 @@ DENIALS_MAX = 3
 """So many 400 or 401 in a row, and asking again makes no sense."""
 NOT_DONE = (400, 401, 403, 404, 409, 429, 451)
 """With these a vendor says that it did not do it. After any other status but 2xx nobody knows."""
+NO_SUCH_CALL = (400, 404, 405, 501)
+"""What a vendor may say to a confirmation that it does not know."""
+LAPSES_MAX = 3
+"""A lease that seemed over more often without being so is of a clock that is wrong."""
+REFUSED_TO_KEEP_MAX = 6
+"""So many of these in a row, and it takes no confirmations."""
 UNAVAILABLE = 503
 """Most likely not done: it is tried again without asking, and stays in doubt until its time is over."""
 
@@ -42,6 +48,27 @@ class Write:
         self.doubled = False
 
 
+class Lease:
+    """A hold that runs out unless it is confirmed. `expires`: as the vendor tells it, in Unix seconds; `until_us`:
+    in the core's time, not later; `told_us`: when it was told of first. If it seems to be over and the slot is held
+    all the same, as it may for a moment, or for longer where a clock is wrong, that is one of its `lapses`, and the
+    vendor is asked again at `again_us`."""
+
+    __slots__ = ("again_us", "expires", "lapses", "told_us", "until_us")
+
+    def __init__(self, expires: float, until_us: int, told_us: int) -> None:
+        self.expires = expires
+        self.until_us = until_us
+        self.told_us = told_us
+        self.again_us = until_us
+        self.lapses = 0
+
+    @property
+    def due_us(self) -> int:
+        """When it has to be confirmed at the latest: half of it is over."""
+        return (self.told_us + self.until_us) // 2
+
+
 class VendorView:
     """One vendor, as the planner sees it. Times are the core's; a reading's time is when it was sent."""
 
@@ -53,6 +80,13 @@ class VendorView:
         self.longest_delay_us = vendor.longest_delay_us
         self.held: dict[int, int] = {}
         """The slots held, and since when."""
+        self.leases: dict[int, Lease] = {}
+        """Of slots that are held, if they are not held for good."""
+        self.kept_us: dict[int, int] = {}
+        """When a slot that is held was confirmed last."""
+        self.confirms = True
+        """Whether it takes confirmations, as far as it is known."""
+        self.keep_not_before_us = 0
         self.writes: dict[int, Write] = {}
         self.calls: dict[int, tuple[Call, int]] = {}
         self.flight = 0
@@ -69,6 +103,7 @@ class VendorView:
         self.cool: dict[int, tuple[int, int]] = {}
         """Slots that were refused although they were free: how often, and until when they are let be."""
         self.settled: list[int] = []
+        self._refused_to_keep = 0
         self._timeout_us = configuration.timeout_us
         self._assumed_us = configuration.assumed_delay_us
 
@@ -126,7 +161,12 @@ class VendorView:
 
     def needs_asking(self, now_us: int) -> bool:
         """Whether only its own list of what we hold can help."""
-        return self.must_ask or any(self.until_us(write) <= now_us for write in self.writes.values())
+        over = any(lease.again_us <= now_us for lease in self.leases.values())
+        return self.must_ask or over or any(self.until_us(write) <= now_us for write in self.writes.values())
+
+    def can_keep(self, slot: int, now_us: int) -> bool:
+        """Whether this slot has a lease that could be confirmed now."""
+        return slot in self.leases and self.confirms and now_us >= self.keep_not_before_us
 
     def confirmed(self) -> bool:
         """Its last list of what we hold is later than everything that could have changed it."""
@@ -191,8 +231,10 @@ class VendorView:
             text = self._hear_look(message, sent_us, now_us)
         elif call.verb == "ask":
             text = self._hear_ask(message, sent_us, now_us)
+        elif call.verb == "confirm":
+            text = self._hear_confirm(call, message, sent_us, now_us)
         else:
-            text = self._hear_write(call, message, late, now_us)
+            text = self._hear_write(call, message, sent_us, late, now_us)
         return f"late, {text}" if late else text
 
     def _unanswered(self, call: Call, message: Unanswered, late: bool, now_us: int) -> str:
@@ -243,7 +285,30 @@ class VendorView:
             for slot in sorted({write.slot for write in self.writes.values() if write.reserves == reserves}):
                 self._settle_by(slot, reserves, done=(slot in told) == reserves, sent_us=sent_us)
         self.held = {slot: self.held.get(slot, now_us) for slot in slots}
+        self.kept_us = {slot: kept_us for slot, kept_us in self.kept_us.items() if slot in told}
+        self._hear_leases(message, sent_us, now_us)
         return f"we hold {' and '.join(map(str, slots))}" if slots else "we hold nothing"
+
+    def _hear_leases(self, message: Answered, sent_us: int, now_us: int) -> None:
+        """A new list of what we hold tells when each lease ends, or that there is none."""
+        told = leases_of(message.body)
+        self.leases = {slot: lease for slot, lease in self.leases.items() if slot in told and slot in self.held}
+        for slot, expires in told.items():
+            if slot in self.held:
+                self._lease(slot, expires, message, sent_us, now_us)
+
+    def _lease(self, slot: int, expires: float, message: Answered, sent_us: int, now_us: int) -> None:
+        """This lease, counted from when it was asked for, so that it does not seem longer than it is."""
+        before = self.leases.get(slot)
+        left_us = int(expires * 1e6) - message.unix_us if message.unix_us else 0
+        lease = self.leases[slot] = Lease(expires, sent_us + left_us, now_us)
+        if before is not None and before.expires >= expires:
+            lease.told_us = before.told_us
+        if lease.until_us <= now_us:
+            lease.lapses = 1 if before is None else before.lapses + 1
+            lease.again_us = now_us + min(SECOND_US << min(lease.lapses, 6), COOL_US_MAX)
+            if lease.lapses > LAPSES_MAX:
+                self.keep_not_before_us = lease.again_us
 
     def _settle_by(self, slot: int, reserves: bool, *, done: bool, sent_us: int) -> None:
         """A list of what we hold, sent at `sent_us`, shows that such a write was done, or that none was yet."""
@@ -257,7 +322,37 @@ class VendorView:
         del self.writes[id]
         self.settled.append(id)
 
-    def _hear_write(self, call: Call, message: Answered, late: bool, now_us: int) -> str:
+    def _hear_confirm(self, call: Call, message: Answered, sent_us: int, now_us: int) -> str:
+        """A slot's lease is lifted, or longer; or the vendor cannot do that."""
+        slot, status = call.slot, message.status
+        if not self.has(slot) or self.held[slot] > sent_us:
+            return "about what is not held any more"
+        if 200 <= status < 300 and is_object(message.body):
+            self._well()
+            self._refused_to_keep = 0
+            self.changed_us = self.kept_us[slot] = now_us
+            expires = leases_of(message.body).get(slot)
+            if slot_of(message.body) != slot:
+                self.must_ask = True
+                return f"{slot} is confirmed"
+            if expires is None:
+                self.leases.pop(slot, None)
+                return f"{slot} is ours for good"
+            self._lease(slot, expires, message, sent_us, now_us)
+            return f"{slot} is ours until {moment_text(expires)}"
+        if status == 409:
+            self._well()
+            self.must_ask = True
+            return f"409, {slot} is not ours"
+        if status in NO_SUCH_CALL:
+            self._refused_to_keep += 1
+            wait_us = BACKOFF_US[min(self._refused_to_keep, len(BACKOFF_US) - 1)]
+            self.keep_not_before_us = now_us + max(wait_us, message.retry_after_us)
+            self.confirms = self._refused_to_keep < REFUSED_TO_KEEP_MAX
+            return f"{status}, not confirmed" + ("" if self.confirms else "; it takes no confirmations")
+        return f"{self._trouble(message, now_us)}, perhaps not confirmed: {slot}"
+
+    def _hear_write(self, call: Call, message: Answered, sent_us: int, late: bool, now_us: int) -> str:
         if call.id not in self.writes:
             return "known already"
         status, slot = message.status, call.slot
@@ -268,8 +363,10 @@ class VendorView:
             self.changed_us = now_us
             if call.verb == "reserve":
                 self.held.setdefault(slot, now_us)
+                if expires := leases_of(message.body).get(slot):
+                    self._lease(slot, expires, message, sent_us, now_us)
             else:
-                self.held.pop(slot, None)
+                self._drop(slot)
             self.must_ask = self.must_ask or late or any(write.slot == slot for write in self.writes.values())
             return f"{slot} is ours" if call.verb == "reserve" else f"{slot} is given back"
         if status not in NOT_DONE:
@@ -281,12 +378,18 @@ class VendorView:
         self.must_ask = self.must_ask or status == 451
         return f"{self._trouble(message, now_us)}, not done: {call.text}"
 
+    def _drop(self, slot: int) -> None:
+        """It is not held any more."""
+        self.held.pop(slot, None)
+        self.leases.pop(slot, None)
+        self.kept_us.pop(slot, None)
+
     def _hear_refusal(self, call: Call, status: int, now_us: int) -> str:
         """The slot does not exist (403), or is not available or not ours (409)."""
         self._well()
         slot = call.slot
         if call.verb == "release":
-            self.held.pop(slot, None)
+            self._drop(slot)
             self.must_ask = True
             return f"{status}, {slot} is not ours"
         self.must_ask = self.must_ask or self.is_underway(slot, reserves=True)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
+from email.utils import parsedate_to_datetime
 
 import httpx
 
@@ -17,7 +19,8 @@ GIVEN_UP_SECONDS = 60.0
 BODY_BYTES_MAX = 1 << 20
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 """With these the request has surely not left."""
-METHODS = {"look": "GET", "ask": "GET", "reserve": "POST", "release": "DELETE"}
+METHODS = {"look": "GET", "ask": "GET", "reserve": "POST", "release": "DELETE", "confirm": "POST"}
+PLACES = {"look": "/available", "ask": "", "reserve": "/{slot}", "release": "/{slot}", "confirm": "/{slot}/confirm"}
 
 
 class VendorDoor:
@@ -30,8 +33,7 @@ class VendorDoor:
 
     def url(self, call: Call) -> str:
         """Where this call goes."""
-        place = {"look": "/available", "ask": ""}.get(call.verb, f"/{call.slot}")
-        return f"{self._address}/reservation{place}"
+        return f"{self._address}/reservation{PLACES[call.verb].format(slot=call.slot)}"
 
     async def call(self, call: Call) -> Answered | Unanswered:
         """Send it once; what became of it. Takes up to `GIVEN_UP_SECONDS`."""
@@ -51,11 +53,21 @@ class VendorDoor:
                     bytes(body),
                     microseconds(response.headers.get("retry-after")) or 0,
                     microseconds(response.headers.get("longest-delay")),
+                    clock_us(response.headers.get("date")),
                 )
         except NOT_SENT as error:
             return Unanswered(call.id, sent=False, why=_why(error))
         except (httpx.HTTPError, TimeoutError) as error:
             return Unanswered(call.id, sent=True, why=_why(error))
+
+
+def clock_us(date: str | None) -> int:
+    """What the vendor's clock showed (Unix microseconds), not less: its header tells whole seconds. Without
+    one it is taken to show what ours does."""
+    try:
+        return int((parsedate_to_datetime(date or "").timestamp() + 1) * 1e6)
+    except (ValueError, OverflowError):
+        return time.time_ns() // 1000
 
 
 def _why(error: Exception) -> str:

@@ -43,7 +43,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     `denied`: vendors that took neither key nor request, so that what they hold is not known; `reason`: why
     the search ended; `seconds`: how long this run took. `complete`: all vendors but those have confirmed that
     nothing but the slot is held. If not, `unknown` names what they have not confirmed, and planning or
-    releasing with the same journal finishes it."""
+    releasing with the same journal finishes it. `expires`: vendors where the slot is held only for a time,
+    and until when (Unix seconds)."""
 
     slot: int | None
     requests: int
@@ -52,6 +53,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool
     held: dict[str, list[int]]
     unknown: list[Unknown]
+    expires: dict[str, float]
     denied: list[str]
     warnings: list[str]
 
@@ -180,6 +182,11 @@ class Planner:
             complete=status["complete"],
             held={vendor["name"]: vendor["held"] for vendor in status["vendors"]},
             unknown=msgspec.convert(status["unknown"], list[Unknown]),
+            expires={
+                vendor["name"]: vendor["leases"][core.match]
+                for vendor in status["vendors"]
+                if core.match in vendor["leases"]
+            },
             denied=[vendor["name"] for vendor in status["vendors"] if vendor["denied"]],
             warnings=status["warnings"],
         )

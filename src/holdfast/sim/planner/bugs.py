@@ -167,11 +167,53 @@ def _deaf_end(core: PlannerCore) -> None:
 
     def bent() -> None:
         leave()
-        for view in core.plan.views:
-            view.writes.clear()
-            _put(view, "confirmed", lambda: True)
+        core._complete, core._unknown = True, []
 
     _put(core, "_leave", bent)
+
+
+def _never_confirms(core: PlannerCore) -> None:
+    """Lets every lease run out."""
+    for view in core.plan.views:
+        view.confirms = False
+
+
+def _late_keeper(core: PlannerCore) -> None:
+    """Confirms what it holds only at the end."""
+    plan = core.plan
+    keep = plan._keep
+
+    def bent(ready: list[VendorView], *, urgently: bool) -> Choice | None:
+        return keep(ready, urgently=urgently) if plan.finishing else None
+
+    _put(plan, "_keep", bent)
+
+
+def _hoarder(core: PlannerCore) -> None:
+    """Gives back what is not matched only when there is nothing else to do."""
+    plan = core.plan
+    release = plan._release
+
+    def bent(ready: list[VendorView]) -> Choice | None:
+        return plan._book() or plan._confirm(ready) or plan._look(ready) or release(ready)
+
+    _put(plan, "_release", bent)
+
+
+def _never_lets_go(core: PlannerCore) -> None:
+    """Waits with half a pair for a vendor that cannot say yes or no."""
+    core.configuration = core.plan.configuration = msgspec.structs.replace(core.configuration, unmatched_us=10**12)
+
+
+def _content(core: PlannerCore) -> None:
+    """Once it has a match it looks at the first vendor only."""
+    plan = core.plan
+    look = plan._look
+
+    def bent(ready: list[VendorView]) -> Choice | None:
+        return look([view for view in ready if not plan.match or view is plan.views[0]])
+
+    _put(plan, "_look", bent)
 
 
 BUGS: dict[str, Bend] = {
@@ -187,6 +229,11 @@ BUGS: dict[str, Bend] = {
     "tired": _tired,
     "endless": _endless,
     "deaf-end": _deaf_end,
+    "never-confirms": _never_confirms,
+    "late-keeper": _late_keeper,
+    "hoarder": _hoarder,
+    "never-lets-go": _never_lets_go,
+    "content": _content,
 }
 """By name."""
 

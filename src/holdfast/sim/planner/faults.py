@@ -11,7 +11,8 @@ PROBABLE = ("unavailable", "unprocessed", "limited", "odd", "garbage", "lost", "
 FIRST = (*PROBABLE, "outage", "crash", "rivals", "blocks", "lax")
 """`outage`: a vendor is down for up to minutes; `crash`: of planners; `lax`: a vendor that does not keep its
 own limit of two holds, so that the planner must."""
-LATER = ("gone",)
-"""`gone`: a vendor falls silent and stays so until every plan has ended. What a world has of these is drawn
-from a source of its own, so that what else a seed means stays as it was before they came."""
+LATER = ("gone", "leases")
+"""`gone`: a vendor falls silent and stays so until every plan has ended; `leases`: vendors where a slot runs out
+unless it is confirmed, for good or for one more lease, and some that take no confirmations. What a world has of
+these is drawn from a source of its own, so that what else a seed means stays as it was before they came."""
 FAULTS = (*FIRST, *LATER)

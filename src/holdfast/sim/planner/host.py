@@ -17,11 +17,13 @@ from holdfast.sim.planner.vendor import SimVendor
 from holdfast.sim.world import World
 
 MakeCore = Callable[[Configuration], PlannerCore]
-Sends = Callable[[str, int], None]
+Hears = Callable[[Answered | Unanswered], None]
+Sends = Callable[[str, int, Call], Hears]
 
 
 class PlannerHost:
-    """One planner, life after life. `sends(who, vendor)` is told of every request, at the moment it leaves.
+    """One planner, life after life. `sends(who, vendor, call)` is told of every request, at the moment it
+    leaves, and gives back what is to be told of its answer.
 
     `crash_chance`: of dying before each act; `crash_at`: the numbers of the acts before which it dies.
     An act is a step's taking in, a request's leaving, or the end of a sync.
@@ -48,6 +50,8 @@ class PlannerHost:
         self.crash_at: tuple[int, ...] = ()
         self.acts = 0
         self.crashes = 0
+        self.crashed_us: list[int] = []
+        """When it died."""
         self.life = 0
         self.born_us = 0
         self.told = 0
@@ -82,6 +86,8 @@ class PlannerHost:
         if self.core is None or self.core.finished:
             return
         self.crashes += 1
+        self.crashed_us.append(self.world.now_us)
+        self.searched_until_us = -1
         self.core = None
         self.life += 1
         if self._writing is not None and self.world.chance(0.5):
@@ -155,8 +161,13 @@ class PlannerHost:
             self.world.at(step.wake_us, self._wake, life, step.wake_us)
 
     def _send(self, number: int, call: Call, life: int) -> None:
-        self.sends(self.who, number)
-        self.vendors[number].request(self.who, call, lambda message: self._hear(life, number, message))
+        told = self.sends(self.who, number, call)
+
+        def hear(message: Answered | Unanswered) -> None:
+            told(message)
+            self._hear(life, number, message)
+
+        self.vendors[number].request(self.who, call, hear)
 
     def _write(self) -> None:
         group = self.gate.next_group()

@@ -20,6 +20,7 @@ from holdfast.sim.planner.vendor import BLOCKED, SECOND_US, SimVendor, Troubles
 from holdfast.sim.world import World
 
 SLOTS = 60
+UNIX_US = 1_790_000_000 * SECOND_US
 ASSUMED_US = 30 * SECOND_US
 CALM_US_MAX = 900 * SECOND_US
 """So long after the calm began, every plan is over."""
@@ -63,6 +64,7 @@ class PlannerSite:
             for _ in range(2 if "blocks" in self.kinds else 0)
         ]
         self._is_calm = False
+        self._searched: list[tuple[str, int, int]] = []
         self._ended: list[str] = []
         self._left: list[str] = []
         """Whose plan has ended once with something that was not confirmed."""
@@ -76,6 +78,10 @@ class PlannerSite:
             vendor.troubles = self._troubles(source)
             vendor.names_delay = named
             vendor.lax = "lax" in self.kinds and source.random() < 0.5
+            vendor.clock_us = UNIX_US + self.later.randint(-(10**10), 10**10)
+            if "leases" in self.kinds and self.later.random() < 0.7:
+                vendor.lease_us = self.later.choice((10, 20, 40, 40, 120, 120, 600)) * SECOND_US
+                vendor.confirming = self.later.choice(("for good", "for good", "for good", "lease", "never"))
             taken = source.choice((0.0, 0.0, 0.3, 0.8))
             for slot in range(1, SLOTS + 1):
                 if slot in blocked or source.random() < taken:
@@ -170,6 +176,7 @@ class PlannerSite:
             if host.who in self._left:
                 self._ended.remove(host.who)
                 host.start_over(release=self.later.random() < 0.5)
+                self.laws.starts_over(host)
         self._await_ends()
         for host in self.hosts:
             if host.core is not None and not host.core.complete:
@@ -218,6 +225,9 @@ class PlannerSite:
     def _watch_ends(self) -> bool:
         """After every event: has a plan come to its end just now?"""
         for host in self.hosts:
+            if host.searched_until_us >= 0 and (host.who, host.life, host.searched_until_us) not in self._searched:
+                self._searched.append((host.who, host.life, host.searched_until_us))
+                self.laws.search_is_over(host)
             if host.finished and host.who not in self._ended:
                 self._ended.append(host.who)
                 self.laws.ended(host)
@@ -237,6 +247,8 @@ class PlannerSite:
         assert host.core is not None
         plan, configuration = host.core.plan, host.configuration
         if host.core.match or plan.reason not in ("no improvement", "nothing better can come"):
+            return
+        if any(vendor.lease_us and vendor.confirming == "never" for vendor in self.vendors):
             return
         left = [
             slot

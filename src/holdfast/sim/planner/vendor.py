@@ -54,6 +54,9 @@ class Watch:
     def executed(self, vendor: SimVendor, who: str, call: Call, status: int) -> None:
         """`call` of `who` has just been executed."""
 
+    def runs_out(self, vendor: SimVendor, who: str, slot: int) -> None:
+        """The lease of a slot that `who` still holds is over."""
+
 
 class SimVendor:
     """`names_delay`: whether its answers tell its longest delay. `lax`: it does not enforce its limit of holds."""
@@ -67,6 +70,14 @@ class SimVendor:
         self.troubles = Troubles()
         self.names_delay = True
         self.lax = False
+        self.lease_us = 0
+        """A slot that is not confirmed so long after it was booked is free again; 0: every slot is held for good."""
+        self.confirming = "for good"
+        """What a confirmation does: it keeps the slot "for good", or for one more "lease"; "never": there is none."""
+        self.clock_us = 0
+        """How far its clock is ahead of the world's."""
+        self.leases: dict[int, int] = {}
+        """When the lease of a slot ends, in the world's time."""
         self.outage = ""
         self.gone = False
         """The outage lasts until every plan has ended."""
@@ -95,7 +106,22 @@ class SimVendor:
     def give(self, slot: int) -> None:
         """It is free again."""
         del self.holders[slot]
+        self.leases.pop(slot, None)
         self.free_since[slot] = self.world.now_us
+
+    def _lease(self, slot: int) -> None:
+        """From now on the slot is held for one lease more."""
+        if self.lease_us:
+            until_us = self.leases[slot] = self.world.now_us + self.lease_us
+            self.world.at(until_us, self._runs_out, slot, until_us)
+
+    def _runs_out(self, slot: int, until_us: int) -> None:
+        if self.leases.get(slot) == until_us:
+            who = self.holders[slot]
+            if self.world.tracing:
+                self.world.note(f"{self.name}: the lease of {slot} of {who} has run out")
+            self.watch.runs_out(self, who, slot)
+            self.give(slot)
 
     def execute(self, who: str, call: Call) -> tuple[int, bytes]:
         """What the vendor does when nothing goes wrong."""
@@ -110,9 +136,11 @@ class SimVendor:
         if call.verb == "look":
             return 200, _list(self.free())
         if call.verb == "ask":
-            return 200, _list(self.held_by(who))
+            return 200, json.dumps([self._held(slot) for slot in self.held_by(who)]).encode()
         if not 1 <= slot <= self.slots:
             return _error(403, "slot does not exist")
+        if call.verb == "confirm":
+            return self._confirm(who, slot)
         if call.verb == "release":
             if self.holders.get(slot) != who:
                 return _error(409, "not your slot")
@@ -123,7 +151,24 @@ class SimVendor:
         if not self.lax and len(self.held_by(who)) >= 2:
             return _error(451, "the most reservations are held")
         self.take(slot, who)
-        return 200, json.dumps({"id": str(slot)}).encode()
+        self._lease(slot)
+        return 200, json.dumps(self._held(slot)).encode()
+
+    def _confirm(self, who: str, slot: int) -> tuple[int, bytes]:
+        if self.confirming == "never":
+            return _error(400, "there is no such call")
+        if self.holders.get(slot) != who:
+            return _error(409, "not your slot")
+        if self.confirming == "for good":
+            self.leases.pop(slot, None)
+        else:
+            self._lease(slot)
+        return 200, json.dumps(self._held(slot)).encode()
+
+    def _held(self, slot: int) -> dict[str, object]:
+        """A slot as the vendor tells it."""
+        until_us = self.leases.get(slot)
+        return {"id": str(slot)} | ({} if until_us is None else {"expires": (until_us + self.clock_us) / 1e6})
 
     # ---- the way there and back ----
 
@@ -176,7 +221,8 @@ class SimVendor:
 
     def _answer(self, reply: Reply, call: Call, status: int, body: bytes, late_us: int = 0, retry_us: int = 0) -> None:
         named_us = self.troubles.longest_us if self.names_delay else None
-        answer = Answered(call.id, status, body, retry_us, named_us)
+        shown_us = (self.world.now_us + self.clock_us) // SECOND_US * SECOND_US  # as the header Date has it
+        answer = Answered(call.id, status, body, retry_us, named_us, shown_us + SECOND_US)
         self.world.after(late_us + self._way_us(), reply, answer)
 
 
