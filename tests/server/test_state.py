@@ -276,6 +276,20 @@ def test_what_is_no_http_gets_a_line_too(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
+def test_who_was_told_so_and_stays_does_not_hold_the_node_up(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        reader, writer = await asyncio.open_connection(HOST, house.port)
+        for _ in range(2):
+            writer.write(b"nonsense\r\n\r\n")
+        assert (await reader.read()).count(b"HTTP/1.1 400 ") == 1
+        kept.append(writer)
+
+    kept: list[asyncio.StreamWriter] = []
+    began = time.monotonic()
+    play(tmp_path, story)
+    assert time.monotonic() - began < 15
+
+
 def test_an_address_too_long_that_came_in_at_once(tmp_path: Path) -> None:
     async def story(house: House) -> None:
         sent: list[dict[str, Any]] = []
