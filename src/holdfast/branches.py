@@ -39,7 +39,7 @@ def branches_of(service: Service, services: Mapping[str, Service]) -> Branches |
     directory = services.get(options.directory)
     if directory is None or directory.app != "directory":
         return None
-    nodes = _front_nodes(service)
+    nodes = service.front_nodes
     homes = {city: nodes[place % len(nodes)] for place, city in enumerate(options.branches)}
     return Branches(options.directory, homes | options.branch_nodes, nodes)
 
@@ -49,7 +49,7 @@ def branch_mistakes(service: Service, services: Mapping[str, Service | None]) ->
     if service.app != "events":
         return
     options = msgspec.convert(dict(service.options), EventsOptions)
-    nodes = _front_nodes(service)
+    nodes = service.front_nodes
     for city, node in options.branch_nodes.items():
         if city not in options.branches:
             yield "branch_nodes", f"there is no branch {city!r}; the branches are {', '.join(options.branches)}"
@@ -62,8 +62,3 @@ def branch_mistakes(service: Service, services: Mapping[str, Service | None]) ->
             yield "directory", f"there is no service {options.directory!r} of the app directory"
     elif service.uses_datagrams and (missing := [node for node in nodes if node not in directory.nodes]):
         yield "directory", f"{options.directory} has no replica at {', '.join(missing)}, where branches may be served"
-
-
-def _front_nodes(service: Service) -> tuple[str, ...]:
-    """The nodes that take requests of clients."""
-    return tuple(service.protocol_options.get("front_ends") or service.nodes)

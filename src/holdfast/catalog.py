@@ -101,13 +101,14 @@ class AppEntry(msgspec.Struct, frozen=True):
     """`make`: the app with these options, for the people of the site. `options`: the settings a service with
     this app may have beside the common ones. `protocol`: its default. `datagrams`: its faces at several nodes
     speak to each other by UDP, whatever the protocol. `private`: it is to be served only to who has shown a
-    token, and tells each what is theirs."""
+    token, and tells each what is theirs. `delivers`: it is a `NoticeTaker`, to which other services' notices may go."""
 
     make: Callable[[Any, Sequence[Person]], App]
     options: type[msgspec.Struct]
     protocol: str
     datagrams: bool = False
     private: bool = False
+    delivers: bool = False
 
 
 class ProtocolOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -204,7 +205,11 @@ APPS: Mapping[str, AppEntry] = {
     "slots": AppEntry(lambda options, people: options.app(), SlotsOptions, "solo"),
     "keyvalue": AppEntry(lambda options, people: KeyValue(), KeyValueOptions, "solo"),
     "messages": AppEntry(
-        lambda options, people: Messages(people, **asdict(options)), MessagesOptions, "lamport", private=True
+        lambda options, people: Messages(people, **asdict(options)),
+        MessagesOptions,
+        "lamport",
+        private=True,
+        delivers=True,
     ),
 }
 

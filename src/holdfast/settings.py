@@ -26,6 +26,7 @@ class SiteSettings(msgspec.Struct, frozen=True):
     name: Word = "site"
     data: Annotated[str, Meta(min_length=1)] = "data"
     key: Annotated[str, Meta(min_length=1)] = "site.key"
+    notices: Annotated[str, Meta(max_length=64)] | None = None
 
 
 class NodeSettings(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from holdfast.branches import Branches, branch_mistakes, branches_of
 from holdfast.catalog import APPS, PROTOCOLS, AppEntry, FailureModel, ProtocolEntry
 from holdfast.kernel.contracts import Person
 from holdfast.kernel.errors import ConfigurationError
+from holdfast.notices import delivering_service, notice_mistakes, partners
 from holdfast.people import Identity, People, TokenHash
 from holdfast.settings import (
     TABLES,
@@ -73,6 +74,16 @@ class Service(msgspec.Struct, frozen=True):
         return tuple(self.ports)
 
     @property
+    def front_nodes(self) -> tuple[str, ...]:
+        """The nodes that take requests of clients."""
+        return tuple(self.protocol_options.get("front_ends") or self.nodes)
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """The nodes that have its state."""
+        return tuple(self.protocol_options.get("managers") or self.nodes)
+
+    @property
     def uses_datagrams(self) -> bool:
         """Whether its replicas speak to each other by UDP."""
         return PROTOCOLS[self.protocol].datagrams
@@ -84,7 +95,7 @@ class Service(msgspec.Struct, frozen=True):
 
     @property
     def needs_key(self) -> bool:
-        """Whether its replicas or its faces do, so that its nodes need the site's key."""
+        """Whether its replicas or its faces need the site's key. (Its notices may, too: see `Site.needs_key`.)"""
         return self.uses_datagrams or APPS[self.app].datagrams
 
     def peer(self, node: str) -> int:
@@ -94,7 +105,8 @@ class Service(msgspec.Struct, frozen=True):
 
 class Site(msgspec.Struct, frozen=True):
     """Everything a process has to know at its start. `data`: where all nodes keep their data, absolute.
-    `key`: the file with the site's secret, which its datagrams are sealed with."""
+    `key`: the file with the site's secret, which its datagrams are sealed with. `notices`: the service that
+    delivers what the others have to tell people, "" for none."""
 
     name: str
     file: Path
@@ -104,6 +116,7 @@ class Site(msgspec.Struct, frozen=True):
     people: People
     limits: Limits
     key: Path
+    notices: str = ""
 
     def services_of(self, node: str) -> tuple[Service, ...]:
         """The services that have a replica at this node."""
@@ -112,6 +125,14 @@ class Site(msgspec.Struct, frozen=True):
     def branches_of(self, service: str) -> Branches | None:
         """Where the branches of a service are served, if it has any."""
         return branches_of(self.services[service], self.services)
+
+    def notice_partners(self, node: str) -> tuple[str, ...]:
+        """The nodes with which this one exchanges notices."""
+        return partners(node, self.notices, self.services)
+
+    def needs_key(self, node: str) -> bool:
+        """Whether anything at this node speaks by datagrams."""
+        return any(service.needs_key for service in self.services_of(node)) or bool(self.notice_partners(node))
 
     def node_data(self, node: str) -> Path:
         """The directory of one node's data."""
@@ -190,6 +211,9 @@ class _Loader:
         for service in () if len(self._mistakes) else filter(None, services.values()):
             for field, why in (*branch_mistakes(service, services), *vendor_mistakes(service, services)):
                 self._wrong(f"services.{service.name}.{field}", why)
+        chosen = settings.notices if settings is not None else None
+        for why in () if len(self._mistakes) else notice_mistakes(chosen, services):
+            self._wrong("site.notices", why)
         if not nodes:
             self._wrong("nodes", "a site needs a node: [nodes.a] with host and peer_port")
         self._mistakes.raise_any()
@@ -198,7 +222,8 @@ class _Loader:
         where = data if data is not None else self._path.parent / settings.data
         complete = {name: service for name, service in services.items() if service is not None}
         where = where.absolute()
-        return Site(settings.name, self._path, where, known, complete, people, limits, where / settings.key)
+        notices = delivering_service(chosen, services)
+        return Site(settings.name, self._path, where, known, complete, people, limits, where / settings.key, notices)
 
     def _wrong(self, key: str, why: str) -> None:
         self._mistakes.add(key, why)

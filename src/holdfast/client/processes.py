@@ -71,7 +71,7 @@ def first_start(site: Site) -> None:
         print(
             f"No disks yet for {', '.join(new)}. If the site file is newer than the data, `holdfast init --new` helps."
         )
-    if any(service.needs_key for service in site.services.values()):
+    if any(map(site.needs_key, site.nodes)):
         from holdfast.runtime.site_key import make_key
 
         make_key(site.key)

@@ -105,7 +105,7 @@ def initialise(site: Site, nodes: Iterable[str] = (), *, only_new: bool = False)
                 f"{path} exists: this site has been started before; `holdfast reset` empties it, "
                 "and `holdfast init --new` begins only what has come to the site file since"
             )
-    if any(service.needs_key for _, service in replicas):
+    if any(site.needs_key(node) for node, _ in replicas):
         make_key(site.key)
     disks = {service.name: {node: uuid.uuid4().hex for node in chosen} for _, service in replicas}
     for (node, service), path in zip(replicas, paths, strict=True):
