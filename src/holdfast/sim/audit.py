@@ -61,7 +61,7 @@ class ProcessAudit:
         if self.kept < self.asked:
             for item in (*step.promises, *step.replies, *step.changes):
                 self._needs[id(item)] = (item, self.asked, 0)
-            for item in (*step.settled_promises, *step.settled_replies):
+            for item in (*step.settled_promises, *step.settled_replies, *step.settled_changes):
                 self._needs[id(item)] = (item, 0, step.settled_records)
 
     def synced(self, group: Group) -> None:

@@ -13,13 +13,19 @@ from typing import Any
 
 import msgspec
 
-from holdfast.kernel.contracts import Change, Halt, Peer, Reply, Request, Step
+from holdfast.kernel.contracts import Change, Halt, Peer, Reply, Request, Step, TimeKeeper, Timely
 from holdfast.kernel.gate import Gate, Group
+from holdfast.kernel.machine import Advance, Machine, PassTime
 from holdfast.sim.audit import Audit, Probe, ProcessAudit
 from holdfast.sim.disk import Disk
 from holdfast.sim.network import Network
 from holdfast.sim.trace import host_name, render
 from holdfast.sim.world import Event, World
+
+WALL_MS = 1_795_218_000_000
+"""The time of day at the beginning of every run: 2026-11-20 23:40 UTC."""
+ADVANCE_MS = 1_000
+"""So far the replicated time may lie behind the clock before a batch brings it along, as in the driver."""
 
 
 class DiskOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,8 +69,28 @@ class Attempt:
         raise NotImplementedError
 
 
+class Unheard(Attempt):
+    """What a node puts to its own replica without waiting for an answer."""
+
+    def answered(self, reply: Reply) -> None:
+        """Nobody waits for it."""
+
+    def disconnected(self) -> None:
+        """Nobody waits for it."""
+
+
+def machine_of(core: Any) -> Machine:
+    """The machine that a core runs."""
+    machine: Machine = core.machine if hasattr(core, "machine") else core.replica.machine
+    return machine
+
+
 class Host:
-    """`state` is "down", "up", "paused" or "halted". `whole` tells whether its disk holds all that it ever promised."""
+    """`state` is "down", "up", "paused" or "halted". `whole` tells whether its disk holds all that it ever promised.
+    `due_look_us`: how often it looks whether its app has something to do because time has passed, as the driver
+    does; 0 for an app that minds no time."""
+
+    due_look_us = 0
 
     def __init__(self, number: Peer, world: World, network: Network, audit: Audit, setup: Setup, disk: Disk) -> None:
         self.number = number
@@ -95,6 +121,7 @@ class Host:
         self._waking_us: int | None = None
         self._turn: Event | None = None
         self._arrived: list[tuple[Attempt, Request, bool]] = []
+        self._looking: Event | None = None
         self._inbox: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._attempts: dict[Attempt, None] = {}
 
@@ -108,6 +135,11 @@ class Host:
     def now_us(self) -> int:
         """This host's clock (CLOCK_BOOTTIME): it never goes back, and no two hosts agree."""
         return self.world.now_us + self.clock_offset_us
+
+    @property
+    def wall_ms(self) -> int:
+        """The time of day by this host's clock, Unix milliseconds."""
+        return WALL_MS + self.world.now_us // 1000
 
     def probe(self) -> Probe | None:
         """What its core shows, or None if no process runs."""
@@ -127,6 +159,7 @@ class Host:
             self.world.note(f"{self.name} starts, process {self.incarnation} on disk {self.disk.id}")
         self.network.process_started(self.number)
         self._input(self._recover)
+        self._look_later()
 
     def _recover(self) -> None:
         self._take(self.core.recover(self.now_us(), self.disk.recovered()))
@@ -141,10 +174,10 @@ class Host:
     def _end(self, state: str, silent: bool) -> None:
         self.state = state
         self.mortality = None
-        for event in (self._waking, self._turn):
+        for event in (self._waking, self._turn, self._looking):
             if event is not None:
                 event.cancel()
-        self._waking = self._turn = None
+        self._waking = self._turn = self._looking = None
         self._waking_us = None
         if self._writing is not None:
             if self.world.chance(0.5):
@@ -207,6 +240,24 @@ class Host:
                 self.mortality = None
                 if self.may_die(self):
                     raise Died
+
+    # ---- time ----
+
+    def _look_later(self) -> None:
+        if self.due_look_us and self.state == "up":
+            self._looking = self.world.after(self.due_look_us, self._input, self._look_at_time)
+
+    def _look_at_time(self) -> None:
+        """Let the replicated time move when the app has something to do then."""
+        machine = machine_of(self.core)
+        due_ms = machine.app.due_ms(machine.store) if isinstance(machine.app, Timely) else None
+        if due_ms is not None and due_ms <= self.wall_ms:
+            command = PassTime() if isinstance(self.core, TimeKeeper) else Advance(self.wall_ms)
+            self._request(self._unheard(), Request(command), False)
+        self._look_later()
+
+    def _unheard(self) -> Attempt:
+        return Unheard()
 
     # ---- inputs ----
 

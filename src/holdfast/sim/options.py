@@ -8,6 +8,7 @@ from holdfast.sim import bugs
 from holdfast.sim.bayou import bugs as bayou_bugs
 from holdfast.sim.bayou import ground
 from holdfast.sim.bayou.workloads import OFFICES
+from holdfast.sim.messages import bugs as messages_bugs
 from holdfast.sim.nemesis import FAULTS
 from holdfast.sim.planner import bugs as planner_bugs
 from holdfast.sim.planner import faults as planner_faults
@@ -28,11 +29,13 @@ class Kind(msgspec.Struct, frozen=True):
     bugs: tuple[str, ...]
 
 
+MESSAGES = "messages"
+"""The app that has a site, and planted bugs, of its own."""
 TRANSPORTS = ("stream", "lossy", "datagram")
 
 KINDS: dict[str, Kind] = {
     **{
-        name: Kind(tuple(WORKLOADS), protocol.models, tuple(FAULTS), TRANSPORTS, tuple(bugs.BUGS))
+        name: Kind((*WORKLOADS, MESSAGES), protocol.models, tuple(FAULTS), TRANSPORTS, tuple(bugs.BUGS))
         for name, protocol in PROTOCOLS.items()
     },
     "sequencer": Kind(
@@ -42,7 +45,7 @@ KINDS: dict[str, Kind] = {
         ("datagram", "lossy", "stream"),
         tuple(sequencer_bugs.BUGS),
     ),
-    "bayou": Kind(tuple(OFFICES), ground.MODELS, ground.FAULTS, TRANSPORTS, tuple(bayou_bugs.BUGS)),
+    "bayou": Kind((*OFFICES, MESSAGES), ground.MODELS, ground.FAULTS, TRANSPORTS, tuple(bayou_bugs.BUGS)),
     "planner": Kind(("slots",), planner_faults.MODELS, planner_faults.FAULTS, ("stream",), tuple(planner_bugs.BUGS)),
 }
 """By the protocol's name."""
@@ -68,7 +71,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         _check(self.transport or kind.transports[0], kind.transports, "transport")
         if not self.transport:
             msgspec.structs.force_setattr(self, "transport", kind.transports[0])
-        _check(self.bug or "none", (*kind.bugs, "none"), f"bug in {self.protocol}")
+        known = tuple(messages_bugs.BUGS) if self.app == MESSAGES else kind.bugs
+        _check(self.bug or "none", (*known, "none"), f"bug in {self.app} under {self.protocol}")
         for fault in self.faults:
             _check(fault, kind.faults, f"fault under {self.protocol}")
 

@@ -9,7 +9,9 @@ import traceback
 
 from holdfast.sim.audit import Violation
 from holdfast.sim.bayou.site import BayouSite
-from holdfast.sim.options import Options, Result, first_app, models_of
+from holdfast.sim.messages.site import MessagesSite
+from holdfast.sim.messages.wing import WingSite
+from holdfast.sim.options import MESSAGES, Options, Result, first_app, models_of
 from holdfast.sim.planner.site import PlannerSite
 from holdfast.sim.sequencer.site import SequencerSite
 from holdfast.sim.site import Site
@@ -17,7 +19,9 @@ from holdfast.sim.world import Endless
 
 __all__ = ["Options", "Result", "first_app", "models_of", "run"]
 
-SITES: dict[str, type[Site] | type[BayouSite] | type[PlannerSite]] = {
+AnySite = Site | BayouSite | PlannerSite
+
+SITES: dict[str, type[AnySite]] = {
     "bayou": BayouSite,
     "planner": PlannerSite,
     "sequencer": SequencerSite,
@@ -25,9 +29,17 @@ SITES: dict[str, type[Site] | type[BayouSite] | type[PlannerSite]] = {
 """By the protocol's name; every other protocol's is a `Site`."""
 
 
+def _site_of(options: Options) -> type[AnySite]:
+    if options.app == MESSAGES and options.protocol not in SITES:
+        return MessagesSite
+    if options.app == MESSAGES and options.protocol == "bayou":
+        return WingSite
+    return SITES.get(options.protocol, Site)
+
+
 def run(options: Options, seed: int, tracing: bool = False) -> Result:
     """Simulate one seed. Whatever goes wrong, in a law or in a core's own code, is in the result."""
-    site = SITES.get(options.protocol, Site)(options, seed, tracing)
+    site = _site_of(options)(options, seed, tracing)
     kind = text = ""
     try:
         site.play()

@@ -17,21 +17,19 @@ from holdfast.sim.audit import Audit, Violation
 from holdfast.sim.clients import Client, ClientOptions
 from holdfast.sim.disk import Disk
 from holdfast.sim.history import Action, History
-from holdfast.sim.host import Attempt, Host
+from holdfast.sim.host import WALL_MS, Attempt, Host, Setup
 from holdfast.sim.linearizability import check
 from holdfast.sim.nemesis import Model, Nemesis, NemesisOptions
 from holdfast.sim.network import Network, NetworkOptions
 from holdfast.sim.options import Options
 from holdfast.sim.protocols import PROTOCOLS, Ground
-from holdfast.sim.workloads import WORKLOADS
+from holdfast.sim.workloads import WORKLOADS, Workload
 from holdfast.sim.world import World
 
 TIMEOUT_US = 1_000_000
 """The servers' failure timeout."""
 CALM_US_MAX = 15 * TIMEOUT_US
 """The liveness bound: so long after everything is healed, every request is answered and all servers are equal."""
-WALL_MS = 1_795_218_000_000
-"""The wall clock at the beginning of every run."""
 SEARCH_STEPS_MAX = 300_000
 
 
@@ -53,7 +51,7 @@ class _TimeAttempt(Attempt):
 
 
 class Site:
-    """All that takes part in one run."""
+    """All that takes part in one run. What another app needs otherwise, a site of its own derives from here."""
 
     search_steps_max = SEARCH_STEPS_MAX
 
@@ -62,11 +60,11 @@ class Site:
         self.world = world = World(seed, tracing)
         source = world.random
         protocol = PROTOCOLS[options.protocol]
-        self.workload = WORKLOADS[options.app](source)
+        self.workload = self._draw_workload(source)
         servers = options.servers or source.choice(protocol.servers)
         ground = Ground(options.failure_model, servers, TIMEOUT_US, source.random() < 0.5, self.workload.app)
-        setup = bugs.plant(options.bug, protocol.setup(ground))
-        self.audit = Audit(world)
+        setup = self._plant(protocol.setup(ground))
+        self.audit = self._new_audit()
         self.history = History()
         network_options = NetworkOptions(
             transport=options.transport,
@@ -79,11 +77,23 @@ class Site:
         for number in range(servers):
             disk = Disk(number + 1)
             protocol.found(disk, number, ground)
-            self.hosts.append(Host(number, world, self.network, self.audit, setup, disk))
+            self.hosts.append(self._new_host(number, setup, disk))
         self.network.deliver = self._deliver
         model: Model = options.failure_model  # type: ignore[assignment]  # checked by Options
         self.nemesis = Nemesis(world, self.network, self.hosts, self._nemesis_options(model, source), self._advance)
         self.clients = self._clients(source)
+
+    def _draw_workload(self, source: random.Random) -> Workload:
+        return WORKLOADS[self.options.app](source)
+
+    def _plant(self, setup: Setup) -> Setup:
+        return bugs.plant(self.options.bug, setup)
+
+    def _new_audit(self) -> Audit:
+        return Audit(self.world)
+
+    def _new_host(self, number: int, setup: Setup, disk: Disk) -> Host:
+        return Host(number, self.world, self.network, self.audit, setup, disk)
 
     def _nemesis_options(self, model: Model, source: random.Random) -> NemesisOptions:
         gap_us_max = source.choice((60_000, 250_000, 500_000, TIMEOUT_US))

@@ -15,12 +15,9 @@ from holdfast.sim.bayou.bugs import Bug
 from holdfast.sim.bayou.ground import Ground
 from holdfast.sim.bayou.ledger import Ledger
 from holdfast.sim.disk import Disk
-from holdfast.sim.host import Attempt, Host, Setup
+from holdfast.sim.host import WALL_MS, Attempt, Host, Setup, Unheard
 from holdfast.sim.network import Network
 from holdfast.sim.world import World
-
-WALL_MS = 1_795_218_000_000
-"""The time of day at the beginning of every run: 2026-11-20 23:40 UTC."""
 
 Known = dict[str, int]
 
@@ -33,6 +30,10 @@ class OfficeAttempt(Attempt):
     firm: Known
     disk: int
     alone = False
+
+
+class UnheardWord(Unheard, OfficeAttempt):
+    """What a node puts to its own replica without waiting for an answer."""
 
 
 class Office(Host):
@@ -94,6 +95,9 @@ class Office(Host):
     def serving(self) -> bool:
         """It runs and takes part."""
         return self.state == "up" and self.core.replica.state == "active"
+
+    def _unheard(self) -> Attempt:
+        return UnheardWord()
 
     def _prepare(self) -> None:
         self.core.set_clock(self.now_us(), self.wall_ms)

@@ -17,7 +17,7 @@ from holdfast.sim.bayou.office import Office
 from holdfast.sim.bayou.operators import Operators
 from holdfast.sim.bayou.secretaries import GUARANTEES, Habits, Secretary
 from holdfast.sim.bayou.weather import JUMP_DAYS_MAX, Weather
-from holdfast.sim.bayou.workloads import OFFICES
+from holdfast.sim.bayou.workloads import OFFICES, OfficeWork
 from holdfast.sim.disk import Disk
 from holdfast.sim.network import Network, NetworkOptions
 from holdfast.sim.options import Options
@@ -35,17 +35,17 @@ class BayouSite:
         self.options = options
         self.world = world = World(seed, tracing)
         source = world.random
-        self.work = OFFICES[options.app](source)
+        self.work = self._draw_work(source)
         self.ground: Ground = draw_ground(source, options.failure_model, options.servers, self.work.app)
         self.ledger = Ledger(world, self.ground.may_lose)
         self.network = Network(world, self.ground.servers, self._network_options(source), self._is_alive)
         self.network.deliver = self._deliver
-        bug = bugs.BUGS[options.bug] if options.bug else bugs.NO_BUG
+        bug = self._find_bug()
         self.offices: list[Office] = []
         for number in range(self.ground.servers):
             disk = Disk(number + 1)
             self.ground.found(disk, number)
-            self.offices.append(Office(number, world, self.network, self.ledger, self.ground, disk, bug))
+            self.offices.append(self._new_office(number, disk, bug))
         self.ledger.most_ahead_ms = self._most_ahead_ms
         self.span_us = source.choice((6 * HOUR_US, DAY_US, 2 * DAY_US, 3 * DAY_US))
         self.punctual = source.random() < 0.4
@@ -58,6 +58,15 @@ class BayouSite:
         self.secretaries = self._secretaries(source)
         self.asked_last = False
         self.well = False
+
+    def _draw_work(self, source: random.Random) -> OfficeWork:
+        return OFFICES[self.options.app](source)
+
+    def _find_bug(self) -> bugs.Bug:
+        return bugs.BUGS[self.options.bug] if self.options.bug else bugs.NO_BUG
+
+    def _new_office(self, number: int, disk: Disk, bug: bugs.Bug) -> Office:
+        return Office(number, self.world, self.network, self.ledger, self.ground, disk, bug)
 
     def _network_options(self, source: random.Random) -> NetworkOptions:
         return NetworkOptions(

@@ -115,6 +115,8 @@ def _executed_once(order: Sequence[Executed], ledger: Ledger) -> None:
     refused: list[Executed] = []
     for done in order:
         key = (done.request.client, done.request.number)
+        if not done.request.client:  # what a node says by itself is nobody's request
+            continue
         if isinstance(done.reply, Forgotten | Expired):
             refused.append(done)
             continue

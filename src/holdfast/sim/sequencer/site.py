@@ -7,7 +7,7 @@ import random
 from holdfast.sim.audit import Violation
 from holdfast.sim.clients import Client, ClientOptions
 from holdfast.sim.history import History
-from holdfast.sim.host import Host
+from holdfast.sim.host import WALL_MS, Host
 from holdfast.sim.nemesis import NemesisOptions
 from holdfast.sim.network import Network, NetworkOptions
 from holdfast.sim.options import Options
@@ -16,7 +16,7 @@ from holdfast.sim.sequencer.ground import draw_ground
 from holdfast.sim.sequencer.ledger import Ledger
 from holdfast.sim.sequencer.station import Station
 from holdfast.sim.sequencer.weather import Weather
-from holdfast.sim.site import TIMEOUT_US, WALL_MS, Site
+from holdfast.sim.site import TIMEOUT_US, Site
 from holdfast.sim.workloads import WORKLOADS
 from holdfast.sim.world import World
 

@@ -1,0 +1,1 @@
+"""Messages under virtual time: people, their devices, a model of the whole service, and what it is judged by."""

@@ -1,0 +1,215 @@
+"""Planted bugs in messages: each breaks one law in one small place, to prove that the simulator finds it.
+
+Nothing here is in the product. A bug bends the app or the core of a process, or takes another device or gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from holdfast.apps.messages import words
+from holdfast.apps.messages.replies import Arrived
+from holdfast.apps.messages.rows import Box, Item, Reminder
+from holdfast.apps.messages.rows import Device as DeviceRow
+from holdfast.kernel.contracts import Reply, Request, Step
+from holdfast.kernel.gate import Gate
+from holdfast.sim.host import Host, Setup, machine_of
+from holdfast.sim.messages.device import Device
+
+
+def _nothing(_bent: Any) -> None:
+    """The bug is elsewhere, or nowhere."""
+
+
+class Bug(msgspec.Struct, frozen=True):
+    """How it is planted."""
+
+    app: Callable[[Any], None] = _nothing
+    core: Callable[[Any], None] = _nothing
+    device: type[Device] = Device
+    gate: Callable[[], Gate] = Gate
+
+    def setup(self, setup: Setup) -> Setup:
+        """The same with the bug in each core."""
+
+        def core(host: Host) -> Any:
+            made = setup.core(host)
+            self.core(made)
+            return made
+
+        return msgspec.structs.replace(setup, core=core, gate=self.gate)
+
+
+def _put(owner: object, name: str, method: Callable[..., Any]) -> None:
+    """Put a method of one instance in the place of its class's."""
+    setattr(owner, name, method)
+
+
+# ---- gates and cores ----
+
+
+class HastyPush(Gate):
+    """Tells who watches at once, before what is told lies on any disk."""
+
+    def absorb(self, step: Step) -> None:
+        told = [*step.changes, *step.settled_changes]
+        step.changes, step.settled_changes = [], []
+        super().absorb(step)
+        self.changes += told
+
+
+def _retry_twice(core: Any) -> None:
+    """Executes a retry again."""
+    machine = machine_of(core)
+
+    def execute_once(request: Request, now_ms: int) -> Reply:
+        return machine.app.apply(machine.store, request.command, machine._context)
+
+    _put(machine, "_execute_once", execute_once)
+
+
+def _told_at_home(core: Any) -> None:
+    """Only the replica that was asked tells who watches."""
+    replica = core.replica
+    execute = replica._execute
+
+    def bent(pending: Any) -> None:
+        before = len(replica.step.settled_changes)
+        execute(pending)
+        if pending.tokens is None:
+            del replica.step.settled_changes[before:]
+
+    _put(replica, "_execute", bent)
+
+
+# ---- the app ----
+
+
+def _after(word: type, deed: Callable[[Any, Any, Any], None]) -> Callable[[Any], None]:
+    """Something more is done after each such command: `deed(store, command, context)`."""
+
+    def bend(app: Any) -> None:
+        apply = app.apply
+
+        def bent(store: Any, command: Any, context: Any) -> Reply:
+            reply: Reply = apply(store, command, context)
+            if type(command) is word and not reply.failed:
+                deed(store, command, context)
+            return reply
+
+        _put(app, "apply", bent)
+
+    return bend
+
+
+def _reminds_still(store: Any, command: words.Ack, context: Any) -> None:
+    """It is acknowledged, and stands on the list all the same."""
+    item = store.table(Item).get((context.person.id, command.number))
+    if item is not None:
+        store.table(Reminder).put(Reminder(context.now_ms + 1_000, item.person, item.number))
+
+
+def _cursor_back(store: Any, command: words.Got, context: Any) -> None:
+    """A device's cursor is what it said last."""
+    devices, key = store.table(DeviceRow), (context.person.id, command.device)
+    device = devices.get(key)
+    devices.put(msgspec.structs.replace(device, cursor=min(device.cursor, command.number)))
+
+
+def _counted_once_more(store: Any, command: words.Ack, context: Any) -> None:
+    """Who acknowledges without reading has one more to read."""
+    box = store.table(Box).get(context.person.id)
+    store.table(Box).put(msgspec.structs.replace(box, unread=box.unread + 1))
+
+
+def _told_to_all(app: Any) -> None:
+    """Everybody is told what is sent to a group."""
+    apply = app.apply
+
+    def bent(store: Any, command: Any, context: Any) -> Reply:
+        reply: Reply = apply(store, command, context)
+        if type(command) is words.Send and command.to.startswith("#") and not reply.failed:
+            arrived = Arrived(1, "x", command.to, 1, context.person.id, "", "routine", command.text, context.now_ms, 0)
+            for person in app.people:
+                context.tell(person, context.id, arrived)
+        return reply
+
+    _put(app, "apply", bent)
+
+
+def _shown_as_pair(app: Any) -> None:
+    """A conversation of two is shown to whoever names it."""
+    answer = app.answer
+
+    def bent(store: Any, query: Any, context: Any) -> Reply:
+        if type(query) is words.AskHistory and "+" in query.conversation:
+            context.person = msgspec.structs.replace(context.person, id=query.conversation.partition("+")[0])
+        reply: Reply = answer(store, query, context)
+        return reply
+
+    _put(app, "answer", bent)
+
+
+# ---- devices ----
+
+
+class CursorFirst(Device):
+    """Moves its cursor, and only then keeps the message."""
+
+    def take(self, item: Any) -> None:
+        self.cursor = item.number
+        if not self.calm and self.world.chance(self.habits.dies):
+            self.hang_up()
+            return
+        self.taken.append(item)
+
+
+class CursorFollows(Device):
+    """Takes whatever is pushed, and believes to have all up to there: what is told again moves it back."""
+
+    def pushed(self, told: Arrived) -> None:
+        if told.number > self.cursor + 1:
+            self.fetch()
+        elif told.number <= self.cursor and told.repeats:
+            self.cursor = told.number - 1
+            self.take(told)
+        elif told.number == self.cursor + 1:
+            self.take(told)
+
+
+class GapsIgnored(Device):
+    """Takes what is pushed as the next one, whatever was missed before."""
+
+    def pushed(self, told: Arrived) -> None:
+        if told.number > self.cursor:
+            self.take(told)
+
+
+class NeverAsks(Device):
+    """Watches, and does not ask what it has missed."""
+
+    def fetch(self, then: Callable[[], None] | None = None) -> None:
+        if self.calm or self._life == 0:
+            super().fetch(then)
+
+
+BUGS: dict[str, Bug] = {
+    "push-before-sync": Bug(gate=HastyPush),
+    "retry-twice": Bug(core=_retry_twice),
+    "told-at-home": Bug(core=_told_at_home),
+    "repeats-after-ack": Bug(app=_after(words.Ack, _reminds_still)),
+    "cursor-back": Bug(app=_after(words.Got, _cursor_back)),
+    "unread-miscounted": Bug(app=_after(words.Ack, _counted_once_more)),
+    "told-to-all": Bug(app=_told_to_all),
+    "shown-to-all": Bug(app=_shown_as_pair),
+    "cursor-first": Bug(device=CursorFirst),
+    "cursor-follows": Bug(device=CursorFollows),
+    "gaps-ignored": Bug(device=GapsIgnored),
+    "never-asks": Bug(device=NeverAsks),
+}
+"""By name."""
+
+NO_BUG = Bug()

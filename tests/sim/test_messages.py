@@ -1,0 +1,106 @@
+"""Messages under virtual time: random days of people and devices pass every law, and planted bugs are found."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import msgspec
+import pytest
+
+from holdfast.sim.many import Tally, replay_command, run_many
+from holdfast.sim.messages.bugs import BUGS
+from holdfast.sim.options import Options, Result
+from holdfast.sim.run import run
+
+
+def messages(protocol: str = "lamport", **chosen: object) -> Options:
+    return Options(**{"app": "messages", "protocol": protocol, **chosen})  # type: ignore[arg-type]
+
+
+def told(results: list[Result], options: Options) -> str:
+    return "\n\n".join(f"{result.text}\n  replay: {replay_command(options, result.seed)}" for result in results)
+
+
+@pytest.mark.parametrize(
+    ("options", "seeds"),
+    [
+        (messages("solo"), 20),
+        (messages(model="perfect"), 20),
+        (messages(model="majority"), 20),
+        (messages(model="majority", transport="datagram"), 6),
+        (messages("bayou", model="all-heard"), 4),
+        (messages("bayou", model="immediate"), 4),
+        (messages("bayou", model="accept-loss"), 2),
+    ],
+    ids=lambda value: f"{value.protocol}-{value.failure_model}-{value.transport}" if type(value) is Options else "",
+)
+def test_every_schedule_passes(options: Options, seeds: int) -> None:
+    tally = Tally()
+    for result in run_many(options, 70_000, seeds, processes=1):
+        tally.add(result)
+    assert not tally.failures, told(tally.failures, options)
+    assert tally.faults > seeds
+    assert tally.operations > 20 * seeds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options", [messages("solo"), messages(model="perfect"), messages(model="majority"), messages("bayou")]
+)
+def test_hundreds_of_schedules_pass(options: Options) -> None:
+    failed = [result for result in run_many(options, 80_000, 300) if not result.ok]
+    assert not failed, told(failed, options)
+
+
+def test_a_seed_gives_the_same_trace_under_every_hash_seed() -> None:
+    digests = set()
+    script = (
+        "from holdfast.sim.run import Options, run\n"
+        "for protocol in ('lamport', 'bayou'):\n"
+        "    options = Options(app='messages', protocol=protocol)\n"
+        "    print('\\n'.join(run(options, 5, tracing=True).lines))\n"
+    )
+    for hash_seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        output = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=True).stdout
+        assert output.count(b"\n") > 500
+        digests.add(hashlib.blake2b(output).hexdigest())
+    assert len(digests) == 1
+
+
+# ---- planted bugs
+
+FOUND_WITHIN: dict[str, tuple[int, Options]] = {
+    "push-before-sync": (10, messages(model="majority")),
+    "retry-twice": (3, messages(model="majority")),
+    "told-at-home": (3, messages(model="majority")),
+    "repeats-after-ack": (5, messages("solo")),
+    "cursor-back": (5, messages("solo")),
+    "unread-miscounted": (3, messages("solo")),
+    "told-to-all": (5, messages("solo")),
+    "shown-to-all": (5, messages("solo")),
+    "cursor-first": (10, messages("solo")),
+    "cursor-follows": (5, messages("solo")),
+    "gaps-ignored": (10, messages("solo")),
+    "never-asks": (20, messages(model="majority", faults=("crash", "power"))),
+}
+"""The bug, how many seeds it may take, and the schedules that try it."""
+
+
+def test_every_planted_bug_has_its_test() -> None:
+    assert set(FOUND_WITHIN) == set(BUGS)
+    assert len(BUGS) >= 8
+
+
+@pytest.mark.parametrize("bug", FOUND_WITHIN)
+def test_the_planted_bug_is_found(bug: str) -> None:
+    seeds, options = FOUND_WITHIN[bug]
+    planted = msgspec.structs.replace(options, bug=bug)
+    failed = next((result for seed in range(seeds) if not (result := run(planted, seed)).ok), None)
+    assert failed is not None, f"{bug} was not found in {seeds} seeds"
+    assert failed.kind != "exception", failed.text
+    healthy = run(options, failed.seed)
+    assert healthy.ok, f"seed {failed.seed} fails without the bug too: {healthy.text}"
