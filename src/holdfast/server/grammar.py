@@ -21,13 +21,13 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from holdfast.apps.values import forbidden_character, shown
+from holdfast.apps.values import TEXT_CHARACTERS_MAX, forbidden_character, shown
 from holdfast.kernel.contracts import Command, Person, Query, Reply, Request
 from holdfast.kernel.replies import Malformed
 from holdfast.server import json_lines
@@ -44,6 +44,12 @@ Parsed = Request | Control | Malformed
 def line_too_long(bytes_max: int) -> Malformed:
     """The answer to a line over the limit, also for a server that never saw its end."""
     return Malformed(f"the line is longer than {bytes_max} bytes.")
+
+
+Check = Callable[[str], str | None]
+_Quick = tuple[type[msgspec.Struct], int, int, tuple[int, ...], tuple[tuple[int, Check], ...], int]
+"""The struct, how few and how many words, the places of numbers, what other places are checked by, and after how
+many splits free text follows (-1: there is none)."""
 
 
 class _Word:
@@ -67,9 +73,16 @@ class _Word:
         self.about = (struct.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
 
     @property
-    def is_plain(self) -> bool:
-        """Whether blanks alone split it, and one conversion makes it."""
-        return not self.has_text and not self.options and not any(field.is_list for field in self.fields)
+    def quick(self) -> _Quick | None:
+        """How lines are read that blanks alone split and one conversion makes; None if there are no such lines."""
+        place = next((place for place, field in enumerate(self.fields) if field.is_text), -1)
+        fields = self.fields if place < 0 else self.fields[:place]
+        if (place < 0 and self.options) or any(field.is_list or not (field.required or place < 0) for field in fields):
+            return None
+        numbers = tuple(number for number in self.number_places if number <= len(fields))
+        checks = tuple((number, field.check) for number, field in enumerate(fields, 1) if field.check is not None)
+        least, most = (place + 2, place + 2) if place >= 0 else (self.minimum, self.maximum)
+        return self.struct, least, most, numbers, checks, place + 1 if place >= 0 else -1
 
     def option_at(self, text: str, place: int) -> Field | None:
         """The option that stands at this place, unquoted; raises `Refused` for one that the word does not have."""
@@ -102,10 +115,10 @@ class Grammar:
             if word.word in self._words:
                 raise ValueError(f"the word {word.word!r} is claimed twice, the second time by {struct.__name__}")
             self._words[word.word] = word
-        self._plain = {
-            name: (word.struct, word.minimum, word.maximum, word.number_places)
+        self._quick = {
+            name: word.quick
             for name, word in self._words.items()
-            if word.is_plain and not issubclass(word.struct, Control)
+            if word.quick is not None and not issubclass(word.struct, Control)
         }
 
     @property
@@ -133,30 +146,43 @@ class Grammar:
             text = line.decode()
         except UnicodeDecodeError as error:
             return Malformed(f"the line is not UTF-8 text: byte {error.start + 1} does not belong there.")
-        # The quick way: plain ASCII without quotes, every value as expected. Everything else,
-        # every mistake above all, goes the careful way, which knows what to say.
-        if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
-            words = text.split()
-            client, number, lowest = "", 0, 0
-            if words and words[0][0] == "@":
-                try:
-                    client, number, lowest = _identity(words.pop(0))
-                except Refused as refused:
-                    return Malformed(str(refused))
-            plain = self._plain.get(words[0]) if words else None
-            if plain is not None:
-                struct, minimum, maximum, number_places = plain
-                if minimum <= len(words) <= maximum:
-                    for place in number_places:
-                        if place < len(words) and not words[place].isdigit():
-                            break
-                    else:
-                        try:
-                            command = msgspec.convert(words, struct, strict=False)
-                        except msgspec.ValidationError:
-                            return self._parse_carefully(text, person)
-                        return Request(command, client, number, lowest, person)
-        return self._parse_carefully(text, person)
+        # The quick way: no quotes, every value as expected. Everything else, every mistake above all, goes the
+        # careful way, which knows what to say.
+        return self._quickly(text, person) or self._parse_carefully(text, person)
+
+    def _quickly(self, text: str, person: Person | None) -> Request | None:
+        """What plain words say, and free text behind them; None where one has to look closer."""
+        if not text.isprintable():
+            return None
+        identity, _, said = text.partition(" ") if text[:1] == "@" else ("", "", text)
+        head = said.split(None, 1)
+        quick = self._quick.get(head[0]) if head else None
+        if quick is None:
+            return None
+        struct, minimum, maximum, number_places, checks, splits = quick
+        words = said.split(None, splits)
+        if not minimum <= len(words) <= maximum:
+            return None
+        if splits > 0:
+            words[-1] = last = words[-1].rstrip(" ")
+            if last[0] == '"' or len(last) > TEXT_CHARACTERS_MAX or not unicodedata.is_normalized("NFC", last):
+                return None
+            said = " ".join(words[:-1])
+            if "--" in said or last.startswith("--"):
+                return None
+        if not said.isascii() or '"' in said or "\\" in said:
+            return None
+        for place in number_places:
+            if place < len(words) and not words[place].isdigit():
+                return None
+        for place, check in checks:
+            if place < len(words) and check(words[place]) is not None:
+                return None
+        try:
+            client, number, lowest = _identity(identity) if identity else ("", 0, 0)
+            return Request(msgspec.convert(words, struct, strict=False), client, number, lowest, person)
+        except (Refused, msgspec.ValidationError):
+            return None
 
     def _parse_carefully(self, text: str, person: Person | None) -> Parsed:
         try:
