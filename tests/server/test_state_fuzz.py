@@ -64,7 +64,8 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     process = Process(["node", "a", "--site", str(site.file)], folder / "a.log")
     try:
         number = site.nodes["a"].http_port or 0
-        until(lambda: "listens" in process.said(), "node a")
+        until(lambda: "listens" in process.said() or not process.running, "node a")
+        assert process.running, process.said()
         yield number
         assert process.running
         assert "Traceback" not in process.said()
