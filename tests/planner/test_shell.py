@@ -21,12 +21,13 @@ from holdfast.client import Planner
 from holdfast.client.errors import Misuse
 from holdfast.client.plan import moment, picture, report
 from holdfast.kernel.errors import ConfigurationError
+from holdfast.kernel.gate import Group
 from holdfast.planner import Answered, Call, Unanswered
 from holdfast.planner.shell import Outcome, PlanStopped
 from holdfast.planner.shell.http import BODY_BYTES_MAX, VendorDoor, clock_us, microseconds
 from holdfast.planner.shell.keys import address, is_open_to_others, keys_for, names_of, read_keys
 from holdfast.planner.shell.planner import recorded_vendors
-from holdfast.runtime.journal import JournalInUse
+from holdfast.runtime.journal import Journal, JournalInUse
 
 Handler = Callable[[str, str], tuple[int, bytes, str]]
 
@@ -213,6 +214,46 @@ def test_another_plans_journal_is_refused_in_words(tmp_path: Path) -> None:
     asyncio.run(two())
     with pytest.raises(PlanStopped, match="there is no plan"):
         recorded_vendors(tmp_path / "none")
+
+
+def test_a_stop_before_the_run_has_begun_is_heard_and_one_after_it_is_not(tmp_path: Path) -> None:
+    async def plan() -> tuple[Outcome, Outcome]:
+        async with TinyVendor().open() as inn:
+            planner = Planner([inn.url], {inn.url: "k"}, state=tmp_path / "journal", rate=50, patience=0)
+            planner.stop("too early")
+            first = await planner.arun()  # it would look for slots 1 and 2 for ever
+            planner.stop("too late")
+            planner.on_event = lambda text: planner.stop("in time") if "is ours everywhere" in text else None
+            return first, await planner.arun()
+
+    first, second = asyncio.run(plan())
+    assert (first.slot, first.reason) == (None, "too early")
+    assert (second.slot, second.reason) == (3, "in time")
+
+
+def test_a_state_file_that_is_none_of_a_plan_is_refused_in_words_about_plans(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("hello\n")
+    journal = Journal.open(tmp_path / "other")
+    journal.recover()
+    group = Group(1)
+    group.records, group.records_upto = [b"\x93\x01\x02\x03"], 1
+    journal.write(group)
+    journal.close()
+    wrong = {
+        "": "is a folder",
+        "text": "no journal of a plan",
+        "other": "no journal of a plan",
+        "text/below": "cannot keep its journal",
+    }
+    for name, words in wrong.items():
+        state = tmp_path / name
+        with pytest.raises(PlanStopped, match=words) as told:
+            Planner(["http://h/api"], {"http://h/api": "key"}, state=state).run()
+        assert str(state) in str(told.value)
+        assert "server" not in str(told.value)
+        if state.is_file():
+            with pytest.raises(PlanStopped, match=words):
+                recorded_vendors(state)
 
 
 def test_release_does_not_claim_what_a_vendor_refuses_to_tell(

@@ -167,6 +167,8 @@ def test_each_vendor_has_keys_and_slots_of_its_own(tmp_path: Path) -> None:
             assert await house.says("ann", "GET", "/reservation", vendor=vendor) == (200, [{"id": "5"}])
         status, body = await house.says("ann", "GET", "/reservation", vendor="band2")
         assert (status, body["message"]) == (400, "there is no vendor of that name"), "404 would mean: try again"
+        astray = await house.client.get("/hotel/reservation", headers={"Authorization": f"Bearer {KEY}"})
+        assert (astray.status_code, astray.json()["code"]) == (400, 400)
         assert (await house.client.get("/band2")).status_code == 404, "what is no call of an API is the node's own"
 
     play(tmp_path, story, bands=2)
@@ -267,7 +269,10 @@ def test_a_key_that_does_not_tell_its_age_or_is_too_old_is_refused(tmp_path: Pat
         assert (await house.says("ann", "POST", "/reservation/1"))[0] == 200  # the replicas know the time from here on
         for key in AGELESS + TOO_OLD_OR_YOUNG:
             headers = {**way, "Idempotency-Key": key}
-            assert (await house.says("ann", "POST", "/reservation/5", headers=headers))[0] == 400, key
+            status, body = await house.says("ann", "POST", "/reservation/5", headers=headers)
+            assert (status, "Idempotency-Key" in body["message"]) == (400, True), key
+            assert "session" not in body["message"]
+            assert ("24 hours" in body["message"]) == (key in TOO_OLD_OR_YOUNG)
         assert await house.says("ann", "GET", "/reservation") == (200, [{"id": "1"}])
 
     play(tmp_path, story)
@@ -389,5 +394,8 @@ def test_a_node_without_the_vendor_says_who_serves_it(tmp_path: Path) -> None:
     answer = nowhere("/hotel/api/reservation")
     assert answer is not None
     assert (answer.status, b"hotel is not served by this node, but by a" in answer.body) == (400, True)
-    for path in ("/", "/hotel", "/status", "/rooms/api/x"):
+    astray = nowhere("/hotel/reservation/5")
+    assert astray is not None
+    assert (astray.status, b"hotel's calls are under /hotel/api" in astray.body) == (400, True)
+    for path in ("/", "/hotel", "/status", "/rooms/api/x", "/rooms/reservation"):
         assert nowhere(path) is None

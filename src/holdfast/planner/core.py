@@ -53,7 +53,7 @@ class PlannerCore:
         try:
             problem = self._replay(now_us, recovered)
         except MalformedInput as error:
-            return self._halt("damaged", f"the plan's journal cannot be read: {error}")
+            return self._halt("damaged", f"this is no journal of a plan: {error}")
         if problem:
             return self._halt("configuration", problem)
         configuration, plan = self.configuration, self.plan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -13,16 +14,20 @@ from typing import Any
 import httpx
 import msgspec
 
-from holdfast.kernel.errors import ConfigurationError, HoldfastError
+from holdfast.kernel.errors import ConfigurationError, HoldfastError, JournalDamaged, MalformedInput
 from holdfast.planner.configuration import GRACE_US, Configuration, Vendor
 from holdfast.planner.core import PlannerCore
 from holdfast.planner.records import vendors_of
 from holdfast.planner.shell.http import VendorDoor
 from holdfast.planner.shell.keys import address, keys_for, names_of, read_keys
 from holdfast.planner.shell.run import PlanRun, boot_us
-from holdfast.runtime.journal import Journal
+from holdfast.runtime.journal import Journal, JournalFailed, JournalInUse
 
 SECONDS_MAX = 86_400
+NO_JOURNAL = (
+    "this is no journal of a plan, or it is damaged. Name another file: a plan asks the vendors what they hold, and "
+    "loses only what was on its way just before"
+)
 MARGIN_US = 20_000
 """Beyond the rate's own distance: requests are not equally long on their way, and vendors count arrivals."""
 
@@ -64,13 +69,32 @@ def default_state() -> Path:
     return Path(state) / "holdfast" / "plan.journal"
 
 
+def open_journal(state: Path) -> Journal:
+    """The journal of a plan. Raises `PlanStopped`, in words about plans, or `JournalInUse`."""
+    if state.is_dir():
+        raise PlanStopped(f"{state} is a folder; a plan keeps its journal in a file")
+    try:
+        state.parent.mkdir(parents=True, exist_ok=True)
+        return Journal.open(state)
+    except JournalInUse as error:
+        raise JournalInUse(
+            f"another plan is at work with {state}; end it, or give this one a file of its own"
+        ) from error
+    except JournalDamaged as error:
+        raise PlanStopped(f"{state}: {NO_JOURNAL}") from error
+    except (OSError, JournalFailed) as error:
+        raise PlanStopped(f"a plan cannot keep its journal in {state}: {error}") from error
+
+
 def recorded_vendors(state: Path) -> tuple[str, ...]:
     """The addresses of the plan in this journal. Raises `PlanStopped` if there is none."""
     if not state.exists():
         raise PlanStopped(f"there is no plan in {state}")
-    journal = Journal.open(state)
+    journal = open_journal(state)
     try:
         found = vendors_of(journal.recover().records)
+    except MalformedInput as error:
+        raise PlanStopped(f"{state}: {NO_JOURNAL}") from error
     finally:
         journal.close()
     if not found:
@@ -119,7 +143,12 @@ class Planner:
         self.on_event = on_event
         self.on_change = on_change
         self._run: PlanRun | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+        self._stop_run: Callable[[str], object] | None = None
+        """Ends the search of the run that is going on."""
+        self._stopped = ""
+        """Why the run that begins is to end at once; "" for no reason."""
+        self._is_over = False
         if not 0 < rate <= 1000 or not 0 <= vendor_rate <= 1000:
             raise ConfigurationError("a rate is a number of requests a second, above 0 and at most 1000")
         if not 0 < timeout_s <= SECONDS_MAX:
@@ -161,18 +190,20 @@ class Planner:
         if self._until is not None and not release:
             deadline_us = boot_us() + int((self._until.timestamp() - time.time()) * 1e6)
         core = PlannerCore(msgspec.structs.replace(self.configuration, deadline_us=deadline_us, release=release))
-        self.state.parent.mkdir(parents=True, exist_ok=True)
-        journal = Journal.open(self.state)
+        self._is_over = False
+        journal = open_journal(self.state)
         try:
             async with httpx.AsyncClient(timeout=httpx.Timeout(None, connect=10.0), follow_redirects=False) as client:
                 doors = [VendorDoor(client, one, key) for one, key in zip(self.addresses, self._keys, strict=True)]
-                self._loop = asyncio.get_running_loop()
                 self._run = PlanRun(core, journal, doors, self._hear)
+                self._can_be_stopped(self._run)
                 halt = await self._run.play()
         finally:
+            with self._lock:
+                self._stop_run, self._stopped, self._is_over = None, "", True
             journal.close()
         if halt is not None:
-            raise PlanStopped(halt.text)
+            raise PlanStopped(f"{self.state}: {halt.text}")
         status = core.status()
         return Outcome(
             slot=core.match or None,
@@ -192,9 +223,20 @@ class Planner:
         )
 
     def stop(self, why: str = "told to stop") -> None:
-        """End the search: the match is kept, what is unmatched is given back, then `run` returns. From any thread."""
-        if self._run is not None and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._run.stop, why)
+        """End the search: the match is kept, what is unmatched is given back, then `run` returns. From any thread;
+        before the first `run` it is that one which ends so."""
+        with self._lock:
+            if self._stop_run is not None:
+                self._stop_run(why)
+            elif not self._is_over:
+                self._stopped = why
+
+    def _can_be_stopped(self, run: PlanRun) -> None:
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            self._stop_run = lambda why: loop.call_soon_threadsafe(run.stop, why)
+            if self._stopped:
+                run.stop(self._stopped)
 
     def status(self) -> dict[str, Any]:
         """What is held, the best so far, requests used, the next action and why; {} before `run`."""

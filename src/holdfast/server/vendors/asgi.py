@@ -32,15 +32,20 @@ class Vendors(msgspec.Struct, frozen=True):
     services: Mapping[str, Service] = {}
 
     def nowhere(self, path: str) -> Answer | None:
-        """The answer to a call of a vendor that is not here; None for a path that is of no vendor."""
+        """The answer to a call of a vendor that is not here, or that lacks its `/api`; None for a path that
+        is of no vendor."""
         parts = [part for part in path.split("/", 64) if part]
-        if len(parts) < 2 or parts[1] != "api":
+        if len(parts) < 2:
             return None
-        service = self.services.get(parts[0])
+        service, is_call = self.services.get(parts[0]), parts[1] == "api"
         if service is None:
-            return error(calls.BAD_REQUEST, "there is no vendor of that name")
+            return error(calls.BAD_REQUEST, "there is no vendor of that name") if is_call else None
         if service.app != VENDORS_APP:
             return None
+        if not is_call:
+            return error(
+                calls.BAD_REQUEST, f"there is no such call; {service.name}'s calls are under /{service.name}/api"
+            )
         return error(calls.BAD_REQUEST, f"{service.name} is not served by this node, but by {', '.join(service.nodes)}")
 
 

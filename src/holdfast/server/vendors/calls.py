@@ -25,6 +25,10 @@ Headers = tuple[tuple[bytes, bytes], ...]
 JSON = (b"content-type", b"application/json")
 
 CALLS = "POST or DELETE reservation/{id}, GET reservation/available, GET reservation"
+KEY_OF_ANOTHER_TIME = (
+    "the Idempotency-Key is more than 24 hours old, or of a time that has not come; nothing was done; make a new one"
+)
+FIND_OUT = "ask what you hold, or send the same Idempotency-Key again"
 _NUMBER = re.compile(r"-?[1-9][0-9]{0,17}|0", re.ASCII)
 _LONG_NUMBER = re.compile(r"-?[1-9][0-9]*", re.ASCII)
 _encode = msgspec.json.Encoder().encode
@@ -107,7 +111,7 @@ def answer_to(reply: Reply) -> Answer:
     """What a reply is on the wire."""
     if isinstance(reply, replies.Outcome):
         reply = reply.reply
-    made = _ANSWERS.get(type(reply))
+    made = _ANSWERS.get(type(reply)) or _SAID_OTHERWISE.get(type(reply))
     if made is not None:
         return made(reply)
     status = _STATUS.get(type(reply), BAD_REQUEST if reply.failed else 200)
@@ -138,6 +142,14 @@ _ANSWERS: dict[type, Callable[[Any], Answer]] = {
     slots.Free: lambda reply: Answer(200, b"[" + b",".join(map(_id, reply.numbers())) + b"]"),
 }
 
+_SAID_OTHERWISE: dict[type, Callable[[Any], Answer]] = {
+    replies.Expired: lambda reply: error(BAD_REQUEST, KEY_OF_ANOTHER_TIME),
+    replies.Unknown: lambda reply: error(
+        UNAVAILABLE, f"it may have been done ({reply.why}); {FIND_OUT}", *_RETRY_LATER
+    ),
+}
+"""Replies whose own words speak of what this API does not have."""
+
 _STATUS: dict[type, int] = {
     slots.NobodyNamed: UNAUTHORIZED,
     slots.NoSuchSlot: FORBIDDEN,
@@ -147,7 +159,6 @@ _STATUS: dict[type, int] = {
     slots.MostHeld: MOST_HELD,
     replies.Unavailable: UNAVAILABLE,
     replies.Overloaded: UNAVAILABLE,
-    replies.Unknown: UNAVAILABLE,
 }
 
 
