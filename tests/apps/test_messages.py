@@ -465,6 +465,18 @@ def test_others_than_auditors_read_only_what_concerns_their_messages() -> None:
     assert ward.says(ROOT, "audit") == "Nothing."
 
 
+def test_of_a_group_one_reads_in_the_log_only_of_what_one_saw() -> None:
+    ward = Ward()
+    ward.says(ALICE, "group #g bob")
+    ward.send(ALICE, "#g")
+    ward.says(BOB, "read 1")
+    ward.says(ALICE, "invite #g carla")
+    ward.send(ALICE, "#g")
+    ward.says(BOB, "read 2")
+    assert [line.message for line in ward.answers(CARLA, "audit").lines] == [2]
+    assert [line.message for line in ward.answers(ALICE, "audit").lines] == [1, 2]
+
+
 def test_the_audit_log_comes_in_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("holdfast.apps.messages.asking.LINES_MAX", 4)
     ward = Ward()

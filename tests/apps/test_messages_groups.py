@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.apps.test_messages_properties import check
 from tests.apps.ward import ALICE, BOB, CARLA, DAVE, EVE, PEOPLE, ROOT, VERA, Ward
 
 from holdfast.apps.messages import (
@@ -123,6 +124,7 @@ def test_who_comes_back_has_a_gap(ward: Ward) -> None:
     assert texts(ward, BOB) == ["one", "three", "four"]
     assert texts(ward, BOB, "4") == ["one", "three"]
     assert texts(ward, BOB, "3") == texts(ward, BOB, "2") == ["one"]
+    check(ward.store)  # who goes and comes while nothing is said leaves no trace
 
 
 def test_pages_of_history_skip_what_was_missed(ward: Ward) -> None:

@@ -169,6 +169,27 @@ def test_messages_go_with_their_age_and_out_of_inboxes() -> None:
     assert due(ward) is None
 
 
+def test_what_has_gone_is_told_no_more() -> None:
+    ward = Ward(retention_days=1)
+    ward.send(ALICE, "bob", "come", "--priority urgent")
+    ward.at(DAY - 100)
+    ward.send(BOB, "alice", "newer")
+    ward.at(DAY)
+    ward.hear()
+    assert rows(ward.store, Reminder) == []
+    assert due(ward) == 2 * DAY, "the newer one goes at the next full hour"
+    ward.at(DAY + HOUR)
+    assert ward.hear() == []
+
+
+def test_a_conversation_begins_anew_when_all_of_it_has_gone() -> None:
+    ward = Ward(retention_days=1)
+    for day in range(4):
+        ward.at(2 * day * DAY)
+        assert ward.send(ALICE, "bob").number == day + 1
+        assert len(rows(ward.store, Message)) == len(rows(ward.store, Oldest)) == 1
+
+
 def test_numbers_go_on_after_what_has_gone() -> None:
     ward = Ward(retention_days=1)
     ward.send(ALICE, "bob", "old")
