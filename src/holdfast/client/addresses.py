@@ -42,6 +42,7 @@ class _Person(msgspec.Struct):
 
 
 class _Settings(msgspec.Struct, frozen=True):
+    name: str = "site"
     data: str = "data"
 
 
@@ -84,6 +85,7 @@ class Addresses:
         directories: Mapping[str, str] | None = None,
         data: Path | None = None,
         source: str = "",
+        name: str = "servers",
     ) -> None:
         self._services = dict(services)
         self._everywhere = everywhere
@@ -95,6 +97,7 @@ class Addresses:
         self._directories = dict(directories or {})
         self.data = data
         self._source = source
+        self.name = name
 
     @classmethod
     def of_site(cls, path: str | os.PathLike[str] | None = None) -> Addresses:
@@ -119,6 +122,7 @@ class Addresses:
             directories=_directories(site),
             data=DEMO_DATA if file is None else file.parent / site.site.data,
             source=source,
+            name=site.site.name,
         )
 
     @classmethod

@@ -44,6 +44,11 @@ class AsyncChannel:
         """Who gave the last answer."""
         return self._session.answered_by
 
+    @property
+    def denied(self) -> str:
+        """Why the login was refused, if it was."""
+        return self._session.denied
+
     async def settle(self, begin: Callable[[Session], Sequence[Call]]) -> Sequence[Call]:
         """Begin some calls and return them when each has its outcome, by its deadline at the latest."""
         calls = begin(self._session)

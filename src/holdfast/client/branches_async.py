@@ -28,6 +28,11 @@ class AsyncBranchChannel:
         self._left: list[AsyncChannel] = []
         """Channels to servers that are the branch's no more, on which others may still wait."""
 
+    @property
+    def denied(self) -> str:
+        """See `AsyncChannel.denied`."""
+        return "" if self._found.opened is None else self._found.opened.denied
+
     async def settle(self, begin: Begin) -> Sequence[Call]:
         """See `AsyncChannel.settle`."""
         async with self._turn:

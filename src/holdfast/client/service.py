@@ -44,6 +44,18 @@ def submission(texts: Sequence[str], deadline_s: float, view: str) -> Callable[[
     return begin
 
 
+def repetition(
+    line: str, client: str, number: int, deadline_s: float, lowest: int = 0, *, is_new: bool = False
+) -> Callable[[Session], Sequence[Call]]:
+    """What submits a request under a name given by the caller; see `Session.repeat`."""
+
+    def begin(session: Session) -> Sequence[Call]:
+        deadline_us = monotonic_us() + int(deadline_s * 1e6)
+        return [session.repeat(line, client, number, deadline_us, lowest, is_new=is_new)]
+
+    return begin
+
+
 def resumption(call: Call, deadline_s: float) -> Callable[[Session], Sequence[Call]]:
     """What takes up a call again whose outcome is unknown."""
 
@@ -143,12 +155,7 @@ class Service:
 
     def repeat(self, client: str, number: int, *words: Word) -> Answer:
         """Learn the outcome of request `number` of `client`, an earlier process that could not."""
-        line = request_line(words)
-
-        def begin(session: Session) -> Sequence[Call]:
-            return [session.repeat(line, client, number, monotonic_us() + int(self._deadline_s * 1e6))]
-
-        return answered(self._settled(begin)[0])
+        return answered(self._settled(repetition(request_line(words), client, number, self._deadline_s))[0])
 
     @property
     def server(self) -> Server | None:
@@ -209,6 +216,11 @@ class AsyncService:
         self._view = view
         self._watching = watching
 
+    @property
+    def denied(self) -> str:
+        """Why the servers refused the login the last time, or ""."""
+        return self._channel.denied
+
     async def call(self, *words: Word) -> Answer:
         """See `Service.call`."""
         return answered((await self.call_many([words]))[0])
@@ -217,9 +229,19 @@ class AsyncService:
         """See `Service.call_many`."""
         return await self._settled(submissions(lines, self._deadline_s, self._view))
 
+    async def repeat(self, client: str, number: int, *words: Word, lowest: int = 0, is_new: bool = False) -> Answer:
+        """See `Service.repeat`. `lowest`: all numbers below are answered. `is_new`: it was never sent before."""
+        line = request_line(words)
+        begin = repetition(line, client, number, self._deadline_s, lowest, is_new=is_new)
+        return answered((await self._settled(begin))[0])
+
     def view(self, view: str) -> AsyncService:
         """See `Service.view`."""
         return AsyncService(self.name, self._channel, self._deadline_s, checked_view(view), self._watching)
+
+    def within(self, deadline_s: float) -> AsyncService:
+        """The same service over the same connection, whose requests may take so long."""
+        return AsyncService(self.name, self._channel, deadline_s, self._view, self._watching)
 
     async def watch(self, whose: str = "") -> AsyncIterator[Change]:
         """See `Service.watch`: `async for change in rooms.watch()`. Begins with its first step, and ends

@@ -87,15 +87,15 @@ Action = Connect | Send | Wait | Close | Idle
 class Identity:
     """A client id and the numbering of its requests; `open` holds the unanswered ones, in order.
 
-    Of an id taken over from an earlier process (`foreign`) nothing is known to be answered.
+    Of an id taken over from an earlier process only what is `answered` below is known to be, None for an own one.
     """
 
-    __slots__ = ("client", "foreign", "next_number", "open")
+    __slots__ = ("answered", "client", "next_number", "open")
 
-    def __init__(self, client: str, next_number: int = 1, *, foreign: bool = False) -> None:
+    def __init__(self, client: str, next_number: int = 1, answered: int | None = None) -> None:
         self.client = client
         self.next_number = next_number
-        self.foreign = foreign
+        self.answered = answered
         self.open: dict[int, Call] = {}
 
     def take(self, call: Call) -> int:
@@ -106,7 +106,7 @@ class Identity:
 
     def lowest(self) -> int:
         """The lowest unanswered number: the servers may forget everything below."""
-        return 0 if self.foreign else next(iter(self.open), self.next_number)
+        return next(iter(self.open), self.next_number) if self.answered is None else self.answered
 
 
 class Call:
@@ -219,10 +219,13 @@ class Session:
             self._identity = Identity(self._identify())
         return self._enqueue(Call(line, self._identity, deadline_us, view))
 
-    def repeat(self, line: str, client: str, number: int, deadline_us: int) -> Call:
-        """A request of an earlier process, under its old name; it may have been executed."""
-        call = Call(line, Identity(client, number, foreign=True), deadline_us)
-        call.doubtful = True
+    def repeat(
+        self, line: str, client: str, number: int, deadline_us: int, lowest: int = 0, *, is_new: bool = False
+    ) -> Call:
+        """A request under a name given by the caller. Unless it `is_new`, it may have been executed, by an earlier
+        process. `lowest`: all numbers below are answered."""
+        call = Call(line, Identity(client, number, lowest), deadline_us)
+        call.doubtful = not is_new
         return self._enqueue(call)
 
     def resume(self, call: Call, deadline_us: int) -> None:

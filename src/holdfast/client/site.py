@@ -295,6 +295,10 @@ class AsyncSite(_Place[AsyncService]):
         except HoldfastError:
             return None
 
+    def watching(self, name: str) -> AsyncChannel:
+        """A connection to a service that hears what is told to who asks; it may be asked questions too."""
+        return self._watch(name, "mine")
+
     def _watch(self, name: str, whose: str) -> AsyncChannel:
         from holdfast.client.asynchronous import AsyncChannel
 

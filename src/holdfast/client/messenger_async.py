@@ -1,0 +1,397 @@
+"""Messages for Python, awaited: see `holdfast.client.messenger` for the synchronous one, and docs/python.md.
+
+What is sent is a draft on the disk first, and one draft after the other is sent, under its own name, until
+the service has answered; what is received comes from one connection that watches, and is asked there for what
+may have been missed. So neither is lost or doubled, whichever side dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Self, TypedDict, Unpack
+
+import msgspec
+
+from holdfast.apps.values import check_exact_text
+from holdfast.client.addresses import Addresses
+from holdfast.client.asynchronous import AsyncChannel
+from holdfast.client.errors import DeadlineExceeded, LoginRefused, Misuse
+from holdfast.client.lines import Word, exact
+from holdfast.client.messenger_feed import Feed
+from holdfast.client.messenger_folder import Folder, folder_of
+from holdfast.client.messenger_questions import Questions
+from holdfast.client.messenger_types import Draft, Kept, Message, News, Priority, Refused, Sent
+from holdfast.client.outcomes import Answer, Change
+from holdfast.client.service import AsyncService
+from holdfast.client.site import AsyncSite, Options
+
+WAIT_S = 5.0
+"""How long `send` waits for a server until it says that the message is kept."""
+CUT_OFF_WAIT_S = 1.0
+"""The same, once no server has answered for a while."""
+ATTEMPT_S = 5.0
+"""How long one attempt to send a draft may take, over all servers; the next one follows at once."""
+GOT_S = 0.5
+"""So long after a message was received the servers are told so, of all that have come until then at once."""
+LAST_WORD_S = 1.0
+QUIET_S = 20.0
+"""A server that has said nothing for so long is asked whether it is still there, and whether anything was missed."""
+
+
+class MessengerOptions(TypedDict, total=False):
+    """What a messenger can be opened with; every one may be left out.
+
+    `site`: a site's file, or its addresses. `service`: its name there. `device`: this device's name among the
+    person's own, otherwise this machine's. `folder`: where it keeps drafts and its place in the inbox; one
+    messenger at a time. `wait_s`: how long `send` waits for a server. `from_now`: a device that never was here before
+    begins with what comes from now on, not with the whole inbox. `on_news` hears what else there is to tell.
+    `timeout_s`, `deadline_s`, `at`, `guarantees`, `on_note`: as of a site.
+    """
+
+    site: str | os.PathLike[str] | Addresses | None
+    service: str
+    device: str
+    folder: str | os.PathLike[str]
+    wait_s: float
+    from_now: bool
+    on_news: Callable[[News], object]
+    timeout_s: float
+    deadline_s: float
+    at: str
+    guarantees: Sequence[str]
+    on_note: Callable[[str], None]
+
+
+class AsyncMessenger(Questions):
+    """A person's messages on one device, for one event loop. Close it, or use it with `async with`.
+
+    Raises `FolderInUse`, and from its methods `Refused`, `LoginRefused` and `DeadlineExceeded`.
+    """
+
+    def __init__(
+        self, person: str | None = None, token: str | None = None, **options: Unpack[MessengerOptions]
+    ) -> None:
+        """`person`, `token`: who (otherwise HOLDFAST_AS and HOLDFAST_TOKEN)."""
+        unknown = set(options) - set(MessengerOptions.__annotations__)
+        if unknown:
+            raise Misuse(f"unknown option {min(unknown)!r}; known: {', '.join(MessengerOptions.__annotations__)}")
+        self._site = _site(person, token, options)
+        if not self._site.person:
+            raise Misuse("whose messages? Say who asks: Messenger(ID, TOKEN), or HOLDFAST_AS")
+        addresses = self._site.addresses
+        self._name = options.get("service", "messages")
+        self._service = self._site.service(self._name)
+        self._tentative = addresses.is_local(self._name)
+        self.device = options.get("device") or socket.gethostname()[:64]
+        self._folder = Folder(
+            Path(options.get("folder") or folder_of(self._site.person, self.device, self._name, addresses.name))
+        )
+        self._wait_s = options.get("wait_s", WAIT_S)
+        self._from_now = options.get("from_now", False)
+        self._on_news = options.get("on_news")
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._failure: Exception | None = None
+        self._is_closed = False
+        # sending
+        self._keeping = asyncio.Lock()
+        self._has_drafts = asyncio.Event()
+        self._outcomes: dict[tuple[str, int], asyncio.Future[Sent]] = {}
+        self._tried = set(self._folder.drafts)
+        self._is_cut_off = False
+        self._why = "no server was asked yet"
+        # receiving
+        self._channel: AsyncChannel | None = None
+        self._feed: Feed | None = None
+        self._arrived = asyncio.Event()
+        self._stirred = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._told_cursor = 0
+
+    @property
+    def person(self) -> str:
+        """Whose messages these are."""
+        return self._site.person
+
+    # -- sending
+
+    async def send(self, to: str, text: str, subject: str = "", priority: Priority = "routine") -> Sent | Kept:
+        """Send to a person or a group. `Kept`: no server answers; it is sent later, once, whatever happens."""
+        for word in (to, subject, priority, text):
+            exact(word)
+        why = check_exact_text(text)
+        if why is not None:
+            raise Misuse(f"the text {why}")
+        self._check()
+        async with self._keeping:
+            now_ms = time.time_ns() // 1_000_000
+            draft = await asyncio.to_thread(self._folder.keep, to, text, subject, priority, now_ms)
+        name = (draft.client, draft.number)
+        outcome = self._outcomes[name] = asyncio.get_running_loop().create_future()
+        self._has_drafts.set()
+        self._begin("deliver", self._deliver)
+        try:
+            async with asyncio.timeout(min(self._wait_s, CUT_OFF_WAIT_S) if self._is_cut_off else self._wait_s):
+                return await asyncio.shield(outcome)
+        except TimeoutError:
+            return outcome.result() if outcome.done() else Kept(draft, self._why)
+        finally:
+            del self._outcomes[name]
+
+    @property
+    def drafts(self) -> list[Draft]:
+        """What waits to be sent, in that order, and what was refused after it had waited."""
+        return list(self._folder.drafts.values())
+
+    def discard(self, draft: Draft) -> None:
+        """Do not send it. It may have been sent already, if a server was reached before."""
+        self._folder.drop(draft)
+
+    async def _deliver(self) -> None:
+        while True:
+            draft = next((draft for draft in self._folder.drafts.values() if not draft.refused), None)
+            if draft is None:
+                self._has_drafts.clear()
+                await self._has_drafts.wait()
+                continue
+            name = (draft.client, draft.number)
+            is_new = name not in self._tried
+            options = {"subject": draft.subject, "priority": draft.priority}
+            try:
+                self._tried.add(name)
+                answer = await self._service.within(ATTEMPT_S).repeat(
+                    *name, "send", draft.to, draft.text, options, lowest=draft.number, is_new=is_new
+                )
+            except LoginRefused:
+                self._withdraw(draft if is_new else None)
+                raise
+            except DeadlineExceeded as error:
+                if self._service.denied:
+                    self._withdraw(None)
+                    raise LoginRefused(self._service.denied) from error
+                self._is_cut_off, self._why = True, str(error)
+                continue
+            self._is_cut_off = False
+            self._tried.discard(name)
+            self._settle(draft, answer)
+
+    def _withdraw(self, denied: Draft | None) -> None:
+        """The login is refused: what nobody has tried to send, and somebody waits for, is given up."""
+        for name in self._outcomes:
+            draft = self._folder.drafts.get(name)
+            if draft is not None and (draft == denied or name not in self._tried):
+                self._folder.drop(draft)
+
+    def _settle(self, draft: Draft, answer: Answer) -> None:
+        outcome = self._outcomes.get((draft.client, draft.number))
+        is_awaited = outcome is not None and not outcome.done()
+        if answer.ok or answer.type == "forgotten":  # forgotten is only what was executed: one is sent after the other
+            reply = answer.reply if answer.ok else {}
+            sent = Sent(
+                draft.to, reply.get("id", ""), reply.get("conversation", ""), reply.get("number", 0), answer.firm
+            )
+            self._folder.drop(draft)
+            if outcome is not None and is_awaited:
+                outcome.set_result(sent)
+            else:
+                self._tell(News("sent", f"{sent} {draft.text}", msgspec.to_builtins(sent)))
+        elif outcome is not None and is_awaited:
+            self._folder.drop(draft)
+            outcome.set_exception(Refused(answer))
+        else:
+            self._folder.refuse(draft, answer.text.removeprefix("Failed: "))
+            self._tell(News("refused", answer.text, msgspec.to_builtins(draft)))
+
+    # -- receiving
+
+    async def receive(self, wait_s: float | None = None) -> Message | None:
+        """The next new message, waiting for it so long (None: for ever), or None. With that, the one before counts as
+        received: one whose reader dies before is given out again."""
+        self._finish()
+        self._begin("listen", self._listen)
+        self._begin("report", self._report)
+        try:
+            async with asyncio.timeout(wait_s):
+                while self._feed is None or not self._feed.has_some:
+                    self._arrived.clear()
+                    self._check()
+                    await self._arrived.wait()
+        except TimeoutError:
+            return None
+        self._stirred.set()
+        return self._feed.take()
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        """New messages as they come, each once, in the order of the inbox."""
+        while (message := await self.receive()) is not None:
+            yield message
+
+    def give_back(self) -> None:
+        """The message that was received last is still to be received."""
+        if self._feed is not None:
+            self._feed.give_back()
+
+    def _finish(self) -> None:
+        feed = self._feed
+        if feed is None:
+            return
+        id = feed.finish()
+        if id:
+            self._folder.note(id)
+        if feed.cursor != self._folder.cursor:
+            self._folder.move(feed.cursor)
+            self._moved.set()
+
+    async def _listen(self) -> None:
+        channel = self._channel = self._site.watching(self._name)
+        service = AsyncService(self._name, channel, ATTEMPT_S)
+        folder = self._folder
+        if folder.cursor is None:
+            folder.move(await self._first_cursor(service))
+        assert folder.cursor is not None
+        feed = self._feed = Feed(folder.cursor, folder.seen, tentative=self._tentative)
+        self._told_cursor = folder.cursor
+        self._begin("hear", lambda: self._hear(channel, feed))
+        while True:
+            if feed.wants_page:
+                after = feed.ask()
+                reply = (await self._answer(service, "since", after)).reply
+                messages = msgspec.convert(reply["items"], list[Message])
+                feed.answered(after, messages, reply["last"], more=reply["more"])
+                self._arrived.set()
+                continue
+            self._stirred.clear()
+            try:
+                async with asyncio.timeout(QUIET_S):
+                    await self._stirred.wait()
+            except TimeoutError:
+                feed.doubt()
+
+    async def _first_cursor(self, service: AsyncService) -> int:
+        """Where a device begins that keeps nothing yet: where it has said that it was, or at the beginning."""
+        reply = (await self._answer(service, "devices")).reply
+        if self._from_now:
+            last: int = reply["last"]
+            return last
+        return next((known["cursor"] for known in reply["devices"] if known["device"] == self.device), 0)
+
+    async def _hear(self, channel: AsyncChannel, feed: Feed) -> None:
+        async for change in channel.changes():
+            if not change.id:
+                feed.doubt()
+            elif change.type == "arrived" and not change.reply["repeats"]:
+                feed.heard(_message(change))
+            else:
+                self._tell(News(change.type, change.text, change.reply))
+                continue
+            self._arrived.set()
+            self._stirred.set()
+
+    async def _report(self) -> None:
+        """Tell the servers how far this device has got, not each message by itself."""
+        while True:
+            await self._moved.wait()
+            await asyncio.sleep(GOT_S)
+            self._moved.clear()
+            try:
+                await self._say_how_far()
+            except DeadlineExceeded:
+                self._moved.set()
+
+    async def _say_how_far(self) -> None:
+        cursor = self._folder.cursor or 0
+        if cursor > self._told_cursor:
+            await asyncio.to_thread(self._folder.sync)
+            await self._answer(self._service, "got", self.device, cursor)
+            self._told_cursor = cursor
+
+    # -- its life
+
+    async def _answer(self, service: AsyncService, *words: Word) -> Answer:
+        """An answer, however long it takes until a server gives one."""
+        while True:
+            try:
+                answer = await service.call(*words)
+            except DeadlineExceeded:
+                if service.denied:
+                    raise LoginRefused(service.denied) from None
+                continue
+            if not answer.ok:
+                raise Refused(answer)
+            return answer
+
+    def _tell(self, news: News) -> None:
+        if self._on_news is not None:
+            self._on_news(news)
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._is_closed:
+            raise Misuse("this messenger is closed; open another one")
+
+    def _begin(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._check()
+        if name not in self._tasks:
+            self._tasks[name] = asyncio.get_running_loop().create_task(work(), name=f"messenger {name}")
+            self._tasks[name].add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """What ends by itself has failed: whoever waits hears of it."""
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._failure = self._failure or error
+            self._arrived.set()
+            for outcome in self._outcomes.values():
+                if not outcome.done():
+                    outcome.set_exception(error)
+
+    async def close(self, *, handled: bool = True) -> None:
+        """End; drafts stay on this device and are sent by its next messenger. `handled`: whether the message that
+        was received last is done with."""
+        if self._is_closed:
+            return
+        if handled:
+            self._finish()
+        self._is_closed = True
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        try:
+            if self._failure is None and self._feed is not None:
+                async with asyncio.timeout(LAST_WORD_S):
+                    await self._say_how_far()
+        except (TimeoutError, DeadlineExceeded, LoginRefused, Refused):
+            self._moved.set()  # the next messenger of this device says it
+        finally:
+            if self._channel is not None:
+                await self._channel.close()
+            await self._site.close()
+            self._folder.close()
+
+    async def __aenter__(self) -> Self:
+        if self._folder.drafts:
+            self._has_drafts.set()
+            self._begin("deliver", self._deliver)
+        if self._on_news is not None:
+            self._begin("listen", self._listen)
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        await self.close(handled=kind is None)
+
+
+def _site(person: str | None, token: str | None, options: MessengerOptions) -> AsyncSite:
+    site = options.get("site")
+    addresses = site if isinstance(site, Addresses) else Addresses.of_site(site)
+    given: Any = {name: value for name, value in options.items() if name in Options.__annotations__}
+    return AsyncSite.at(addresses, as_=person, token=token, **given)
+
+
+def _message(change: Change) -> Message:
+    message = msgspec.convert(change.reply, Message)
+    return message if change.firm == "committed" else msgspec.structs.replace(message, firm=False)

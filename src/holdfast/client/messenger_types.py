@@ -1,0 +1,128 @@
+"""What a messenger gives and takes: messages, what became of one that was sent, drafts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from holdfast.client.outcomes import Answer, one_line
+from holdfast.kernel.errors import HoldfastError
+
+Priority = Literal["routine", "urgent", "emergency"]
+
+
+class Message(msgspec.Struct, frozen=True, rename={"place": "message", "text": "content"}):
+    """A message. `number`: in one's inbox, 0 where it is not known; `place`: in its conversation; `id`: its lasting
+    name. Times are Unix milliseconds, 0 for not (yet). `repeats`: how often it was told again, as nobody has
+    acknowledged it. `firm`: false while its numbers may still change. Of a deleted one, text and subject are empty."""
+
+    id: str
+    conversation: str
+    place: int
+    sender: str
+    subject: str
+    priority: Priority
+    text: str
+    sent_ms: int
+    number: int = 0
+    repeats: int = 0
+    read_ms: int = 0
+    acked_ms: int = 0
+    deleted_ms: int = 0
+    firm: bool = True
+
+    @property
+    def sent_at(self) -> datetime:
+        """When it was sent, in UTC."""
+        return datetime.fromtimestamp(self.sent_ms / 1000, UTC)
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether only a tombstone is left of it."""
+        return self.deleted_ms > 0
+
+    def __str__(self) -> str:
+        """As people see it, in one line."""
+        how = "" if self.priority == "routine" else f" {self.priority}"
+        about = f" ({one_line(self.subject)})" if self.subject else ""
+        said = "(deleted)" if self.is_deleted else one_line(self.text)
+        return f"{self.sent_at:%Y-%m-%d %H:%M} {self.sender}{how}{about}: {said}"
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some messages, and what to ask before for those that were sent earlier (0 or "": there are none). `unread`: of an
+    inbox, how many of the whole are unread."""
+
+    messages: tuple[Message, ...]
+    more_before: int | str = 0
+    unread: int = 0
+
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self.messages)
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """A message that waits on this device. (`client`, `number`) is its name at the servers, whatever crashes.
+    `kept_ms`: since when. `refused`: why the service did not take it; "" while it is still to be sent."""
+
+    client: str
+    number: int
+    to: str
+    text: str
+    subject: str = ""
+    priority: Priority = "routine"
+    kept_ms: int = 0
+    refused: str = ""
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """The service has the message, as number `place` of the conversation. `firm`: "tentative" while that may change.
+    `id` is "" and `place` 0 of one that was sent so long ago that its answer is forgotten."""
+
+    to: str
+    id: str = ""
+    conversation: str = ""
+    place: int = 0
+    firm: str = "committed"
+    is_sent: bool = True
+
+    def __str__(self) -> str:
+        return f"Sent to {self.to}."
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """No server has taken the message yet. It lies on this device and is sent as soon as one does. `why`: what was
+    last heard of them."""
+
+    draft: Draft
+    why: str = ""
+    is_sent: bool = False
+
+    def __str__(self) -> str:
+        return f"Kept for {self.draft.to}, to be sent as soon as a server takes it."
+
+
+class News(msgspec.Struct, frozen=True):
+    """What else a messenger hears: `type` "ack_heard" (somebody has acknowledged a message of one's own), "arrived"
+    (one's own acknowledgement is still awaited), "deleted", "group_made", "joined", "sent" or "refused" (what
+    became of a draft). `reply`: its fields by name."""
+
+    type: str
+    text: str
+    reply: dict[str, object] = {}
+
+
+class Refused(HoldfastError):
+    """The service has refused. `type` says what, `reply` has its fields, `answer` is all of it."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.text.removeprefix("Failed: "))
+        self.answer = answer
+        self.type = answer.type
+        self.reply = answer.reply

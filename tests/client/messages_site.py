@@ -1,0 +1,42 @@
+"""A real site of three nodes with messages, as `holdfast up` runs it, and people whose tokens are `NAME's`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.client.real_site import RealSite
+from tests.ports import free_ports
+
+from holdfast.people import TokenHash
+
+PEOPLE = ("ann", "bob", "eve")
+
+
+def people(names: tuple[str, ...] = PEOPLE) -> str:
+    """The tables of people, nurses all of them."""
+    return "".join(
+        f'[people.{name}]\nfirst_name = "{name.title()}"\nroles = ["nurse"]\nunit = "ward3"\n'
+        f'token = "{TokenHash.of(token_of(name)).written()}"\n'
+        for name in names
+    )
+
+
+def token_of(name: str) -> str:
+    """What proves that it is this person."""
+    return f"{name}'s token"
+
+
+def messages_site(folder: Path, protocol: str = "lamport") -> RealSite:
+    """Three nodes with the service `messages`."""
+    ports = free_ports(6)
+    nodes = "".join(
+        f'[nodes.{name}]\nhost = "127.0.0.1"\npeer_port = {port}\n' for name, port in zip("abc", ports[:3], strict=True)
+    )
+    lines = ", ".join(f"{name} = {port}" for name, port in zip("abc", ports[3:], strict=True))
+    model = 'failure_model = "majority"\ntimeout_seconds = 1\n' if protocol == "lamport" else ""
+    toml = (
+        f'[site]\nname = "hospital"\n{nodes}[services.messages]\napp = "messages"\nprotocol = "{protocol}"\n{model}'
+        f'identity = "token"\nnodes = {{ {lines} }}\n{people()}'
+    )
+    ready = "view a,b,c" if protocol == "lamport" else ""
+    return RealSite(folder, toml, [f"messages at {name}: active{ready and ', ' + ready}" for name in "abc"])

@@ -1,0 +1,181 @@
+"""What a messenger keeps on its device, whatever crashes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from holdfast.client import messenger_folder
+from holdfast.client.messenger_folder import Folder, FolderDamaged, FolderInUse, folder_of
+from holdfast.client.messenger_types import Draft
+
+
+def texts(folder: Folder) -> list[str]:
+    return [draft.text for draft in folder.drafts.values()]
+
+
+def test_what_was_kept_is_there_again(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "deep" / "down")
+    assert (folder.cursor, folder.drafts) == (None, {})
+    first = folder.keep("bob", "one\nline", "", "routine", 5)
+    second = folder.keep("#ward3", "two", "rounds", "urgent", 6)
+    third = folder.keep("bob", "three", "", "routine", 7)
+    assert [first.number, second.number, third.number] == [1, 2, 3]
+    folder.drop(first)
+    folder.refuse(second, "no such group")
+    folder.move(12)
+    folder.note("id-13")
+    folder.close()
+    for _ in range(2):
+        again = Folder(tmp_path / "deep" / "down")
+        assert list(again.drafts.values()) == [
+            Draft(folder.client, 2, "#ward3", "two", "rounds", "urgent", 6, "no such group"),
+            third,
+        ]
+        assert (again.cursor, list(again.seen), again.client) == (12, ["id-13"], folder.client)
+        again.close()
+    again = Folder(tmp_path / "deep" / "down")
+    assert again.keep("bob", "four", "", "routine", 8).number == 4
+    again.close()
+
+
+def test_a_draft_that_was_sent_gives_its_number_to_no_other(tmp_path: Path) -> None:
+    for number in range(1, 5):
+        folder = Folder(tmp_path)
+        draft = folder.keep("bob", "x", "", "routine", 0)
+        assert draft.number == number
+        folder.drop(draft)
+        folder.close()
+
+
+def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "mine")
+    folder.keep("bob", "secret", "", "routine", 0)
+    assert (tmp_path / "mine").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "mine" / "log").stat().st_mode & 0o077 == 0
+    folder.close()
+
+
+def test_a_second_one_is_refused_until_the_first_is_closed_or_killed(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from holdfast.client.messenger_folder import Folder\n"
+        "folder = Folder(Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"open\n"
+    with pytest.raises(FolderInUse, match="in use by another process; give this one another device"):
+        Folder(tmp_path)
+    other.kill()
+    other.wait()
+    other.stdout.close()
+    folder = Folder(tmp_path)
+    with pytest.raises(FolderInUse):
+        Folder(tmp_path)
+    folder.close()
+    Folder(tmp_path).close()
+
+
+def test_wherever_the_last_write_is_torn_all_before_is_there(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "a")
+    folder.keep("bob", "one", "", "routine", 0)
+    whole = (tmp_path / "a" / "log").read_bytes()
+    folder.keep("bob", "two", "", "routine", 0)
+    data = (tmp_path / "a" / "log").read_bytes()
+    folder.close()
+    for length in range(len(whole), len(data), 7):
+        zeros = b"\0" * (len(data) - length - 1)
+        for place, tail in enumerate((b"", zeros + b"\0", zeros + b"\n")):
+            torn = tmp_path / f"torn-{length}-{place}"
+            torn.mkdir()
+            (torn / "log").write_bytes(data[:length] + tail)
+            again = Folder(torn)
+            assert texts(again) == (["one", "two"] if data[:length] + tail == data else ["one"])
+            assert again.keep("bob", "two", "", "routine", 0).number == 1, "a copy has another client id"
+            again.close()
+
+
+def test_a_line_that_was_changed_is_told(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    for text in ("one", "two", "three"):
+        folder.keep("bob", text, "", "routine", 0)
+    folder.close()
+    log = tmp_path / "log"
+    log.write_bytes(log.read_bytes().replace(b'"two"', b'"zwo"'))
+    with pytest.raises(FolderDamaged, match=r"log cannot be read, line 3: its checksum is another one; set the folder"):
+        Folder(tmp_path)
+    log.write_bytes(b"")
+    with pytest.raises(FolderDamaged, match="has no whole line"):
+        Folder(tmp_path)
+
+
+def test_in_a_copy_no_name_is_given_twice(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "a")
+    kept = folder.keep("bob", "one", "", "routine", 0)
+    folder.close()
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    copy, folder = Folder(tmp_path / "b"), Folder(tmp_path / "a")
+    assert list(copy.drafts.values()) == [kept], "under its own name it is sent once, by whichever of them"
+    names = [(draft.client, draft.number) for draft in (copy.keep("bob", "x", "", "routine", 0), kept)]
+    names += [(draft.client, draft.number) for draft in (folder.keep("bob", "y", "", "routine", 0),)]
+    assert len(set(names)) == 3
+    copy.close()
+    folder.close()
+
+
+def test_the_log_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messenger_folder, "RECORDS_MAX", 50)
+    folder = Folder(tmp_path)
+    kept = folder.keep("bob", "one", "", "routine", 0)
+    for number in range(1, 1000):
+        folder.move(number)
+    assert (tmp_path / "log").stat().st_size < 5_000
+    folder.close()
+    again = Folder(tmp_path)
+    assert (again.cursor, list(again.drafts.values())) == (999, [kept])
+    again.close()
+
+
+def test_a_failed_write_is_taken_back_and_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder(tmp_path)
+    folder.keep("bob", "one", "", "routine", 0)
+    real = os.write
+
+    def full(file: int, data: bytes) -> int:
+        if len(data) > 10:
+            return real(file, data[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        folder.keep("bob", "two", "", "routine", 0)
+    assert texts(folder) == ["one"]
+    monkeypatch.undo()
+    assert folder.keep("bob", "three", "", "routine", 0).number == 2
+    folder.close()
+    again = Folder(tmp_path)
+    assert texts(again) == ["one", "three"]
+    again.close()
+
+
+def test_a_closed_folder_takes_nothing(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.close()
+    folder.close()
+    with pytest.raises(FolderInUse, match="was closed by this messenger"):
+        folder.move(1)
+
+
+def test_folders_of_different_people_devices_and_sites_are_different(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert folder_of("a/b", "..", "messages", "ward") == Path("/state/holdfast/messages/ward/messages/a%2Fb/%2E.")
+    long = [folder_of("李" * 63 + last, "phone", "messages", "ward") for last in "李雷"]
+    assert long[0] != long[1]
+    assert len(long[0].parent.name) < 255
