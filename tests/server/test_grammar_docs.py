@@ -173,7 +173,7 @@ def test_doctors_and_nurses_are_told_what_the_page_says() -> None:
 
 def test_the_limits_of_the_messages_are_those_of_the_page() -> None:
     limits = (TEXT_CHARACTERS_MAX, SUBJECT_CHARACTERS_MAX, MEMBERS_MAX, DEVICES_MAX, LOOKED_AT_MAX, FETCHED_MAX)
-    assert limits == (4000, 200, 200, 32, 20_000, 100)
+    assert limits == (4000, 200, 200, 32, 5_000, 100)
     assert (PAGE_MAX, PEOPLE_MAX) == (50, 200)
 
 

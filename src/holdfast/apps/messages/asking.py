@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from heapq import merge
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from holdfast.apps.messages.groups import part_in, parts_of
@@ -59,12 +60,10 @@ CONVERSATIONS_MAX = 500
 LINES_MAX = 100
 """Lines of one answer to `audit`."""
 LINES_LOOKED_AT_MAX = 5_000
-LOOKED_AT_MAX = 20_000
-"""Messages that one search looks at."""
-CHARACTERS_MAX = 1_000_000
-"""Characters that one search looks through, about: whoever else asks waits so long."""
-AT_ONCE = 100
-"""Messages of a conversation that a search takes from the store at a time."""
+LOOKED_AT_MAX = 5_000
+"""Messages that one search looks at: whoever else asks waits so long, some milliseconds."""
+CHARACTERS_MAX = 500_000
+"""Characters that it looks through, about."""
 
 _END = 2**62
 
@@ -119,11 +118,7 @@ def _history(store: TupleStore, query: AskHistory, person: Person, context: Cont
     part = part_in(store, person.id, query.conversation)
     if not isinstance(part, Membership):
         return part
-    rows: list[Message] = []
-    for page in _pages(store, part, query.before or _END, PAGE_MAX + 1):
-        rows += page
-        if len(rows) > PAGE_MAX:
-            break
+    rows = list(islice(_visible(store, part, query.before or _END), PAGE_MAX + 1))
     shown = rows[:PAGE_MAX]
     said = tuple(_said(message, context) for message in reversed(shown))
     return History(part.conversation, said, shown[-1].number if len(rows) > PAGE_MAX else 0)
@@ -136,28 +131,24 @@ def _said(message: Message, context: Context) -> Said:
     )
 
 
-def _pages(store: TupleStore, part: Membership, before: int, at_once: int) -> Iterator[list[Message]]:
-    """The messages of a conversation that the person may see, the newest first, so many at a time."""
+def _visible(store: TupleStore, part: Membership, before: int) -> Iterator[Message]:
+    """The messages of a conversation that the person may see, of those before a number, the newest first."""
+    get, conversation = store.table(Message).get, store.table(Conversation).get(part.conversation)
+    if conversation is None:
+        return
+    name, behind = conversation.id, min(before, conversation.last + 1)
     for first, last in reversed(part.spans):
-        end = min(before, last + 1)
-        while first < end:
-            where = (
-                Condition("conversation", "=", part.conversation),
-                Condition("number", ">=", first),
-                Condition("number", "<", end),
-            )
-            rows = store.select(Select(Message.table, where, order=("number",), descending=True, limit=at_once))
-            yield rows
-            if len(rows) < at_once:
-                break
-            end = rows[-1].number
+        for number in range(min(last, behind - 1), max(first, conversation.first) - 1, -1):
+            message = get((name, number))
+            if message is not None:
+                yield message
 
 
 def _search(store: TupleStore, query: Search, person: Person, context: Context) -> Reply:
     behind = _come_to(store, query.before, person.id) if query.before else None
     if query.before and behind is None:
         return NoSuchMessage(query.before, 0)
-    words = tuple(_folded(query.words).split())
+    words = tuple(dict.fromkeys(_folded(query.words).split()))
     newest = [_before(store, part, behind) for part in parts_of(store, person.id)]
     found: list[Said] = []
     characters = 0
@@ -193,19 +184,17 @@ def _split(written: str) -> tuple[str, int]:
 def _before(store: TupleStore, part: Membership, behind: tuple[int, str, int] | None) -> Iterator[Message]:
     """The messages that the person sees of the conversation, the newest first: all, or those at a lower place."""
     messages, conversation = store.table(Message), store.table(Conversation).get(part.conversation)
-    if conversation is None:
-        return
+    if conversation is None or behind is None:
+        return _visible(store, part, _END)
     low, high = conversation.first, conversation.last + 1
-    while behind is not None and low < high:  # places grow with the numbers: find the first that is not lower
+    while low < high:  # places grow with the numbers: find the first that is not lower
         middle = (low + high) // 2
         message = messages.get((conversation.id, middle))
         if message is not None and _place(message) < behind:
             low = middle + 1
         else:
             high = middle
-    low = conversation.last + 1 if behind is None else low
-    for page in _pages(store, part, low, AT_ONCE):
-        yield from page
+    return _visible(store, part, low)
 
 
 def _folded(text: str) -> str:
