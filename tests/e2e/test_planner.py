@@ -7,7 +7,7 @@ import json
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from tests.ports import free_ports
 from holdfast.client import Planner
 from holdfast.vendors import key_hash
 
-CLIENTS = ("ann", "bob", "eve", "fay", "gil")
+CLIENTS = ("ann", "bob", "eve", "fay", "gil", "hal", "ida", "joe", "kim", "lou")
 FAULTS = (
     "unavailable = 0.03\nunavailable_seconds = 0.3\nunprocessed = 0.03\ndelayed = 0.03\nreordered = 0.03\nlost = 0.03\n"
 )
@@ -33,7 +33,7 @@ class Vendors:
     """The running site, its addresses and keys."""
 
     def __init__(self, folder: Path) -> None:
-        ports = free_ports(6)
+        ports = free_ports(7)
         self.folder = folder
         self.addresses = [f"http://127.0.0.1:{ports[2]}/hotel/api/", f"http://127.0.0.1:{ports[3]}/band/api"]
         text = '[site]\nname = "wedding"\n'
@@ -45,7 +45,11 @@ class Vendors:
             text += f"nodes = {{ {node} = {ports[4 + number]} }}\nslots = 40\n"
             text += f"[services.{vendor}.faults]\n{FAULTS}delay_seconds = 0.3\n[services.{vendor}.keys]\n"
             text += "".join(f'{client} = "{key_hash(self.key(client, vendor))}"\n' for client in CLIENTS)
-        self.site = RealSite(folder, text, ["hotel at a: active", "band at b: active"])
+        text += '[services.hall]\napp = "slots"\nprotocol = "solo"\nidentity = "trusted"\nlease_seconds = 3\n'
+        text += f"nodes = {{ a = {ports[6]} }}\nslots = 40\n[services.hall.keys]\n"
+        text += "".join(f'{client} = "{key_hash(self.key(client, "hall"))}"\n' for client in CLIENTS)
+        self.hall = f"http://127.0.0.1:{ports[2]}/hall/api"
+        self.site = RealSite(folder, text, ["hotel at a: active", "band at b: active", "hall at a: active"])
         for client in CLIENTS:
             keys = folder / f"{client}.keys"
             keys.write_text(
@@ -61,11 +65,11 @@ class Vendors:
         """A client's key at a vendor."""
         return f"{vendor}-{client}-77aa"
 
-    def words(self, client: str, *more: str) -> list[str]:
+    def words(self, client: str, *more: str, rate: Sequence[str] = QUICK) -> list[str]:
         """The command line of a client's plan."""
         vendors = [word for address in self.addresses for word in ("--vendor", address)]
         files = ["--keys", f"{client}.keys", "--state", f"{client}.journal"]
-        return [*HOLDFAST, "plan", *vendors, *files, *QUICK, *more]
+        return [*HOLDFAST, "plan", *vendors, *files, *rate, *more]
 
     def start(self, words: list[str]) -> subprocess.Popen[str]:
         """A plan in a process of its own."""
@@ -108,10 +112,8 @@ def vendors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vendors]:
         running.site.end()
 
 
-def test_three_planners_at_once_each_end_with_a_pair_of_their_own(vendors: Vendors) -> None:
-    plans = {
-        client: vendors.start(vendors.words(client, "--json", "--patience", "15")) for client in ("ann", "bob", "eve")
-    }
+def slots_of(vendors: Vendors, plans: dict[str, subprocess.Popen[str]]) -> list[int]:
+    """What each plan ends with, in the order of the slots; the vendors say so too."""
     slots = []
     for client, plan in plans.items():
         out, log = plan.communicate(timeout=120)
@@ -121,7 +123,54 @@ def test_three_planners_at_once_each_end_with_a_pair_of_their_own(vendors: Vendo
         assert vendors.held(client) == [[outcome["slot"]], [outcome["slot"]]]
         assert f"ended with {outcome['slot']}" in log
         slots.append(outcome["slot"])
-    assert sorted(slots) == [1, 2, 3], "no earlier one was left"
+    return sorted(slots)
+
+
+def test_three_planners_at_once_each_end_with_a_pair_of_their_own(vendors: Vendors) -> None:
+    plans = {
+        client: vendors.start(vendors.words(client, "--json", "--patience", "15")) for client in ("ann", "bob", "eve")
+    }
+    assert slots_of(vendors, plans) == [1, 2, 3], "no earlier one was left"
+
+
+def test_three_planners_at_once_at_one_request_a_second(vendors: Vendors) -> None:
+    plans = {}
+    for client in ("hal", "ida", "joe"):
+        words = vendors.words(client, "--json", "--patience", "10", "--from", "34", "--to", "39", rate=())
+        plans[client] = vendors.start(words)
+    assert slots_of(vendors, plans) == [34, 35, 36], "no earlier one was left"
+
+
+def test_three_planners_at_once_that_want_different_slots_do_not_disturb_each_other(vendors: Vendors) -> None:
+    plans = {
+        client: vendors.start(vendors.words(client, "--json", "--from", first, "--to", last))
+        for client, first, last in (("fay", "12", "13"), ("lou", "14", "15"), ("kim", "16", "17"))
+    }
+    assert slots_of(vendors, plans) == [12, 14, 16]
+    for client in plans:
+        files = ["--keys", f"{client}.keys", "--state", f"{client}.journal", *QUICK]
+        out, log = vendors.start([*HOLDFAST, "plan", "release", *files]).communicate(timeout=120)
+        assert "All is given back; nothing is held." in out, log
+
+
+def test_a_match_at_a_vendor_that_leases_is_confirmed_and_outlives_the_lease(vendors: Vendors, until: Until) -> None:
+    addresses = [vendors.hall, vendors.addresses[1]]
+    keys = {vendors.hall: vendors.key("kim", "hall"), addresses[1]: vendors.key("kim", "band")}
+    planner = Planner(
+        addresses, keys, state=vendors.folder / "lease.journal", first=20, last=40, rate=20, timeout_s=0.5, patience=8
+    )
+    outcome = planner.run()
+    assert (outcome.slot, outcome.complete, outcome.expires, outcome.warnings) == (20, True, {}, [])
+
+    def hall(client: str, method: str, place: str) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {vendors.key(client, 'hall')}"}
+        return httpx.request(method, f"{vendors.hall}/reservation{place}", headers=headers, timeout=5)
+
+    assert hall("ann", "POST", "/21").json()["expires"] > 0
+    until(lambda: hall("ann", "GET", "").json() == [], timeout_s=60)  # nobody has confirmed that one
+    assert hall("kim", "GET", "").json() == [{"id": "20"}]
+    assert planner.release().complete
+    assert hall("kim", "GET", "").json() == []
 
 
 def test_a_killed_plan_goes_on_and_release_gives_all_back(vendors: Vendors, until: Until) -> None:
