@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from holdfast.apps.messages import Arrived
 from holdfast.kernel.contracts import Change, Person
 from holdfast.kernel.replies import Malformed
 from holdfast.server import reply_lines
@@ -88,3 +91,18 @@ def test_a_line_is_made_once_and_only_in_the_forms_that_are_wanted(monkeypatch: 
     watchers.add(Screen(ANN, as_json=True), "rooms", mine=True)
     watchers.tell("rooms", change("ann"))
     assert made == ["text", "text", "json"]
+
+
+def test_a_message_that_arrives_has_its_fields_by_name() -> None:
+    told = Arrived(7, "5-0-1", "ann+bob", 3, "bob", 'a "subject"', "urgent", "two\nlines – é", 1_800_000_000_000, 0)
+    line = ChangeLines(Change("5-0-1", "ann", "committed", told)).for_programs
+    assert line.endswith(b"\n")
+    assert json.loads(line)["change"] == {
+        "id": "5-0-1",
+        "person": "ann",
+        "ok": True,
+        "text": told.text(),
+        "type": "arrived",
+        "reply": {name: getattr(told, name) for name in told.__struct_fields__},
+        "firm": "committed",
+    }
