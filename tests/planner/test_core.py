@@ -231,6 +231,27 @@ def test_a_journal_that_has_ended_is_begun_anew_and_a_better_one_is_looked_for()
     assert len(again.journal) < 6
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_after_a_crash_half_a_pair_is_not_kept_for_a_vendor_that_is_silent_and_was_never_asked(asked: bool) -> None:
+    desk = Desk()
+    desk.look(0, 5)
+    desk.look(1, 5)
+    desk.reserve(0, 5)
+    if asked:  # then it may be matched
+        desk.expect(1, "reserve", 5)
+    again = Desk(journal=desk.journal, unmatched_us=4 * SECOND_US)
+    again.ask(0, 5)
+    released = []
+    while again.now_us < 30 * SECOND_US:
+        number, call = again.open()
+        if number == 0:
+            released.append(call.slot)
+            again.answer(0, call, 200, {"message": "gone"})
+        else:
+            again.fails(1, call, sent=True)
+    assert released == ([] if asked else [5])
+
+
 def test_the_journal_of_another_plan_is_refused_unless_it_holds_nothing() -> None:
     journal = matched().journal
     vendors = (Vendor(name="circus"),)

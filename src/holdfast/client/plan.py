@@ -252,7 +252,8 @@ class Screen:
         self._interrupts += 1
         if self._planner is None or self._interrupts > 1:
             raise KeyboardInterrupt
-        self.tell("ending; once more to leave at once" if number == signal.SIGINT else "ending")
+        longest = f"ending, in {self._planner.configuration.finish_us // 1_000_000} s at the latest"
+        self.tell(f"{longest}; once more to leave at once" if number == signal.SIGINT else longest)
         self._planner.stop("told to stop")
 
 

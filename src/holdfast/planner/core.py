@@ -411,7 +411,7 @@ class PlannerCore:
             return False
         if choice.verb == "reserve":
             return choice.slot == plan.target and choice.slot not in view.held
-        return choice.slot in view.held and plan.is_too_much(choice.slot)
+        return choice.slot in view.held and (plan.recovering or plan.is_too_much(choice.slot))
 
     def _send(self, choice: Choice, call: Call) -> None:
         plan = self.plan

@@ -180,7 +180,7 @@ class Plan:
             if view.needs_asking(self.now_us):
                 return Choice(view, "ask", 0, "what it holds for us is not certain")
         if self.recovering:
-            return None
+            return self._release_what_cannot_match(ready)
         return (
             self._keep(ready, urgently=True)
             or self._release(ready)
@@ -241,6 +241,17 @@ class Plan:
                     return Choice(view, "release", slot, "all is given back" if self.configuration.release else why)
         return None
 
+    def _release_what_cannot_match(self, ready: list[VendorView]) -> Choice | None:
+        """After a crash, while some vendor does not say what it holds: what it was never asked to book is
+        not matched, and is not kept for it for long."""
+        silent = [view for view in self.views if view.read_us < 0]
+        for view in ready:
+            for slot, since_us in sorted(view.held.items()):
+                matched = slot == self.secure or all(slot in other.asked_for for other in silent)
+                if not matched and self.now_us - since_us >= self.configuration.unmatched_us:
+                    return Choice(view, "release", slot, "it cannot be matched")
+        return None
+
     def _book(self) -> Choice | None:
         """The vendors one after the other, so that a slot that one refuses is not held at the next."""
         if self.target:
@@ -286,8 +297,9 @@ class Plan:
             yield from (until_us for _, until_us in view.cool.values())
             for lease in view.leases.values():
                 yield from (lease.due_us, lease.again_us, view.keep_not_before_us)
-            if self.target in view.held:
-                yield view.held[self.target] + self.configuration.unmatched_us
+            for slot, since_us in view.held.items():
+                if slot == self.target or self.recovering:
+                    yield since_us + self.configuration.unmatched_us
             if not self.finishing:
                 yield view.looked_us + least_us
                 yield view.looked_us + STALE_US

@@ -80,6 +80,8 @@ class VendorView:
         self.longest_delay_us = vendor.longest_delay_us
         self.held: dict[int, int] = {}
         """The slots held, and since when."""
+        self.asked_for: set[int] = set()
+        """The slots that it was asked to book, as far as the journal goes."""
         self.leases: dict[int, Lease] = {}
         """Of slots that are held, if they are not held for good."""
         self.kept_us: dict[int, int] = {}
@@ -189,6 +191,8 @@ class VendorView:
 
     def write(self, new: Write) -> None:
         """This write is under way."""
+        if new.reserves:
+            self.asked_for.add(new.slot)
         for write in self.writes.values():
             if (write.slot, write.reserves) == (new.slot, new.reserves):
                 write.doubled = new.doubled = True
