@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from tests.ports import free_ports
 from holdfast.client import Planner
 from holdfast.vendors import key_hash
 
-CLIENTS = ("ann", "bob", "eve", "fay", "gil", "hal", "ida", "joe", "kim", "lou")
+CLIENTS = ("ann", "bob", "eve", "fay", "gil", "hal", "ida", "joe", "kim", "lou", "mia")
 FAULTS = (
     "unavailable = 0.03\nunavailable_seconds = 0.3\nunprocessed = 0.03\ndelayed = 0.03\nreordered = 0.03\nlost = 0.03\n"
 )
@@ -79,9 +80,17 @@ class Vendors:
     def take(self, client: str, slot: int) -> None:
         """This client holds a slot of the hotel."""
         while slot not in self.held(client)[0]:
-            with contextlib.suppress(httpx.HTTPError):
-                headers = {"Authorization": f"Bearer {self.key(client, 'hotel')}"}
-                httpx.post(f"{self.addresses[0]}reservation/{slot}", headers=headers, timeout=5)
+            self._at_hotel(client, "POST", slot)
+
+    def give(self, client: str, slot: int) -> None:
+        """And does not any more."""
+        while slot in self.held(client)[0]:
+            self._at_hotel(client, "DELETE", slot)
+
+    def _at_hotel(self, client: str, method: str, slot: int) -> None:
+        with contextlib.suppress(httpx.HTTPError):
+            headers = {"Authorization": f"Bearer {self.key(client, 'hotel')}"}
+            httpx.request(method, f"{self.addresses[0]}reservation/{slot}", headers=headers, timeout=5)
 
     def held(self, client: str) -> list[list[int]]:
         """What the vendors say that the client holds; asked until they answer."""
@@ -211,6 +220,38 @@ def test_ctrl_c_keeps_the_match(vendors: Vendors) -> None:
     again = vendors.start([*HOLDFAST, "plan", "release", "--keys", "fay.keys", "--state", "fay.journal", *QUICK])
     out, rest = again.communicate(timeout=120)
     assert again.returncode == 0, rest
+
+
+def test_a_plan_whose_vendor_hangs_ends_in_bounded_time_and_is_finished_later(vendors: Vendors) -> None:
+    words = vendors.words("mia", "--patience", "0", "--from", "27", "--to", "31", "--grace", "2")
+    vendors.take("ann", 27)  # it would look for that one for ever
+    plan = vendors.start(words)
+    assert plan.stderr is not None
+    log = ""
+    while "28 is ours everywhere" not in log:
+        log += (line := plan.stderr.readline())
+        assert line, log
+    band = vendors.site.pid("b")
+    os.kill(band, signal.SIGSTOP)
+    try:
+        while "no answer in time" not in log:
+            log += (line := plan.stderr.readline())
+            assert line, log
+        plan.send_signal(signal.SIGINT)
+        out, rest = plan.communicate(timeout=60)
+    finally:
+        os.kill(band, signal.SIGCONT)
+    assert plan.returncode == 75, log + rest
+    assert "Not confirmed: slot 28 was yours everywhere;" in out
+    assert "unknown are 28 at band" in out
+    vendors.give("ann", 27)
+    out, rest = vendors.start(words).communicate(timeout=120)
+    assert "Slot 27 is yours at hotel and band; nothing else is held." in out, rest
+    assert vendors.held("mia") == [[27], [27]]
+    files = ["--keys", "mia.keys", "--state", "mia.journal", *QUICK]
+    out, rest = vendors.start([*HOLDFAST, "plan", "release", *files]).communicate(timeout=120)
+    assert "All is given back; nothing is held." in out, rest
+    assert vendors.held("mia") == [[], []]
 
 
 def test_python_plans_too(vendors: Vendors) -> None:
