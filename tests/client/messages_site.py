@@ -26,8 +26,12 @@ def token_of(name: str) -> str:
     return f"{name}'s token"
 
 
-def messages_site(folder: Path, protocol: str = "lamport") -> RealSite:
-    """Three nodes with the service `messages`."""
+def messages_site(folder: Path, protocol: str = "lamport", *, again: bool = False) -> RealSite:
+    """Three nodes with the service `messages`. `again`: those that were there before."""
+    ready = "view a,b,c" if protocol == "lamport" else ""
+    active = [f"messages at {name}: active{ready and ', ' + ready}" for name in "abc"]
+    if again:
+        return RealSite(folder, (folder / "site.toml").read_text(), active)
     ports = free_ports(6)
     nodes = "".join(
         f'[nodes.{name}]\nhost = "127.0.0.1"\npeer_port = {port}\n' for name, port in zip("abc", ports[:3], strict=True)
@@ -38,5 +42,4 @@ def messages_site(folder: Path, protocol: str = "lamport") -> RealSite:
         f'[site]\nname = "hospital"\n{nodes}[services.messages]\napp = "messages"\nprotocol = "{protocol}"\n{model}'
         f'identity = "token"\nnodes = {{ {lines} }}\n{people()}'
     )
-    ready = "view a,b,c" if protocol == "lamport" else ""
-    return RealSite(folder, toml, [f"messages at {name}: active{ready and ', ' + ready}" for name in "abc"])
+    return RealSite(folder, toml, active)

@@ -187,7 +187,7 @@ BODIES = st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characte
 @given(BODIES.filter(str.strip), st.sampled_from(["routine", "urgent", "emergency"]), st.booleans())
 def test_text_arrives_as_it_was_given(text: str, priority: str, as_ascii: bool) -> None:
     line = json.dumps(["send", "bob", text, {"priority": priority}], ensure_ascii=as_ascii)
-    assert command(line) == Send("bob", text, "", priority)  # type: ignore[arg-type]
+    assert command(line) == Send("bob", text, "", priority)
 
 
 NAMES = st.text(st.sampled_from("ab é,-#"), min_size=1, max_size=8).filter(lambda name: name == name.strip())

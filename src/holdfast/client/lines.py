@@ -31,8 +31,10 @@ def request_line(words: Sequence[Word]) -> str:
         raise Misuse("no command given; the first argument is the command, as in call('search', 'bob')")
     _check_word(words[0])
     *values, last = words
-    if isinstance(last, Mapping) or any(_is_beyond_a_line(value) for value in words):
-        return json_line(*((values, last) if isinstance(last, Mapping) else (words, {})))
+    if isinstance(last, Mapping):
+        return _array(values, last)
+    if any(_is_beyond_a_line(word) for word in words):
+        return _array(*_without_options(words))
     return " ".join(quoted(word) for word in words)
 
 
@@ -53,22 +55,27 @@ def _is_beyond_a_line(word: Word) -> bool:
     return "\t" in word or forbidden_character(word) is not None
 
 
-def json_line(words: Sequence[Word], options: Mapping[str, Plain]) -> str:
-    """The words as a line of JSON. `--or VALUE` among them is an option, as it is on a plain line."""
-    values: list[str | list[str]] = []
-    given: dict[str, list[str | list[str]]] = {}
+def _array(values: Sequence[Word], options: Mapping[str, Plain]) -> str:
+    array: list[object] = [exact(value) for value in values]
+    if options:
+        array.append({name: exact(value) for name, value in options.items()})
+    return json.dumps(array, ensure_ascii=False, separators=(",", ":"))
+
+
+def _without_options(words: Sequence[Word]) -> tuple[list[Word], dict[str, Plain]]:
+    """The values among the words, and what `--or VALUE` among them gives, as on a plain line."""
+    values: list[Word] = []
+    given: dict[str, list[str]] = {}
     rest = iter(words)
     for word in rest:
         if isinstance(word, str) and _OPTION.match(word):
             value = next(rest, None)
             if value is None:
                 raise Misuse(f"no value follows {word}")
-            given.setdefault(word[2:], []).append(exact(value))
+            given.setdefault(word[2:], []).append(plain_text(value) if not isinstance(value, str) else value)
         else:
-            values.append(exact(word))
-    named: dict[str, object] = {name: said[0] if len(said) == 1 else said for name, said in given.items()}
-    named |= {name: exact(value) for name, value in options.items()}
-    return json.dumps([*values, named] if named else values, ensure_ascii=False, separators=(",", ":"))
+            values.append(word)
+    return values, {name: said[0] if len(said) == 1 else said for name, said in given.items()}
 
 
 def exact(word: Word) -> str | list[str]:

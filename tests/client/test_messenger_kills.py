@@ -1,0 +1,187 @@
+"""Servers, senders and readers are killed in the middle: nothing is lost, nothing doubled, all in order."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.client.messages_site import messages_site, token_of
+from tests.client.real_site import HOLDFAST
+
+from holdfast.client import Kept, Messenger, Sent
+
+WAIT_S = 30.0
+SENT = 400
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_server_that_each_speaks_to_is_killed_and_nobody_notices(
+    tmp_path: Path, until: Callable[..., None]
+) -> None:
+    hospital = messages_site(tmp_path)
+    by_hand: list[subprocess.Popen[bytes]] = []
+    try:
+        hospital.await_active()
+        site = tmp_path / "site.toml"
+        with (
+            Messenger("ann", token_of("ann"), site=site, folder=tmp_path / "ann", wait_s=WAIT_S) as ann,
+            Messenger("bob", token_of("bob"), site=site, folder=tmp_path / "bob") as bob,
+        ):
+            sent: list[str] = []
+            received: list[str] = []
+
+            def exchange(count: int) -> None:
+                for _ in range(count):
+                    text = f"m{len(sent)}"
+                    assert isinstance(ann.send("bob", text), Sent)
+                    sent.append(text)
+                while len(received) < len(sent):
+                    message = bob.receive(WAIT_S)
+                    assert message is not None
+                    received.append(message.text)
+
+            exchange(20)
+            for messenger in (bob, ann):
+                name = server_of(messenger)
+                os.kill(hospital.pid(name), signal.SIGKILL)
+                exchange(20)
+                by_hand.append(
+                    subprocess.Popen(
+                        [*HOLDFAST, "node", name], cwd=tmp_path, env=hospital.environment, stderr=subprocess.DEVNULL
+                    )
+                )
+                until(lambda name=name: hospital.active(name), timeout_s=30)
+                exchange(20)
+                assert received == sent
+                if messenger is bob and server_of(ann) == name:
+                    break  # a node that was started by hand is no child of `up`
+            assert bob.receive(0.3) is None
+    finally:
+        for process in by_hand:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=20)
+        hospital.end()
+
+
+def server_of(messenger: Messenger) -> str:
+    """The node that it hears, or else speaks to."""
+    channel = messenger._messenger._channel or messenger._messenger._service._channel
+    link = channel._session._link
+    assert link is not None
+    return link.server.name
+
+
+def run(program: str, *words: object) -> subprocess.Popen[bytes]:
+    path = ROOT / "tests" / "client" / f"messenger_{program}.py"
+    return subprocess.Popen([sys.executable, str(path), *map(str, words)])
+
+
+def kill_now_and_then(start: Callable[[], subprocess.Popen[bytes]], chance: random.Random, progress: Path) -> int:
+    """Kill the process each time it has made some progress, until it ends by itself; how often it was killed."""
+    kills = 0
+    while True:
+        process = start()
+        before = size(progress)
+        enough = chance.randrange(50, 400)
+        deadline = time.monotonic() + 60
+        while process.poll() is None and size(progress) < before + enough:
+            assert time.monotonic() < deadline, f"no progress in {progress}"
+            time.sleep(0.001)
+        if process.poll() is not None:
+            assert process.returncode == 0
+            return kills
+        process.kill()
+        process.wait()
+        kills += 1
+
+
+def size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().split("\n")[:-1]
+
+
+def test_senders_and_readers_are_killed_and_go_on_where_they_were(tmp_path: Path) -> None:
+    hospital = messages_site(tmp_path)
+    try:
+        hospital.await_active()
+        chance = random.Random(7)
+        for folder in ("ann", "bob"):
+            (tmp_path / folder).mkdir()
+        words = (tmp_path / "ann", tmp_path / "site.toml", token_of("ann"), SENT)
+        sender_kills = kill_now_and_then(lambda: run("sender", *words), chance, tmp_path / "ann" / "begun")
+        sent = [f"m{number}" for number in lines(tmp_path / "ann" / "sent")]
+        with Messenger("ann", token_of("ann"), site=tmp_path / "site.toml", folder=tmp_path / "ann" / "device") as ann:
+            ann.send("bob", "last")
+            assert ann.drafts == []
+        words = (tmp_path / "bob", tmp_path / "site.toml", token_of("bob"), "last")
+        reader_kills = kill_now_and_then(lambda: run("reader", *words), chance, tmp_path / "bob" / "received")
+        check(lines(tmp_path / "bob" / "received"), sent, reader_kills)
+        assert min(sender_kills, reader_kills) >= 3
+    finally:
+        hospital.end()
+
+
+def check(received: list[str], sent: list[str], kills: int) -> None:
+    """What was sent is there; all is there once, in order; of a reader that died at most its last comes again."""
+    once: list[str] = []
+    again = 0
+    for place, text in enumerate(received):
+        if text == "begin":
+            continue
+        if once and text == once[-1]:
+            assert received[place - 1] == "begin", f"{text} came twice to one reader"
+            again += 1
+        else:
+            once.append(text)
+    assert again <= kills
+    assert len(set(once)) == len(once)
+    assert once[-1] == "last"
+    numbers = [int(text[1:]) for text in once[:-1]]
+    assert numbers == sorted(numbers)
+    assert set(sent) <= set(once)
+
+
+def test_a_wing_that_is_cut_off_goes_on_among_its_own(tmp_path: Path, until: Callable[..., None]) -> None:
+    hospital = messages_site(tmp_path, "bayou")
+    site = tmp_path / "site.toml"
+    stopped = 0
+    try:
+        hospital.await_active()
+        with (
+            Messenger("ann", token_of("ann"), site=site, folder=tmp_path / "ann", at="b", wait_s=WAIT_S) as ann,
+            Messenger("bob", token_of("bob"), site=site, folder=tmp_path / "bob", at="b") as bob,
+            Messenger("eve", token_of("eve"), site=site, folder=tmp_path / "eve", at="c") as eve,
+        ):
+            group = ann.make_group("#wing", "bob", "eve")
+            assert [message.text for message in texts(ann, bob, eve, group, "together")] == ["together"] * 2
+            stopped = hospital.pid("a")
+            os.kill(stopped, signal.SIGSTOP)  # the primary, without whom nothing is final
+            told = texts(ann, bob, eve, group, "alone")
+            assert [(message.text, message.firm) for message in told] == [("alone", False)] * 2
+            os.kill(stopped, signal.SIGCONT)
+            stopped = 0
+            until(lambda: hospital_is_firm(bob), timeout_s=30)
+        with Messenger("bob", token_of("bob"), site=site, folder=tmp_path / "bob", at="c") as bob:
+            assert bob.receive(1) is None, "what it had while tentative does not come again, from another node neither"
+    finally:
+        if stopped:
+            os.kill(stopped, signal.SIGCONT)
+        hospital.end()
+
+
+def texts(ann: Messenger, bob: Messenger, eve: Messenger, group: str, text: str) -> list[object]:
+    assert not isinstance(ann.send(group, text), Kept)
+    return [bob.receive(WAIT_S), eve.receive(WAIT_S)]
+
+
+def hospital_is_firm(bob: Messenger) -> bool:
+    return all(message.firm for message in bob.inbox())
