@@ -150,7 +150,8 @@ def check(store: TupleStore) -> None:
         left = sorted(kept.pop(conversation.id, ()))
         assert left == list(range(conversation.first, conversation.last + 1))
         oldest = [row.sent_ms for row in store.table(Oldest) if row.conversation == conversation.id]
-        assert oldest == [messages.get((conversation.id, number)).sent_ms for number in left[:1]]  # type: ignore[union-attr]
+        first = [messages.get((conversation.id, number)) for number in left[:1]]
+        assert oldest == [message.sent_ms for message in first if message is not None]
         lines = sorted(line.number for line in store.table(Audit) if line.conversation == conversation.id)
         assert lines == list(range(conversation.audits - len(lines) + 1, conversation.audits + 1))
     assert not kept
