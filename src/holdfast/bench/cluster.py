@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -22,6 +24,7 @@ from holdfast.people import TokenHash
 
 HOST = "127.0.0.1"
 NAMES = ("a", "b", "c")
+PORTS = (10_000, 32_000)
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 POLL_SECONDS = 0.01
@@ -32,13 +35,15 @@ class ClusterError(Exception):
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on. All are held until all are found, so no two are equal."""
-    sockets = [socket.socket() for _ in range(count)]
-    for held in sockets:
-        held.bind((HOST, 0))
-    ports = [int(held.getsockname()[1]) for held in sockets]
-    for held in sockets:
-        held.close()
+    """Ports that nobody listens on, below those that the system gives to outgoing connections: who is killed and
+    started again finds them free. All are held until all are found, so no two are equal."""
+    chance, ports = random.SystemRandom(), list[int]()
+    with contextlib.ExitStack() as held:
+        while len(ports) < count:
+            candidate = held.enter_context(socket.socket())
+            with contextlib.suppress(OSError):  # somebody has it: the next one
+                candidate.bind((HOST, chance.randrange(*PORTS)))
+                ports.append(int(candidate.getsockname()[1]))
     return ports
 
 
