@@ -57,3 +57,18 @@ def test_a_copy_that_is_no_good_while_the_wish_for_it_is_not_known_to_be_decided
     assert spoiled == [True]
     assert nodes.core("c").replica.state == RIGHT
     assert not nodes.core("a").manager.council.copies
+
+
+def test_an_empty_disk_on_which_nothing_is_of_what_the_order_says_to_be_restored_gets_a_copy() -> None:
+    nodes = site()
+    nodes.submit("c", "fault crash")
+    nodes.wait(1_500_000)
+    assert nodes.core("c").manager.council.lives[2] == 1
+    nodes.crash("c")
+    nodes.empty_disk("c")
+    nodes.restart("c")
+    nodes.wait(4_000_000)
+    assert nodes.core("c").manager.log.floor == 0  # it has taken in the whole order
+    assert nodes.core("c").replica.state == RIGHT
+    assert nodes.core("c").machine.digest() == nodes.core("a").machine.digest()
+    assert not nodes.core("a").manager.council.copies

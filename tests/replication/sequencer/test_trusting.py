@@ -49,7 +49,7 @@ def test_it_is_taken_where_one_alone_has_a_state_and_the_others_are_begun_anew_f
     lost(order, 1, 2)
     assert trusted(order, 0) == ""
     number = order.council.position
-    assert order.council.word == Word(0, number)
+    assert order.council.word == Word(0, number, 0, ())
     assert {manager: (copy.number, copy.donor) for manager, copy in order.council.copies.items()} == {
         1: (number, 0),
         2: (number, 0),
@@ -79,15 +79,43 @@ def test_said_twice_it_changes_nothing_more() -> None:
     assert (order.council.word, order.council.copies, order.council.lives) == before
 
 
-def test_while_one_is_trusted_another_is_not() -> None:
+def test_while_one_is_trusted_one_that_has_its_state_is_not() -> None:
     order = Ordered(5, 3)
     lost(order, 3, 4)
     order.control(Silent(2, order.requests()))
     assert trusted(order, 0) == ""
-    voted(order, order.council.position, r0=b"x")
-    assert trusted(order, 1) == "it has no state, and waits for that of another itself"
+    assert "no state" in trusted(order, 4)
     order.control(Restored(1, order.council.lives[1], order.council.position))
     assert "trusted already" in trusted(order, 1)
+
+
+def test_who_is_begun_anew_by_the_word_only_keeps_its_state_until_then_and_has_it_when_the_trusted_one_is_gone() -> (
+    None
+):
+    order = Ordered()
+    lost(order, 2)
+    voted(order, order.council.copies[2].number, r0=b"x", r1=b"y")
+    trusted(order, 0)
+    assert order.council.word is not None
+    assert order.council.word.kept == (1,)
+    lost(order, 0)
+    assert order.council.word is None
+    assert sorted(order.council.copies) == [0, 2]
+    assert order.council.copies[0].donor == 1
+    assert trusted(order, 1) == ""
+
+
+def test_a_later_word_for_one_that_has_kept_its_state_takes_the_first_back() -> None:
+    order = Ordered()
+    lost(order, 2)
+    voted(order, order.council.copies[2].number, r0=b"x", r1=b"y")
+    trusted(order, 0)
+    assert trusted(order, 1) == ""
+    assert order.council.word == Word(1, order.council.position, 0, (0,))
+    assert sorted(order.council.copies) == [0, 2]
+    order.control(Restored(0, order.council.lives[0], order.council.position))
+    assert order.council.trusted is None
+    assert trusted(order, 0) == UNDECIDED
 
 
 def test_it_is_taken_where_those_with_a_state_have_voted_and_differ() -> None:
@@ -235,6 +263,31 @@ def test_the_service_goes_on_with_whichever_state_is_trusted(right: str) -> None
     assert len({nodes.core(name).machine.digest() for name in "abc"}) == 1
     assert not nodes.core("a").manager.council.copies
     assert nodes.core("a").status()["waiting_for"] == ""
+
+
+def test_when_the_trusted_replica_is_lost_before_anybody_has_its_state_the_others_have_what_they_had() -> None:
+    nodes = broken()
+    nodes.submit("b", "fault none")
+    for name in "bc":
+        nodes.disconnect("a", name)  # the order goes on without it, and its state does not come
+    nodes.wait(1_000_000)
+    nodes.submit("b", "trust a")
+    nodes.wait(1_000_000)
+    assert nodes.core("b").replica.state == "copying"
+    nodes.submit("a", "fault crash")
+    for name in "bc":
+        nodes.connect("a", name)
+    nodes.wait(2_000_000)
+    assert nodes.core("b").replica.state == "right"
+    assert nodes.core("b").replica.position == nodes.core("b").manager.log.decided
+    assert nodes.core("c").manager.council.word is None
+    nodes.submit("c", "trust b")
+    nodes.wait(3_000_000)
+    assert not nodes.core("a").manager.council.copies
+    assert len({nodes.core(name).machine.digest() for name in "abc"}) == 1
+    nodes.submit("a", "reserve cem 1")
+    nodes.wait(100_000)
+    assert nodes.told("reserve cem 1") == ["The seats have been reserved for cem: 3."]
 
 
 def test_without_a_majority_of_the_managers_nothing_is_said_about_what_becomes_of_it() -> None:

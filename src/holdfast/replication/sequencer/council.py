@@ -55,11 +55,13 @@ class Copy(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Word(msgspec.Struct, frozen=True, array_like=True):
-    """An operator's: the replica of `manager` is right from number `since` on; needed up to `until`, 0 if still."""
+    """An operator's: the replica of `manager` is right from number `since` on; needed up to `until`, 0 if still.
+    `kept`: those that are begun anew from it and had a state: they keep that until they have the trusted one."""
 
     manager: int
     since: int
     until: int = 0
+    kept: tuple[int, ...] = ()
 
 
 class Standing(msgspec.Struct, frozen=True, array_like=True):
@@ -283,7 +285,7 @@ class Council:
             self.events.append(f"the replica of {self.name(manager)} is begun anew: {why}")
         self.split = ()
         if self.trusted == manager and not keeps:
-            self._end_word(f"the replica of {self.name(manager)} is trusted no more: it is gone")
+            self._take_back("it is gone")
         self.lives[manager] += 1
         self.begun[manager] = self.position
         self.wrong[manager] = []
@@ -346,14 +348,17 @@ class Council:
         self.refusal = ""
         if self.trusted == manager:
             return
-        self.refusal = self._why_not(manager)
+        if self.trusted is not None and self.word is not None and manager in self.word.kept and self._waits(manager):
+            self._take_back("an operator says that another is")
+        else:
+            self.refusal = self._why_not(manager)
         if self.refusal:
             who = self.name(manager)
             self.events.append(f"an operator's word that the replica of {who} is right is not taken: {self.refusal}")
             return
         doubted = [other for other in self.managers if other != manager and not self._is_like(manager, other)]
         self.copies.pop(manager, None)
-        self.word = Word(manager, self.position)
+        self.word = Word(manager, self.position, 0, tuple(other for other in doubted if self.has_state(other)))
         self.events.append(f"the replica of {self.name(manager)} is right, as an operator says")
         for other in doubted:
             self.restarts += self.has_state(other)
@@ -377,5 +382,19 @@ class Council:
 
     def _end_word(self, why: str) -> None:
         assert self.word is not None
-        self.word = Word(self.word.manager, self.word.since, self.position)
+        self.word = Word(self.word.manager, self.word.since, self.position, self.word.kept)
         self.events.append(why)
+
+    def _waits(self, manager: int) -> bool:
+        """Whether it is begun anew, and has no other state than it had."""
+        return manager in self.copies and not self.copies[manager].keeps
+
+    def _take_back(self, why: str) -> None:
+        """Nobody has the trusted state but the one that is trusted no more: all others have what they had."""
+        word, self.word = self.word, None
+        assert word is not None
+        self.events.append(f"the replica of {self.name(word.manager)} is trusted no more: {why}")
+        for other in word.kept:
+            if self._waits(other):
+                del self.copies[other]
+                self.events.append(f"the replica of {self.name(other)} goes on with the state that it had")

@@ -100,6 +100,7 @@ class Replica:
         self.results_after = 0
         self.allowance = 0
         self.due_us: int | None = None
+        self._may_return = False
         self._queue: deque[tuple[int, Run]] = deque()
         self._marks: deque[tuple[int, Mark]] = deque()
 
@@ -134,15 +135,25 @@ class Replica:
         """Do this when exactly everything up to `number` is executed (never, if the replica is begun anew before)."""
         self._marks.append((number, mark))
 
-    def begin_copy(self) -> None:
-        """Whatever it was, it is dropped; what is decided meanwhile waits."""
+    def begin_copy(self, *, may_return: bool = False) -> None:
+        """Whatever it was, it is dropped; what is decided meanwhile waits. `may_return`: unless it is taken back."""
+        self._may_return = may_return and (self.state == RIGHT or self._may_return)
         self.state = COPYING
         self.fault = "none"
         self._marks.clear()
         self.results.clear()
 
+    def go_on(self) -> bool:
+        """No copy comes: it has what it had, and all that was decided since; if it still has that."""
+        if self.state == COPYING and self._may_return:
+            self.state = RIGHT
+            self.results_after = self.position
+            self.allowance = self.backlog
+        return self.state == RIGHT
+
     def crash(self, why: str) -> None:
         """It is gone."""
+        self._may_return = False
         self.state = CRASHED
         self.why_crashed = why
         self._marks.clear()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from holdfast.replication.sequencer.copying import Copying
 from holdfast.replication.sequencer.council import Copy
 from holdfast.replication.sequencer.messages import DigestAt, NeedCopy, Ordered, Row, Run
-from holdfast.replication.sequencer.replica import CRASHED, RIGHT, Replica
+from holdfast.replication.sequencer.replica import COPYING, CRASHED, RIGHT, Replica
 from holdfast.replication.sequencer.shared import STARTING, Shared
 from holdfast.replication.sequencer.submitting import Submitter
 from holdfast.replication.sequencer.trusting import Trusting
@@ -55,14 +55,14 @@ class Tending:
         for text in texts:
             shared.event(text)
         self.trusting.on_taken(run)
-        if self.copying.taking is not None and shared.me not in council.copies:
-            self.copying.abandon()  # what it lagged behind is not needed: it is trusted as it is
+        if shared.me in before and shared.me not in council.copies:
+            self._is_not_copied()
         for manager, copy in council.copies.items():
             if before.get(manager) == copy:
                 continue
             if manager == shared.me:
                 if not (copy.keeps and self.replica.state == RIGHT):
-                    self.replica.begin_copy()
+                    self.replica.begin_copy(may_return=self._may_return)
                 self.copying.begin(copy)
             elif council.has_state(shared.me):
                 self.vote(copy.number)
@@ -70,6 +70,19 @@ class Tending:
                     self.copying.donate(manager, copy.number)
         if shared.me in council.suspected:
             self._examine(council.suspected[shared.me])
+
+    @property
+    def _may_return(self) -> bool:
+        """Whether the replica here is begun anew at an operator's word only, which may be taken back."""
+        word, me = self.council.word, self.shared.me
+        return word is not None and not word.until and me in word.kept
+
+    def _is_not_copied(self) -> None:
+        """The order says so. Its copy has come; or it is right as it is, by an operator's word, or its end; or it was
+        restored on a disk that is gone."""
+        if self.copying.taking is not None:
+            self.copying.abandon()
+        self.replica.go_on()
 
     def _examine(self, number: int) -> None:
         """A front end has had no result of ours for that number, or others: is the replica still there? If so, its
@@ -94,7 +107,7 @@ class Tending:
         elif copy is not None and (copy.keeps or copy == self.recovered_copy):
             self.copying.say_restored(copy)
         elif copy is not None:
-            replica.begin_copy()
+            replica.begin_copy(may_return=self._may_return)
             self.need_copy("its manager was restarted")
         elif shared.me in self.council.suspected:
             self._examine(self.council.suspected[shared.me])
@@ -140,10 +153,10 @@ class Tending:
     @property
     def _is_there(self) -> bool:
         """Whether the replica has a state, or one is on its way. Whatever made it stop may not have been seen here."""
-        me = self.shared.me
-        if self.replica.state == CRASHED:
-            return False
-        return me not in self.council.copies or self.copying.is_on_its_way(self.council.lives[me])
+        me, copying = self.shared.me, self.copying
+        if self.replica.state != RIGHT:
+            return self.replica.state == COPYING and copying.taking is not None
+        return me not in self.council.copies or copying.is_on_its_way(self.council.lives[me])
 
     @property
     def _look_us(self) -> int:
