@@ -35,6 +35,7 @@ def told(results: list[Result], options: Options) -> str:
         (site(model="three"), 8),
         (site(model="four"), 8),
         (site(model="roles"), 8),
+        (site(model="beyond"), 8),
         (site(model="three", app="tickets"), 5),
         (site(model="roles", app="tickets", faults=("depose", "crash", *PLANTS)), 5),
         (site(model="three", transport="lossy"), 4),
@@ -54,7 +55,7 @@ def test_every_schedule_passes(options: Options, seeds: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["three", "four", "roles"])
+@pytest.mark.parametrize("model", ["three", "four", "roles", "beyond"])
 def test_a_thousand_schedules_pass(model: str) -> None:
     options = site(model=model)
     failed = [result for result in run_many(options, 60_000, 1_000) if not result.ok]
@@ -69,6 +70,14 @@ def test_a_replica_that_goes_wrong_is_begun_anew_whatever_it_does(fault: str) ->
         assert result.ok, result.text
         copies += dict(result.figures)["copies"]
     assert copies >= 2
+
+
+def test_where_more_fail_than_the_vote_makes_up_for_an_operator_brings_the_service_back() -> None:
+    tally = Tally()
+    for result in run_many(site(model="beyond", faults=("state", "dead", "raise")), 41_000, 8):
+        tally.add(result)
+    assert not tally.failures, told(tally.failures, site(model="beyond"))
+    assert tally.figures["trusted"] > 8
 
 
 def test_a_seed_gives_the_same_trace_under_every_hash_seed() -> None:

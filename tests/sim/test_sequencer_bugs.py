@@ -24,7 +24,7 @@ FOUND_WITHIN: dict[str, tuple[int, int, Options]] = {
     "streams-forgotten": (0, 12, site()),
     "entered-early": (12, 10, site("three", "depose", "split", "one-way", "crash")),
     "empty-promises": (65, 10, site("three", "empty-disk", "depose", "one-way")),
-    "wrong-remembered": (8, 15, site()),
+    "wrong-remembered": (0, 6, site("three", "wrong")),
     "unchecked-copy": (0, 6, site("four", "state", "empty-disk")),
     "another-number": (0, 6, site("three", "dead", "empty-disk")),
     "two-in-an-epoch": (30, 10, site("three", "depose", "crash", "moment")),
@@ -32,6 +32,7 @@ FOUND_WITHIN: dict[str, tuple[int, int, Options]] = {
     "gaps-ignored": (0, 3, site()),
     "held-back": (42, 10, site("three", "depose", "power", "pause")),
     "order-forgotten": (0, 6, site()),
+    "word-outlives": (0, 6, site("beyond", "state", "dead")),
 }
 """The bug, from which seed on, how many it may take, and the schedules that try it."""
 

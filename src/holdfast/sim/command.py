@@ -37,7 +37,7 @@ def simulate(
         typer.Option(
             "--model",
             metavar="MODEL",
-            help="perfect, majority; bayou: all-heard, immediate, accept-loss; sequencer: three, four, roles; "
+            help="perfect, majority; bayou: all-heard, immediate, accept-loss; sequencer: three, four, roles, beyond; "
             "planner: named, unnamed; default: each.",
         ),
     ] = "",

@@ -149,6 +149,10 @@ class Network:
         """Every host can reach every other one."""
         return all(self._passable(pair) for pair in self.connection)
 
+    def are_joined(self, a: Peer, b: Peer) -> bool:
+        """These two can reach each other. `a` is the lower number."""
+        return self._passable((a, b))
+
     def _passable(self, pair: tuple[Peer, Peer]) -> bool:
         a, b = pair
         return not (self.cut[pair] or self.links[a, b].blocked or self.links[b, a].blocked)

@@ -219,6 +219,11 @@ def _order_forgotten(core: Sequencer) -> None:
     _put(log, "forget", lambda keep: forget(min(keep, 3)))
 
 
+def _word_outlives(core: Sequencer) -> None:
+    """Whom an operator has once said to be right is trusted for ever."""
+    _put(core.manager.council, "_end_word", lambda _why: None)
+
+
 BUGS: dict[str, Bug] = {
     "hasty-gate": Bug(_nothing, HastyGate),
     "one-is-enough": Bug(_one_is_enough),
@@ -237,6 +242,7 @@ BUGS: dict[str, Bug] = {
     "gaps-ignored": Bug(_gaps_ignored),
     "held-back": Bug(_held_back),
     "order-forgotten": Bug(_order_forgotten),
+    "word-outlives": Bug(_word_outlives),
 }
 """By name."""
 

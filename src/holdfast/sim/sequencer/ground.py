@@ -13,8 +13,9 @@ from holdfast.replication.sequencer import Sequencer, SequencerConfiguration, ge
 from holdfast.sim.disk import Disk
 from holdfast.sim.trace import host_name
 
-MODELS = ("three", "four", "roles")
-"""Three nodes or four, each in every role; or two front ends, two sequencers and three managers, all apart."""
+MODELS = ("three", "four", "roles", "beyond")
+"""Three nodes or four, each in every role; or two front ends, two sequencers and three managers, all apart; or three
+or four nodes of which more fail at once than the vote makes up for, and an operator who says whose replica is right."""
 
 Roles = tuple[int, ...]
 
@@ -28,6 +29,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     managers: Roles
     limits: dict[str, int]
     app: Callable[[], App]
+    is_beyond: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -65,7 +67,7 @@ def disk_identity(id: int) -> str:
 
 def draw_ground(source: random.Random, model: str, servers: int, app: Callable[[], App]) -> Ground:
     """Roles and limits for one run. `servers`: how many managers, 0 for what the model has."""
-    count = servers or (4 if model == "four" else 3)
+    count = servers or (source.choice((3, 3, 4)) if model == "beyond" else 4 if model == "four" else 3)
     limits = {
         "digest_every": source.choice((8, 20, 50)),
         "backlog_max": source.choice((20, 60, 20_000)),
@@ -82,8 +84,9 @@ def draw_ground(source: random.Random, model: str, servers: int, app: Callable[[
     if model != "roles":
         everybody = tuple(range(count))
         return Ground(
-            nodes=count, front_ends=everybody, sequencers=everybody, managers=everybody, limits=limits, app=app
-        )
+            nodes=count, front_ends=everybody, sequencers=everybody, managers=everybody, limits=limits, app=app,
+            is_beyond=model == "beyond",
+        )  # fmt: skip
     return Ground(
         nodes=4 + count, front_ends=(0, 1), sequencers=(2, 3), managers=tuple(range(4, 4 + count)),
         limits=limits, app=app,

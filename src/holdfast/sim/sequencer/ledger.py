@@ -10,6 +10,8 @@ right replica must have as its state and every client must be told.
   before any executes it.
 - A client is told what the replica that never fails says.
 - A replica in which nothing was planted has the right state at every position, and is never replaced.
+- Where an operator's word that a replica is right is taken, its state is the right one from that number on: the
+  replica that never fails takes it over, and goes on from there. Nobody is told otherwise before or after.
 - Epochs and positions never go back.
 """
 
@@ -24,6 +26,8 @@ from holdfast.kernel.contracts import App, Request
 from holdfast.kernel.gate import Group
 from holdfast.kernel.machine import Machine
 from holdfast.kernel.replies import Expired, Forgotten
+from holdfast.kernel.store import TupleStore
+from holdfast.replication.sequencer.council import Council
 from holdfast.replication.sequencer.messages import (
     QUERIES,
     REQUESTS,
@@ -91,9 +95,10 @@ class Watched(msgspec.Struct):
 
 
 class Ledger(Audit):
-    """`planted`: by node, the fault in its replica until it was begun anew. `figures`: what happened, counted."""
+    """`planted`: by node, the fault in its replica until it was begun anew. `figures`: what happened, counted.
+    `awaited`: (node, number): its replica's state is the right one from that number on, once it has come there."""
 
-    def __init__(self, world: World, managers: tuple[int, ...], app: Callable[[], App]) -> None:
+    def __init__(self, world: World, managers: tuple[int, ...], app: Callable[[], App], agreeing: int = 2) -> None:
         super().__init__(world)
         self.managers = managers
         machine = Machine(app())
@@ -110,8 +115,12 @@ class Ledger(Audit):
         self.planted: dict[int, str] = {}
         self.planted_us: dict[int, int] = {}
         self.replaced: dict[tuple[int, int], None] = {}
-        self.figures = dict.fromkeys(("epochs", "replaced", "restarted", "copies", "jumps", "numbers"), 0)
+        self.figures = dict.fromkeys(("epochs", "replaced", "trusted", "copies", "jumps", "numbers"), 0)
         self.slowest_cure_us = 0
+        self.council = Council(managers, agreeing)
+        self.awaited: tuple[int, int] | None = None
+        self._later: list[tuple[int, Run]] = []
+        self._former = b""
 
     def _violated(self, kind: str, text: str) -> None:
         raise Violation(kind, f"{text}, at {self.world.now_us} us")
@@ -167,6 +176,7 @@ class Ledger(Audit):
         manager, front, council = core.manager, core.front, core.manager.council
         self.processes[node] = Watched()
         deliver, agree, replace, install = manager._deliver, front._agree, council._replace, manager.copying._install
+        reach = core.replica._reach
 
         def seen_deliver(placed: list[tuple[int, Run, int]]) -> None:
             for first, run, _ in placed:
@@ -186,6 +196,11 @@ class Ledger(Audit):
             self._cured(node)
             self.figures["copies"] += 1
 
+        def seen_reach() -> None:
+            self._reached(node, core)
+            reach()
+
+        core.replica._reach = seen_reach
         manager._deliver, front._agree, council._replace = seen_deliver, seen_agree, seen_replace
         manager.copying._install = seen_install
 
@@ -212,11 +227,63 @@ class Ledger(Audit):
         self.decided[first] = run
         self.frontier += run.count
         self.figures["numbers"] = self.frontier
+        if self.awaited is None:
+            self._execute(first, run)
+        else:
+            self._later.append((first, run))
+        self._consider_word(first, run)
+
+    def _execute(self, first: int, run: Run) -> None:
+        """On the replica that never fails."""
         self.right.queue(first, run)
-        while self.right.position < self.frontier:
+        while self.right.position < first + run.count - 1:
             for row in self.right.execute(0, 1):
                 self.results[row[3]] = row[4]
-        self.states[self.frontier] = self.right.machine.digest()
+        self.states[self.right.position] = self.right.machine.digest()
+
+    # -- An operator's word
+
+    def _consider_word(self, first: int, run: Run) -> None:
+        """Is an operator's word taken, or over?"""
+        before = self.council.word
+        self.council.take(first, run)
+        self.council.events.clear()
+        word = self.council.word
+        if word == before:
+            return
+        is_another = word is not None and (before is None or word.since != before.since)
+        if before is not None and not before.until and (word is None or is_another):
+            self._take_back(before.since)
+        if word is not None and is_another:
+            self.figures["trusted"] += 1
+            self.awaited = (word.manager, word.since)
+        if word is not None and word.until and self.awaited is not None:
+            self._go_on()
+
+    def _reached(self, node: int, core: Any) -> None:
+        """A replica has come to a number. If it is the one that is waited for, its state is the right one."""
+        if self.awaited == (node, core.replica.position) and core.replica.state == RIGHT:
+            machine = self.right.machine
+            self._former = machine.store.snapshot()
+            machine.replace_store(TupleStore.restore(machine.rows, core.machine.store.snapshot()))
+            self.states[self.right.position] = machine.digest()
+            self._go_on()
+
+    def _take_back(self, since: int) -> None:
+        """What was right before that number is right again."""
+        if self.awaited is None:
+            machine = self.right.machine
+            machine.replace_store(TupleStore.restore(machine.rows, self._former))
+            self.right = Replica(machine, self.right.batches, 0)
+            self.right.restored(since)
+            self.states[since] = machine.digest()
+            self._later = [(first, run) for first, run in self.decided.items() if first > since]
+        self._go_on()
+
+    def _go_on(self) -> None:
+        later, self._later, self.awaited = self._later, [], None
+        for first, run in later:
+            self._execute(first, run)
 
     def _has(self, node: int, first: int, run: Run) -> bool:
         return self.jumped.get(node, 0) >= first or node in self.holders.get((first, run), {})

@@ -38,7 +38,7 @@ class SequencerSite(Site):
         source = world.random
         self.workload = WORKLOADS[options.app](source)
         self.ground = ground = draw_ground(source, options.failure_model, options.servers, self.workload.app)
-        self.audit = self.ledger = Ledger(world, ground.managers, ground.app)
+        self.audit = self.ledger = Ledger(world, ground.managers, ground.app, ground.configuration(0, 0).agreeing)
         self.history = History()
         self.network = Network(world, ground.nodes, self._network_options(source), self._is_alive)
         bug = bugs.BUGS[options.bug] if options.bug else bugs.NO_BUG

@@ -5,13 +5,16 @@ is wrong, or has no state, leaves the others to be believed: of three managers o
 so, and meanwhile no other may stop; of four one that is wrong and one that has lost its disk. Nothing
 of that kind strikes unless all others are there, and have the state as of the last number; and it
 counts until it is whole again.
+
+Beyond that, one replica after the other may go wrong or lose its state, as long as one is left that is right, and no
+two that are wrong say the same; and now and then an operator says whose replica is right, who mostly knows.
 """
 
 from __future__ import annotations
 
 from holdfast.kernel.contracts import Reply, Request
 from holdfast.replication.sequencer.replica import RIGHT
-from holdfast.replication.sequencer.words import Fault
+from holdfast.replication.sequencer.words import Fault, Trust
 from holdfast.sim.audit import Violation
 from holdfast.sim.host import Attempt, Host
 from holdfast.sim.nemesis import Nemesis, NemesisOptions
@@ -27,12 +30,16 @@ PLANTS = ("wrong", "state", "garbage", "silent", "late", "dead", "raise", "flick
 FAULTS = (*STOPS, *LINKS, *PLANTS)
 """Every kind."""
 SKEW_MS_MAX = 3_600_000
+ALIKE = (("wrong", "flicker"), ("garbage",), ("state",))
+"""Two replicas that are wrong in the same of these ways could be believed."""
+WORD_US_MAX = 2_000_000
+"""An operator says something about that often."""
 DOUBT_US = 3_000_000
 """So long after a restart has healed a replica, what it said before may still be on its way."""
 
 
 class _Operator(Attempt):
-    """Plants a fault by the word for it."""
+    """Says a word of operators."""
 
     def answered(self, reply: Reply) -> None:
         """It is done."""
@@ -55,6 +62,14 @@ class Weather(Nemesis):
         self.managers = [host for host in hosts if host.manages]
         self.wrong_max = hosts[0].ground.configuration(0, 0).wrong_max
         self.healed_us: dict[int, int] = {}
+        self.is_beyond = hosts[0].ground.is_beyond
+        self.does_err = self.is_beyond and world.chance(0.3)
+        """Whether the operator may take a wrong replica for right."""
+
+    def begin(self) -> None:
+        super().begin()
+        if self.is_beyond:
+            self.world.after(self.world.between(0, WORD_US_MAX), self._say_whom_to_trust)
 
     # ---- who is whole ----
 
@@ -85,10 +100,21 @@ class Weather(Nemesis):
         lost = [other for other in self.managers if not other.whole]
         if self.stopped or self.wrong_max == 0 or host in planted or host in lost:
             return False
+        if (planted or lost or len(self.managers) <= 3 or self.is_beyond) and not self._are_joined(host):
+            return False  # who is cut off fails too: the others may forget what it lacks
+        if self.is_beyond:
+            others = [other for other in self.managers if other is not host and other not in (*planted, *lost)]
+            is_one_left = any(self.healthy(other) and self._is_level(other) for other in others)
+            return is_one_left and (is_plant or not lost)
         if len(planted) + len(lost) >= (2 if len(self.managers) > 3 else 1) or (planted if is_plant else lost):
             return False
         others = [other for other in self.managers if other is not host and other not in (*planted, *lost)]
         return all(self.healthy(other) and self._is_level(other) for other in others)
+
+    def _are_joined(self, without: Host) -> bool:
+        """Every manager but this one can reach every other one."""
+        numbers = [host.number for host in self.managers if host is not without]
+        return all(self.network.are_joined(a, b) for a in numbers for b in numbers if a < b)
 
     def _is_level(self, host: Station) -> bool:
         """It has executed everything, and would again after a restart."""
@@ -100,7 +126,7 @@ class Weather(Nemesis):
         """Of three managers one is wrong or has no state: the others are all that there is."""
         self._look_after()
         failing = any(not host.whole or host.number in self.ledger.planted for host in self.managers)
-        return failing and 2 < len(self.managers) <= 3
+        return failing and (2 < len(self.managers) <= 3 or self.is_beyond)
 
     def may_stop(self, host: Host) -> bool:
         """A process may stop, for its disk is kept; but of three managers, only one at a time may fail in any way."""
@@ -163,6 +189,8 @@ class Weather(Nemesis):
         host = self.world.random.choice(self.managers)
         if host.state != "up" or not self._may_fail(host, is_plant=True):
             return None
+        if any(kind in alike and other in alike for alike in ALIKE for other in self.ledger.planted.values()):
+            return None
         self._struck(f"{kind} replica {host.name}")
         self.ledger.plant(host.number, kind)
         self.healed_us.pop(host.number, None)
@@ -208,3 +236,18 @@ class Weather(Nemesis):
     def _right_again(self, host: Station) -> None:
         if host.state == "up" and host.core.replica.fault == "wrong":
             host.request(_Operator(), Request(Fault("none")), False)
+
+    # ---- operators ----
+
+    def _say_whom_to_trust(self) -> None:
+        """Again and again, also in the calm, whether or not it is of use; at any node."""
+        running = [host for host in self.managers if host.state == "up"]
+        right = [host for host in running if self.healthy(host)]
+        if self.does_err and not self.stopped and self.world.chance(0.3):
+            right = running
+        if right:
+            trusted, told = self.world.random.choice(right), self.world.random.choice(running)
+            if self.world.tracing:
+                self.world.note(f"   ! the operator says to {told.name} that the replica of {trusted.name} is right")
+            told.request(_Operator(), Request(Trust(trusted.name)), False)
+        self.world.after(self.world.between(1_000, WORD_US_MAX), self._say_whom_to_trust)
