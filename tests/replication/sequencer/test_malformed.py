@@ -23,8 +23,11 @@ from holdfast.replication.sequencer.messages import (
     Restored,
     Run,
     Silent,
+    Split,
     StatePart,
     Submit,
+    Told,
+    Trust,
     Wrong,
     encode_control,
 )
@@ -41,6 +44,8 @@ controls = st.one_of(
     st.builds(DigestAt, peers, numbers, numbers, st.binary(max_size=16)),
     st.builds(NeedCopy, peers, numbers, st.text(max_size=3), st.booleans()),
     st.builds(Restored, peers, numbers, numbers),
+    st.builds(Split, numbers, st.lists(peers, max_size=4).map(tuple)),
+    st.builds(Trust, peers),
 )
 batches = st.one_of(
     st.binary(max_size=12),
@@ -159,6 +164,24 @@ def test_submissions_in_the_name_of_another_get_no_number() -> None:
     before = sequencer.sequencer.log.last
     sequencer.receive(nodes.now_us, 1, Submit((Run(0, 2, 2**59, 1, 1, b""),)))
     assert sequencer.sequencer.log.last == before
+
+
+def test_what_is_told_of_replicas_that_are_not_there_is_dropped() -> None:
+    nodes = Nodes("f a b c", front_ends="f", sequencers="abc", managers="abc")
+    nodes.start_all()
+    front = nodes.core("f")
+    before = front.outlook.told
+    for message in (
+        Told(2**40, (0, 0)),
+        Told(2**40, (0, 0, 0), copied=(0,)),
+        Told(2**40, (0, 0, 0), suspected=(9,)),
+        Told(2**40, (0, 0, 0), trusted=-2),
+    ):
+        front.receive(nodes.now_us, 1, message)
+        assert front.outlook.told == before
+    assert front.shared.malformed == 4
+    front.receive(nodes.now_us, 0, Told(2**40, (0, 0, 0)))  # of one that manages no replica
+    assert front.outlook.told == before
 
 
 def test_parts_of_a_state_that_nobody_asked_for_are_dropped() -> None:

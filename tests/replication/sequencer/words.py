@@ -56,6 +56,8 @@ class Words:
             m.Jump: lambda x: f"after {x.decided}",
             m.FetchState: lambda x: f"as of {x.number}, part {x.index}",
             m.StatePart: lambda x: f"as of {x.number}, part {x.index}{', the last' if x.last else ''}",
+            m.Inquire: lambda x: "",
+            m.Told: lambda x: f"{x.position}: {x.replacements} replaced, {x.restarts} restarted",
             m.Identity: lambda x: f"{x.disk} of {x.app}",
             m.Admitted: lambda x: "",
             m.Started: lambda x: "",

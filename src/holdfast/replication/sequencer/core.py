@@ -40,6 +40,7 @@ from holdfast.replication.sequencer.messages import (
     Stale,
     encode_record,
 )
+from holdfast.replication.sequencer.outlook import NOBODY, Outlook
 from holdfast.replication.sequencer.overhearing import Overhearing
 from holdfast.replication.sequencer.recovery import recover
 from holdfast.replication.sequencer.replica import COPYING, CRASHED, RIGHT, Replica
@@ -83,6 +84,7 @@ class Sequencer:
         self.manager = Manager(self.shared, self.submitter, self.replica)
         self.sequencer = SequencerRole(self.shared)
         self.overhearing = Overhearing(self.shared, self.replica)
+        self.outlook = Outlook(self.shared, self.manager.council)
         manager, sequencer, front, copying = self.manager, self.sequencer, self.front, self.manager.copying
         handlers: dict[type, Callable[[int, Any], None]] = {
             messages.Submit: sequencer.on_submit,
@@ -107,6 +109,8 @@ class Sequencer:
             messages.Jump: manager.on_jump,
             messages.FetchState: copying.on_fetch_state,
             messages.StatePart: copying.on_part,
+            messages.Inquire: self.outlook.on_inquire,
+            messages.Told: self.outlook.on_told,
             PeerConnected: self._on_connected,
             PeerDisconnected: self._on_disconnected,
             PeerRefused: self._on_refused,
@@ -218,6 +222,7 @@ class Sequencer:
             self.manager.tick()
             self.front.tick()
             self.overhearing.tick()
+            self.outlook.tick()
             self.manager.execute()
             self._flush()
             shared.release()
@@ -227,7 +232,7 @@ class Sequencer:
                 self.manager.execute()
                 self._flush()
                 shared.release()
-            parts = (self.sequencer, self.manager, self.front, self.overhearing, self.submitter)
+            parts = (self.sequencer, self.manager, self.front, self.overhearing, self.outlook, self.submitter)
             times = (part.due_us for part in parts)
             shared.step.wake_us = min((due_us for due_us in times if due_us is not None), default=None)
         return shared.step
@@ -303,37 +308,34 @@ class Sequencer:
         """Of a manager's replica, as far as it is known here."""
         if manager == self.shared.me and self.replica.state == CRASHED:
             return CRASHED
-        return COPYING if manager in self.manager.council.copies else RIGHT
+        return COPYING if manager in self.outlook.now.copied else RIGHT
 
     def _votes(self) -> VotesCounted:
-        shared, council = self.shared, self.manager.council
+        shared, told = self.shared, self.outlook.now
         rows = []
-        for manager in self.configuration.managers:
+        for manager, life in zip(self.configuration.managers, told.lives, strict=True):
             tally = self.front.tallies[manager]
-            rows.append(
-                VoteRow(
-                    shared.name(manager),
-                    self._state_of(manager),
-                    council.lives[manager],
-                    tally.agreed,
-                    tally.differed,
-                    tally.late,
-                )
-            )
-        sequencer = "" if shared.sequencer is None else shared.name(shared.sequencer)
+            counts = (tally.agreed, tally.differed, tally.late)
+            rows.append(VoteRow(shared.name(manager), self._state_of(manager), life, *counts))
         return VotesCounted(
-            sequencer, shared.epoch, self.manager.log.decided, council.replacements, council.restarts, tuple(rows),
+            "" if shared.sequencer is None else shared.name(shared.sequencer),
+            shared.epoch,
+            told.position,
+            told.replacements,
+            told.restarts,
+            tuple(rows),
             self._trusted,
-        )  # fmt: skip
+            self.outlook.names(told.suspected),
+        )
 
     @property
     def _trusted(self) -> str:
-        trusted = self.manager.council.trusted
-        return "" if trusted is None else self.shared.name(trusted)
+        trusted = self.outlook.now.trusted
+        return "" if trusted == NOBODY else self.shared.name(trusted)
 
     def status(self) -> dict[str, Any]:
         """For operators."""
-        shared, manager, council = self.shared, self.manager, self.manager.council
+        shared, manager, told = self.shared, self.manager, self.outlook.now
         configuration = self.configuration
         roles = [
             role
@@ -349,7 +351,7 @@ class Sequencer:
             waiting_for = "a sequencer, which needs a majority of the managers"
         elif manager.manages and not manager.admitted:
             waiting_for = "the sequencer to let its empty disk in"
-        elif manager.manages and council.is_undecided and council.trusted is None:
+        elif told.is_undecided and told.trusted == NOBODY:
             waiting_for = "replicas that agree; if none come, for an operator's word: trust NODE"
         return {
             "protocol": "sequencer",
@@ -359,7 +361,7 @@ class Sequencer:
             "view": [shared.name(node) for node in configuration.managers],
             "sequencer": "" if shared.sequencer is None else shared.name(shared.sequencer),
             "epoch": shared.epoch,
-            "position": manager.log.decided,
+            "position": told.position,
             "executed": self.replica.position,
             "health": self._state_of(shared.me) if manager.manages else "",
             "fault": self.replica.fault,
@@ -368,10 +370,10 @@ class Sequencer:
                  "differed": row.differed, "late": row.late}
                 for row in self._votes().rows
             ],
-            "suspected": [shared.name(node) for node in sorted(council.suspected)],
+            "suspected": list(self.outlook.names(told.suspected)),
             "trusted": self._trusted,
-            "replacements": council.replacements,
-            "restarts": council.restarts,
+            "replacements": told.replacements,
+            "restarts": told.restarts,
             "digest": self.machine.digest().hex() if manager.manages else "",
             "lag": self.replica.backlog,
             "waiting_for": waiting_for,

@@ -244,6 +244,25 @@ class StatePart(Message, frozen=True, tag="state_part"):
     last: bool
 
 
+class Inquire(Message, frozen=True, tag="inquire"):
+    """A node that manages no replica: how do they stand?"""
+
+
+class Told(Message, frozen=True, tag="told"):
+    """A manager: what the managers had agreed on as of a number. `lives`: in the order of the managers, how often each
+    one's replica was begun anew; `copied`: those that are being copied; `trusted`: whose is right because an operator
+    says so, -1 if nobody's; `is_undecided`: the vote cannot decide by itself."""
+
+    position: Number = 0
+    lives: tuple[Number, ...] = ()
+    copied: tuple[int, ...] = ()
+    suspected: tuple[int, ...] = ()
+    trusted: int = -1
+    is_undecided: bool = False
+    replacements: Number = 0
+    restarts: Number = 0
+
+
 AnyMessage = (
     Submit
     | Gap
@@ -267,6 +286,8 @@ AnyMessage = (
     | Jump
     | FetchState
     | StatePart
+    | Inquire
+    | Told
 )
 
 

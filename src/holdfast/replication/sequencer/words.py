@@ -28,7 +28,7 @@ class Trust(Command, frozen=True, tag="trust"):
 
 
 class Votes(Query, frozen=True, tag="votes"):
-    """Tell who is the sequencer, how the replicas have voted and, at a node with a replica, what was replaced."""
+    """Tell who is the sequencer, how the replicas have voted, which are suspected, and what was replaced."""
 
 
 class FaultPlanted(Reply, frozen=True, tag="fault_planted"):
@@ -102,7 +102,8 @@ class VoteRow(Reply, frozen=True, tag="vote_row"):
 
 
 class VotesCounted(Reply, frozen=True, tag="votes_counted"):
-    """The answer to `votes`. `trusted`: whose replica is right because an operator says so, or ""."""
+    """The answer to `votes`. `trusted`: whose replica is right because an operator says so, or ""; `suspected`:
+    whose replicas give no results. A node without a replica knows of that, and of what was replaced, from others."""
 
     sequencer: str
     epoch: int
@@ -111,13 +112,15 @@ class VotesCounted(Reply, frozen=True, tag="votes_counted"):
     restarts: int
     rows: tuple[VoteRow, ...]
     trusted: str = ""
+    suspected: tuple[str, ...] = ()
 
     def text(self) -> str:
         rows = "; ".join(row.text() for row in self.rows)
         return (
             f"Sequencer {self.sequencer or 'none'} (epoch {self.epoch}), {self.number} requests decided, "
             f"{self.replacements} replicas replaced, {self.restarts} restarted. {rows}."
-            + (f" {self.trusted} is trusted." if self.trusted else "")
+            + (f" Suspected: {', '.join(self.suspected)}." if self.suspected else "")
+            + (f" Trusted: {self.trusted}." if self.trusted else "")
         )
 
 
