@@ -15,7 +15,8 @@ from holdfast.kernel.contracts import Person, Request
 from holdfast.kernel.errors import MalformedInput
 from holdfast.people import new_token
 from holdfast.server.branches import gathering
-from holdfast.server.branches.messages import AskPart, Beat, Message, Note, Notes, NotHere, Part, Relay, Relayed
+from holdfast.server.branches.messages import AskPart, Beat, Note, Notes, NotHere, Part, Relay, Relayed
+from holdfast.server.calls import Message
 from holdfast.server.http import NodeCollector
 
 WHOLE = "Seminars - MTLE130519 3, OTWE130519 3, TORE130519 3."

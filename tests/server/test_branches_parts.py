@@ -21,11 +21,11 @@ from holdfast.kernel.machine import Machine
 from holdfast.kernel.replies import Malformed, Unavailable, Unknown
 from holdfast.logfile import append, line_of, parameters_of, time_text
 from holdfast.server.branches import keeper as keeping
-from holdfast.server.branches.calls import Calls
 from holdfast.server.branches.door import Lanes, Names, Operation
 from holdfast.server.branches.keeper import Keeper, Place
 from holdfast.server.branches.log import BranchLogs, entry_of
 from holdfast.server.branches.messages import NotHere
+from holdfast.server.calls import Calls
 
 BRANCHES = Branches("directory", {"TOR": "a", "MTL": "b", "OTW": "c"}, ("a", "b", "c"))
 

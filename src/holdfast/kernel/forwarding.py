@@ -30,7 +30,7 @@ TURN_US = 2_000_000
 """So long the outbox must have stood still for each node that stands before this one."""
 AGAIN_US = 1_000_000
 """After so long what could not be done is tried again, at first; each time after twice as long."""
-AGAIN_MAX_US = 30_000_000
+AGAIN_MAX_US = 10_000_000
 EMPTY_MAX_US = 8_000_000
 """The longest pause while there are notices and none of them is final."""
 PATIENCE_US = 15_000_000

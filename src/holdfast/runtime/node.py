@@ -29,7 +29,7 @@ from holdfast.kernel.gate import Group
 from holdfast.kernel.placing import Places
 from holdfast.kernel.replies import Unknown
 from holdfast.runtime.datagrams import Datagrams
-from holdfast.runtime.driver import Driver
+from holdfast.runtime.driver import Driver, clock_us
 from holdfast.runtime.journal import Journal
 from holdfast.runtime.journal_process import JournalWriter
 from holdfast.runtime.links import Address, Links
@@ -41,6 +41,8 @@ from holdfast.server.branches.servers import Settings as BranchSettings
 from holdfast.server.grammar import Grammar
 from holdfast.server.http_door import HttpDoor
 from holdfast.server.line_server import Connection, Face, LineServer
+from holdfast.server.notices import NoticeOffice
+from holdfast.server.notices.messages import CHANNEL as NOTICES
 from holdfast.server.vendors.vendor import Vendor
 from holdfast.site import Service, Site
 from holdfast.vendors import VENDORS_APP
@@ -137,8 +139,10 @@ class Node:
         addresses = {node: Address(site.nodes[node].host, site.nodes[node].peer_port) for node in sorted(neighbours)}
         self.links = Links(name, addresses, site.name, self._on_link_frame, self._on_event, flushes_itself=False)
         self.datagrams: Datagrams | None = None
-        if any(service.needs_key for service in self._services.values()):
-            self.datagrams = Datagrams(name, addresses, site.name, read_key(site.key), self._on_datagram)
+        if site.needs_key(name):
+            others = {*addresses, *site.notice_partners(name)}  # with some of them it has no service in common
+            known = {node: Address(site.nodes[node].host, site.nodes[node].peer_port) for node in sorted(others)}
+            self.datagrams = Datagrams(name, known, site.name, read_key(site.key), self._on_datagram)
         limits = site.limits
         self.branches: dict[str, BranchServers] = {}
         self.faces: dict[str, Face] = {}
@@ -148,6 +152,7 @@ class Node:
         except BaseException:
             self._close_drivers()  # their journals' threads would keep the process
             raise
+        self.notices = self._notice_office()
         self.vendors = {
             name: self._vendor(service) for name, service in self._services.items() if service.app == VENDORS_APP
         }
@@ -214,6 +219,17 @@ class Node:
         if servers is None:
             raise MalformedInput(f"node {node} speaks to branches that are not here: {channel!r}")
         servers.on_datagram(node, payload)
+
+    def _notice_office(self) -> NoticeOffice:
+        """What carries the notices of the services here."""
+        datagrams = self.datagrams
+        send = datagrams.send if datagrams is not None else lambda node, channel, payload: False
+        office = NoticeOffice(
+            self.site, self.name, partial(_Door, self), lambda service: self.drivers[service].machine, send, clock_us
+        )
+        if datagrams is not None:
+            datagrams.handlers[NOTICES] = office.on_datagram
+        return office
 
     def _vendor(self, service: Service) -> Vendor:
         """The service's HTTP API for clients with keys."""
@@ -319,6 +335,7 @@ class Node:
             driver.on_event(node, event)
         for servers in self.branches.values():
             servers.on_event(node, event)
+        self.notices.on_event(node, event)
 
     # -- Faces
 
@@ -328,7 +345,8 @@ class Node:
         return {"site": self.site.name, "node": self.name, "pid": os.getpid(), "services": services}
 
     def _status_of(self, name: str, driver: Driver) -> dict[str, Any]:
-        status = {"service": name, "app": self._services[name].app, **driver.status()}
+        status = {"service": name, "app": self._services[name].app, **driver.status(), **self.notices.status(name)}
+        status["counters"] = {**status["counters"], **self.notices.totals(name)}
         if (servers := self.branches.get(name)) is not None:
             status["branches"] = servers.keeper.status()
             status["counters"] = {**status["counters"], **servers.totals()}
@@ -395,6 +413,7 @@ class Node:
                 self.links.start()
                 for servers in self.branches.values():
                     servers.start()
+                self.notices.start()
                 logger.info("node %s of site %s listens", self.name, self.site.name)
             await self._ended.wait()
         finally:
@@ -407,6 +426,7 @@ class Node:
         if http is not None:
             await http.stop()
         self.lines.close()
+        self.notices.close()
         for servers in self.branches.values():
             servers.close()
         self._close_drivers()

@@ -7,7 +7,7 @@ branch's people, keeps the branch's log, and gives the branch's part of an answe
 - `door`: where a request goes: to the branch here, or by datagram to the node that serves it.
 - `gathering`: an answer in parts, each from its own branch's server, all of one number in the order.
 - `notes`: what people do at another branch, told to that one's log.
-- `log`: what a branch was asked and answered. `calls`, `messages`: questions between nodes, by datagram.
+- `log`: what a branch was asked and answered. `messages`: questions between nodes, by datagram (`server.calls`).
 - `servers`: all of it put together, for one service at one node.
 """
 

@@ -22,9 +22,9 @@ from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.placing import Overhear, Placed, Placing
 from holdfast.logfile import parameters_of
 from holdfast.server.asking import answer_of
-from holdfast.server.branches.calls import Calls
-from holdfast.server.branches.messages import AskPart, Message, NotHere, Part, Wire
+from holdfast.server.branches.messages import AskPart, NotHere, Part, Wire
 from holdfast.server.branches.requests import id_of, word_of
+from holdfast.server.calls import Calls, Message
 from holdfast.server.face import Service
 
 PART_PATIENCE_S = 0.5

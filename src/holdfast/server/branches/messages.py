@@ -10,15 +10,10 @@ import msgspec
 from holdfast.kernel.contracts import App, Reply, Request
 from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.replies import Expired, Forbidden, Forgotten, Malformed, Overloaded, Unavailable, Unknown
+from holdfast.server.calls import Message
 
 CHANNEL = "branch"
 """The first part of the channel of their datagrams; the service's name follows."""
-
-
-class Message(msgspec.Struct, frozen=True, array_like=True):
-    """Base. `id`: of the question, chosen by who asks; the answer has the same."""
-
-    id: int
 
 
 class Relay(Message, frozen=True, tag="relay"):

@@ -14,7 +14,8 @@ from functools import partial
 import msgspec
 
 from holdfast.server.branches.log import BranchLogs, Entry
-from holdfast.server.branches.messages import Message, Note, Noted, Notes
+from holdfast.server.branches.messages import Note, Noted, Notes
+from holdfast.server.calls import Message
 
 GATHER_S = 0.2
 """So long notes gather until they leave."""

@@ -27,14 +27,14 @@ from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.replies import Malformed, Overloaded, Unavailable, Unknown
 from holdfast.logfile import FIELD_CHARACTERS_MAX
 from holdfast.server.asking import answer_of
-from holdfast.server.branches.calls import Calls
 from holdfast.server.branches.door import Lanes, Names, Operation
 from holdfast.server.branches.gathering import Gathering
 from holdfast.server.branches.keeper import Keeper, Place
 from holdfast.server.branches.log import BranchLogs, entry_of
-from holdfast.server.branches.messages import CHANNEL, AskPart, Beat, Message, Notes, NotHere, Relay, Relayed, Wire
+from holdfast.server.branches.messages import CHANNEL, AskPart, Beat, Notes, NotHere, Relay, Relayed, Wire
 from holdfast.server.branches.notes import NoteBook
 from holdfast.server.branches.requests import branch_of, cities_of, id_of, word_of
+from holdfast.server.calls import Calls, Message
 from holdfast.server.face import Service
 
 RELAY_PATIENCE_S = 1.0

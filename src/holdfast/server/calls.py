@@ -6,10 +6,16 @@ import asyncio
 import secrets
 from collections.abc import Callable
 
-from holdfast.server.branches.messages import Message
+import msgspec
 
 RESEND_S = 0.1
 """After how long without an answer a question is sent again, at first; each time after twice as long."""
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True):
+    """Base of questions and answers. `id`: of the question, chosen by who asks; the answer has the same."""
+
+    id: int
 
 
 class Calls:
