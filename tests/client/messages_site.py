@@ -1,4 +1,4 @@
-"""A real site of three nodes with messages, as `holdfast up` runs it, and people whose tokens are `NAME's`."""
+"""A real site of three nodes with messages, as `holdfast up` runs it, and its people."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def people(names: tuple[str, ...] = PEOPLE) -> str:
 
 def token_of(name: str) -> str:
     """What proves that it is this person."""
-    return f"{name}'s token"
+    return f"demo-{name}"
 
 
 def messages_site(folder: Path, protocol: str = "lamport", *, again: bool = False) -> RealSite:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.client.messages_site import people
 from tests.client.real_site import HOLDFAST, RealSite
 from tests.ports import free_ports
 
@@ -19,13 +20,13 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "python.md"
 
 
 def theatre_site(folder: Path) -> RealSite:
-    """Three nodes with a theatre, and rooms and events besides."""
-    ports = free_ports(15)
+    """Three nodes with a theatre, and rooms, events and messages besides."""
+    ports = free_ports(18)
     peers, lines = zip("abc", ports[:3], strict=True), zip("abc", ports[3:6], strict=True)
     rooms = ", ".join(f"{name} = {port}" for name, port in zip("abc", ports[6:9], strict=True))
-    events, directory = (
+    events, directory, messages = (
         ", ".join(f"{name} = {port}" for name, port in zip("abc", some, strict=True))
-        for some in (ports[9:12], ports[12:])
+        for some in (ports[9:12], ports[12:15], ports[15:])
     )
     nodes = "".join(f'[nodes.{name}]\nhost = "127.0.0.1"\npeer_port = {port}\n' for name, port in peers)
     places = ", ".join(f"{name} = {port}" for name, port in lines)
@@ -35,11 +36,14 @@ def theatre_site(folder: Path) -> RealSite:
         f'[services.rooms]\napp = "rooms"\nidentity = "trusted"\nnodes = {{ {rooms} }}\n'
         f'[services.directory]\napp = "directory"\nidentity = "trusted"\nnodes = {{ {directory} }}\n'
         f'[services.events]\napp = "events"\nidentity = "trusted"\nnodes = {{ {events} }}\n'
+        f'[services.messages]\napp = "messages"\nfailure_model = "perfect"\nnodes = {{ {messages} }}\n{people()}'
         "[people.TORM2345]\n[people.TORC2345]\n[people.MTLC2345]\n[people.OTWC2345]\n"
         '[people.fatima]\nfirst_name = "Fatima"\nroles = ["secretary"]\ndepartment = "biology"\n'
     )
     active = [
-        f"{service} at {name}: active, view a,b,c" for service in ("tickets", "rooms", "events") for name in "abc"
+        f"{service} at {name}: active, view a,b,c"
+        for service in ("tickets", "rooms", "events", "messages")
+        for name in "abc"
     ]
     return RealSite(folder, toml, active)
 
@@ -58,6 +62,7 @@ def test_the_documented_examples_are_true(theatre: RealSite, monkeypatch: pytest
     monkeypatch.chdir(theatre.folder)
     for name in ("HOLDFAST_SITE", "HOLDFAST_AS", "HOLDFAST_TOKEN"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(theatre.folder / "state"))
     failures, tried = doctest.testfile(str(DOCUMENT), module_relative=False, optionflags=doctest.ELLIPSIS)
     assert tried > 10
     assert failures == 0

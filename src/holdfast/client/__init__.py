@@ -24,6 +24,7 @@ from holdfast.kernel.errors import ConfigurationError, HoldfastError
 if TYPE_CHECKING:
     from holdfast.client.messenger import Messenger
     from holdfast.client.messenger_async import AsyncMessenger
+    from holdfast.client.messenger_folder import FolderInUse
     from holdfast.client.messenger_types import Draft, Kept, Message, News, Page, Refused, Sent
     from holdfast.planner.shell import Planner
 
@@ -35,6 +36,7 @@ __all__ = [
     "ConfigurationError",
     "DeadlineExceeded",
     "Draft",
+    "FolderInUse",
     "HoldfastError",
     "Kept",
     "LoginRefused",
@@ -56,6 +58,7 @@ __all__ = [
 
 _LATE = {
     "AsyncMessenger": "holdfast.client.messenger_async",
+    "FolderInUse": "holdfast.client.messenger_folder",
     "Messenger": "holdfast.client.messenger",
     "Planner": "holdfast.planner.shell",
     **dict.fromkeys(("Draft", "Kept", "Message", "News", "Page", "Refused", "Sent"), "holdfast.client.messenger_types"),
