@@ -19,7 +19,7 @@ COMMANDS = (
 OPTIONS = frozenset(
     f"--{name}"
     for name in (
-        *("site", "servers", "as", "token", "at", "view", "guarantee", "logs"),
+        *("site", "servers", "as", "token", "token-file", "at", "view", "guarantee", "logs"),
         *("json", "timeout", "deadline", "retry", "help"),
     )
 )

@@ -151,7 +151,7 @@ def fault(
     """
     from holdfast.client.fault import plant
 
-    options: Options = {"as_": as_, "token": token}
+    options: Options = {"as_": as_, "token": token or None}
     raise typer.Exit(plant(replica, kind, service=service, site=site, as_json=json, options=options))
 
 
@@ -174,7 +174,7 @@ def trust(
     """
     from holdfast.client.fault import trust as say_trust
 
-    options: Options = {"as_": as_, "token": token}
+    options: Options = {"as_": as_, "token": token or None}
     raise typer.Exit(say_trust(replica, service=service, site=site, as_json=json, options=options))
 
 
@@ -194,7 +194,7 @@ def trace(
     """
     from holdfast.client.trace import show_trace
 
-    options: Options = {"as_": as_, "token": token}
+    options: Options = {"as_": as_, "token": token or None}
     raise typer.Exit(show_trace(service, id, site=site, mermaid=mermaid, as_json=json, options=options))
 
 
@@ -250,6 +250,12 @@ def service(
     ] = "",
     as_: AsOption = "",
     token: TokenOption = "",
+    token_file: Annotated[
+        str,
+        typer.Option(
+            "--token-file", metavar="FILE", envvar="HOLDFAST_TOKEN_FILE", help="The proof, in its first line."
+        ),
+    ] = "",
     at: Annotated[str, typer.Option("--at", metavar="NODE", help="Ask this node and no other.")] = "",
     view: Annotated[
         Literal["full", "committed"], typer.Option("--view", help="Whether questions see what is tentative.")
@@ -273,10 +279,12 @@ def service(
     Without a command it reads lines: from a person at a prompt, or from a pipe. Everything after `--`
     is the command's, whatever it looks like.
     """
+    from holdfast.client.site import token_in
     from holdfast.client.speak import speak
 
     assert context.info_name
-    options: Options = {"as_": as_, "token": token, "timeout_s": timeout, "deadline_s": deadline}
+    given = token or (token_in(token_file) if token_file else None)
+    options: Options = {"as_": as_, "token": given, "timeout_s": timeout, "deadline_s": deadline}
     options.update({"at": at, "view": view, "guarantees": guarantee or [], "logs": logs})
     status = speak(
         context.info_name, words or [], site=site, servers=servers, as_json=json, retry=retry, options=options

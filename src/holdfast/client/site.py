@@ -18,7 +18,7 @@ from holdfast.client.errors import Misuse
 from holdfast.client.lines import quoted
 from holdfast.client.service import AsyncService, Service, checked_view
 from holdfast.client.session import MODE, Session
-from holdfast.kernel.errors import HoldfastError
+from holdfast.kernel.errors import ConfigurationError, HoldfastError
 
 if TYPE_CHECKING:
     from holdfast.client.asynchronous import AsyncChannel
@@ -41,7 +41,8 @@ AnyService = TypeVar("AnyService", Service, AsyncService)
 class Options(TypedDict, total=False):
     """What a site can be opened with; every one may be left out.
 
-    `as_`, `token`: who asks (otherwise the environment's HOLDFAST_AS and HOLDFAST_TOKEN).
+    `as_`, `token`: who asks (otherwise the environment's HOLDFAST_AS, and HOLDFAST_TOKEN or what the file
+    HOLDFAST_TOKEN_FILE begins with).
     `timeout_s`: how long one server may be silent. `deadline_s`: how long a request may take in all.
     `chooser` picks the servers. `on_note` gets one line whenever another server is asked.
 
@@ -76,6 +77,23 @@ def checked_guarantees(words: Sequence[str]) -> tuple[str, ...]:
 def new_client_id() -> str:
     """An id nobody else has, ending in its birth (Unix ms), so that servers may forget it in time."""
     return f"{secrets.token_hex(5)}.{time.time_ns() // 1_000_000:013d}"
+
+
+def token_of_environment() -> str:
+    """The token that the environment gives, or that stands in the file it names."""
+    file = os.environ.get("HOLDFAST_TOKEN_FILE")
+    return os.environ.get("HOLDFAST_TOKEN", "") or (token_in(file) if file else "")
+
+
+def token_in(file: str | os.PathLike[str]) -> str:
+    """The token in the first line of a file; raises `ConfigurationError` where there is none."""
+    try:
+        token = Path(file).read_text(encoding="utf-8").partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the token file {file} cannot be read: {error}") from error
+    if not token:
+        raise ConfigurationError(f"the token file {file} has no token in its first line")
+    return token
 
 
 def logs_folder(addresses: Addresses) -> Path:
@@ -115,7 +133,7 @@ class _Place(Generic[AnyService]):
         self._options = options
         self.person = options.get("as_") or os.environ.get("HOLDFAST_AS", "")
         token = options.get("token")
-        self._token = os.environ.get("HOLDFAST_TOKEN", "") if token is None else token
+        self.token = token_of_environment() if token is None else token
         self._timeout_s = options.get("timeout_s", TIMEOUT_S)
         self._deadline_s = options.get("deadline_s", DEADLINE_S)
         if self._timeout_s <= 0 or self._deadline_s <= 0:
@@ -192,7 +210,7 @@ class _Place(Generic[AnyService]):
         if self.addresses.common(name):
             lines.append(f"use {quoted(name)}")
         if self.person:
-            token = f" {quoted(self._token)}" if self._token else ""
+            token = f" {quoted(self.token)}" if self.token else ""
             lines.append(f"login {quoted(self.person)}{token}")
         return lines
 

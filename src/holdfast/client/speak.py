@@ -23,6 +23,7 @@ from holdfast.client.site import Options, Site
 from holdfast.kernel.errors import HoldfastError
 
 if TYPE_CHECKING:
+    from holdfast.client.lines import Word
     from holdfast.client.outcomes import Change
     from holdfast.client.service import Service, Watch
 
@@ -84,14 +85,16 @@ class Speaker:
             return self._watch_on(words[1:])
         if retry:
             client, number = request_name(retry)
-            self.show(lambda: self.service.repeat(client, number, *words), hint=f"--retry {retry}")
+            request, *others = self.requests(words)
+            again = words if others else request
+            self.show(lambda: self.service.repeat(client, number, *again), hint=f"--retry {retry}")
             return self.status
         self._find_node(words)
         for request in self.requests(words):
             self.show(partial(self.service.call, *request))
         return self.status
 
-    def requests(self, words: list[str]) -> list[list[str]]:
+    def requests(self, words: list[str]) -> Sequence[Sequence[Word]]:
         """What to send for these words: an app's own speaker may make several requests of them."""
         return [words]
 
@@ -354,6 +357,10 @@ def speaker_of(app: str) -> type[Speaker]:
         from holdfast.client.events_prompt import EventsSpeaker
 
         return EventsSpeaker
+    if app == "messages":
+        from holdfast.client.messages_prompt import MessagesSpeaker
+
+        return MessagesSpeaker
     return Speaker
 
 

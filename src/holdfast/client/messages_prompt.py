@@ -1,0 +1,301 @@
+"""The messages on the command line: a prompt that shows what comes while one types, and `watch`.
+
+At the prompt every message is numbered as in the inbox: `read 3`, `ack 3`, `reply 3 On my way.` What is sent while no
+server answers is kept on this machine and sent by itself.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from holdfast.client.errors import Misuse
+from holdfast.client.outcomes import Answer, Change, one_line
+from holdfast.client.speak import DONE, INTERRUPTED, Speaker, say
+from holdfast.kernel.errors import HoldfastError
+
+if TYPE_CHECKING:
+    from holdfast.client.lines import Word
+    from holdfast.client.messenger import Messenger
+    from holdfast.client.messenger_types import Message, News
+
+PROMPTS_MAX = 9
+"""Prompts of one person on one machine at a time."""
+UNREAD_SHOWN = 10
+OWN_USAGES = {"reply": "reply <number> <text ...>", "drafts": "drafts", "discard": "discard <draft>"}
+
+
+class MessagesSpeaker(Speaker):
+    """As any service; at the prompt new messages appear by themselves, and what is sent is never lost."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._messenger: Messenger | None = None
+        self._shown: dict[int, Message] = {}
+        self._at_prompt = False
+
+    def close(self) -> None:
+        """Also the device."""
+        self._end()
+        super().close()
+
+    # -- one command
+
+    def requests(self, words: list[str]) -> Sequence[Sequence[Word]]:
+        """Text is all the rest of the words, with a blank between them."""
+        return [with_text(words)]
+
+    def _watch_on(self, words: Sequence[str]) -> int:
+        """Tell each message as it comes, and what becomes of those one has sent, until Ctrl-C."""
+        if words not in ([], ["mine"]):
+            raise Misuse("usage: watch; of messages everybody watches their own")
+        with tempfile.TemporaryDirectory(prefix="holdfast-watch-") as folder:
+            messenger = self._open("watch", self._tell_on, folder=folder)
+            try:
+                for message in messenger:
+                    self._tell_change(_arrived(message, messenger.person))
+            except KeyboardInterrupt:
+                return INTERRUPTED
+            finally:
+                messenger.close()
+        return DONE
+
+    def _tell_on(self, news: News) -> None:
+        id = str(news.reply.get("id", ""))
+        person = self.site.person
+        self._tell_change(Change(id, person, "committed", news.text, True, news.type, dict(news.reply)))
+
+    def _tell_change(self, change: Change) -> None:
+        print(msgspec.json.encode(change).decode() if self.as_json else change, flush=True)
+
+    # -- the prompt
+
+    def prompt(self) -> int:
+        """What comes meanwhile is written above the line that is being typed."""
+        from prompt_toolkit.patch_stdout import patch_stdout
+
+        self._at_prompt = True
+        with patch_stdout():
+            return super().prompt()
+
+    def greet(self) -> None:
+        """What is unread; from then on new messages appear by themselves."""
+        if not self.site.person:
+            print("Nobody asks yet: say `login ID TOKEN`, or give --as and a token.")
+            return
+        print("New messages appear by themselves. `read 3`, `ack 3`, `reply 3 On my way.` go by their numbers; `help`")
+        print("lists all there is to say, Tab completes, Ctrl-D or `quit` ends.")
+        self._begin()
+        try:
+            answer = self.site.but(deadline_s=1.0).service(self.name).call("inbox")
+        except HoldfastError as error:
+            say(f"The inbox is not shown: {error}")
+            return
+        if not answer.ok:
+            say(answer.text)
+            return
+        items = [item for item in answer.reply["items"] if not item["read_ms"]]
+        print(f"{answer.reply['unread']} unread.")
+        for item in reversed(items[:UNREAD_SHOWN]):
+            self._write_message(_message(item))
+
+    def _begin(self) -> None:
+        """Listen as a device of this machine; a second prompt is another device."""
+        from holdfast.client.messenger_folder import FolderInUse
+
+        for number in range(1, PROMPTS_MAX + 1):
+            name = f"{socket.gethostname()[:50]} prompt {number}"
+            try:
+                self._messenger = self._open(name, self._show_news)
+            except FolderInUse:
+                continue
+            threading.Thread(target=self._receive, args=(self._messenger,), name="messages", daemon=True).start()
+            return
+        say(f"{PROMPTS_MAX} prompts are open already: new messages are not shown here.")
+
+    def _open(self, device: str, on_news: Callable[[News], object], **options: Any) -> Messenger:
+        from holdfast.client.messenger import Messenger
+
+        site = self.site
+        given: Any = {"site": site.addresses, "service": self.name, "device": device, "from_now": True, "at": site.node}
+        return Messenger(site.person, site.token, **given, on_news=on_news, **options)
+
+    def _end(self) -> None:
+        messenger, self._messenger = self._messenger, None
+        if messenger is not None:
+            waiting = [draft for draft in messenger.drafts if not draft.refused]
+            messenger.close()
+            if waiting:
+                say(f"{len(waiting)} not sent yet; they are, when this prompt is opened again.")
+
+    def _receive(self, messenger: Messenger) -> None:
+        try:
+            for message in messenger:
+                self._write_message(message, "* ")
+        except HoldfastError as error:
+            if messenger is self._messenger:
+                say(f"New messages are not shown any more: {error}")
+
+    def _show_news(self, news: News) -> None:
+        if news.type == "arrived":
+            number = news.reply["number"]
+            print(f"* {number} still waits to be acknowledged, `ack {number}`: {one_line(news.text)}", flush=True)
+        else:
+            print(f"* {one_line(news.text)}", flush=True)
+
+    def _write_message(self, message: Message, mark: str = "") -> None:
+        self._shown[message.number] = message
+        where = f" in {message.conversation}" if message.conversation.startswith("#") else ""
+        print(f"{mark}{message.number}{where} {message}", flush=True)
+
+    def before_prompt(self) -> bool:
+        """New messages need no prompt to appear."""
+        return False
+
+    def login(self, arguments: list[str]) -> bool:
+        """Also listen as the other person."""
+        is_logged_in = super().login(arguments)
+        if is_logged_in and self._at_prompt:
+            self._end()
+            self._shown.clear()
+            self.greet()
+        return is_logged_in
+
+    def typed(self, line: str) -> bool:
+        """Also the prompt's own words; what is sent here may wait for a server."""
+        word, *rest = line.split(maxsplit=1)
+        messenger = self._messenger
+        if messenger is None or word not in ("send", *OWN_USAGES):
+            return super().typed(line)
+        try:
+            if word == "send":
+                return self._send(messenger, line)
+            if word == "reply":
+                return self._reply(messenger, "".join(rest))
+            return self._drafts(messenger, word, "".join(rest))
+        except HoldfastError as error:
+            self._write_failure(error, "refused", "")
+            return False
+
+    def _send(self, messenger: Messenger, line: str) -> bool:
+        from holdfast.apps.messages.words import Send
+        from holdfast.kernel.contracts import Request
+        from holdfast.kernel.replies import Malformed
+        from holdfast.server.grammar import Grammar
+
+        made = Grammar((Send,)).parse(line.encode("utf-8", "replace"))
+        if isinstance(made, Malformed):
+            say(made.text())
+            return False
+        assert isinstance(made, Request), "of one command a line makes it, or is refused"
+        send: Send = made.command
+        print(messenger.send(send.to, send.text, send.subject, send.priority))
+        return True
+
+    def _reply(self, messenger: Messenger, rest: str) -> bool:
+        number, _, text = rest.partition(" ")
+        if not number.isdecimal() or not text.strip():
+            raise Misuse(f"usage: {OWN_USAGES['reply']}")
+        message = self._shown.get(int(number)) or messenger.read(int(number))
+        to = message.conversation if message.conversation.startswith("#") else message.sender
+        print(messenger.send(to, text.strip(), message.subject))
+        return True
+
+    def _drafts(self, messenger: Messenger, word: str, rest: str) -> bool:
+        drafts = messenger.drafts
+        if word == "drafts":
+            for number, draft in enumerate(drafts, 1):
+                why = f" (refused: {one_line(draft.refused)})" if draft.refused else ""
+                print(f"{number} to {draft.to}: {one_line(draft.text)}{why}")
+            print(f"{len(drafts) or 'No'} drafts." if len(drafts) != 1 else "1 draft.")
+            return True
+        if not rest.isdecimal() or not 1 <= int(rest) <= len(drafts):
+            raise Misuse(f"usage: {OWN_USAGES['discard']}, with a number that `drafts` shows")
+        messenger.discard(drafts[int(rest) - 1])
+        print("Discarded.")
+        return True
+
+    # -- answers
+
+    def usages(self, help_text: str) -> list[str]:
+        """Also the prompt's own words."""
+        said = super().usages(help_text)
+        hidden = ("got", "since", "watch", "notices")
+        return [usage for usage in said if usage.split()[0] not in hidden] + (
+            list(OWN_USAGES.values()) if self._messenger is not None else ["watch"]
+        )
+
+    def draw(self, answer: Answer) -> bool:
+        """Messages are shown one a line."""
+        reply = answer.reply
+        if answer.type in ("inbox", "since"):
+            if answer.type == "inbox":
+                print(f"{reply['unread']} unread.")
+            for item in reversed(reply["items"]):
+                self._write_message(_message(item))
+        elif answer.type in ("history", "found"):
+            for item in reply["messages"]:
+                where = f"{item['conversation']} " if answer.type == "found" else ""
+                print(f"{where}{item['message']} {_message(item)}")
+        elif answer.type == "opened":
+            message = _message(reply)
+            self._shown[message.number] = message
+            print(f"{message.number} {msgspec.structs.replace(message, text='')}")
+            print("\n".join(f"  {one_line(line)}" for line in message.text.splitlines()))
+        else:
+            return False
+        if reply.get("more_before"):
+            print(f"More: {answer.text.rpartition('More: ')[2]}")
+        sys.stdout.flush()
+        return True
+
+
+def _message(fields: dict[str, Any]) -> Message:
+    from holdfast.client.messenger_types import Message
+
+    return msgspec.convert(fields, Message)
+
+
+def _arrived(message: Message, person: str) -> Change:
+    """A message as `watch` tells it."""
+    from holdfast.apps.messages.replies import Arrived
+
+    arrived = Arrived(
+        *(message.number, message.id, message.conversation, message.place, message.sender, message.subject),
+        *(message.priority, message.text, message.sent_ms, message.repeats),
+    )
+    fields = {name: getattr(arrived, name) for name in arrived.__struct_fields__}
+    firm = "committed" if message.firm else "tentative"
+    return Change(message.id, person, firm, arrived.text(), True, "arrived", fields)
+
+
+def with_text(words: list[str]) -> list[Word]:
+    """The words of `send` and `search` with their text in one; any others as they are."""
+    if words[0] not in ("send", "search") or len(words) < 2:
+        return [*words]
+    word, to, text, options = _parts(words)
+    return [word, *([to] if word == "send" else []), text, dict(options)]
+
+
+def _parts(words: list[str]) -> tuple[str, str, str, dict[str, str]]:
+    """(word, addressee, text, options) of a `send` or `search`; options stand before the text."""
+    word, *rest = words
+    options: dict[str, str] = {}
+    to = ""
+    while rest:
+        if rest[0].startswith("--") and len(rest) > 1:
+            options[rest[0][2:]] = rest[1]
+            rest = rest[2:]
+        elif word == "send" and not to:
+            to, *rest = rest
+        else:
+            break
+    if not rest or (word == "send" and not to):
+        raise Misuse("usage: send [--subject <subject>] [--priority urgent|emergency] <to> <text ...>")
+    return word, to, " ".join(rest), options

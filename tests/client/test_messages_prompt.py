@@ -1,0 +1,247 @@
+"""The messages on the command line, on a real site: one command, a prompt while somebody writes, `watch`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextvars import copy_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
+from tests.client.messages_site import messages_site, token_of
+from tests.client.real_site import HOLDFAST, RealSite
+
+from holdfast.client import Messenger, Misuse, Sent, Site
+from holdfast.client.addresses import Addresses
+from holdfast.client.messages_prompt import MessagesSpeaker, with_text
+from holdfast.client.outcomes import Answer
+from holdfast.client.speak import speaker_of
+
+
+class Screen(DummyOutput):
+    """What is written to it."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def write(self, data: str) -> None:
+        self.shown.append(data)
+
+    def fileno(self) -> int:
+        return 1
+
+
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSite]:
+    hospital = messages_site(tmp_path_factory.mktemp("hospital"))
+    try:
+        hospital.environment["XDG_STATE_HOME"] = str(hospital.folder / "state")
+        (hospital.folder / "token").write_text(f"{token_of('ann')}\nnot this\n")
+        hospital.await_active()
+        yield hospital
+    finally:
+        hospital.end()
+
+
+@pytest.fixture
+def bob(hospital: RealSite, tmp_path: Path) -> Iterator[Messenger]:
+    with Messenger("bob", token_of("bob"), site=hospital.folder / "site.toml", folder=tmp_path / "bob") as bob:
+        yield bob
+
+
+@pytest.fixture
+def prompt(
+    hospital: RealSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., MessagesSpeaker]]:
+    """Makes what speaks for ann at a prompt."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    speakers: list[MessagesSpeaker] = []
+
+    def made(person: str = "ann") -> MessagesSpeaker:
+        addresses = Addresses.of_site(hospital.folder / "site.toml")
+        site = Site.at(addresses, as_=person, token=token_of(person))
+        speakers.append(MessagesSpeaker(site, "messages", as_json=False))
+        return speakers[-1]
+
+    yield made
+    for speaker in speakers:
+        speaker.close()
+
+
+def test_one_command_with_a_token_from_a_file_or_the_environment(hospital: RealSite) -> None:
+    sent = hospital.holdfast(
+        "messages", "--as", "ann", "--token-file", "token", "send", "bob", "Room", "12,", "it's free"
+    )
+    assert re.fullmatch(r"Sent to bob, as \d+ of ann\+bob, \S+\.\n", sent.stdout), sent
+    hospital.environment |= {"HOLDFAST_AS": "ann", "HOLDFAST_TOKEN_FILE": "token"}
+    try:
+        sent = hospital.holdfast("messages", "send", "--priority", "urgent", "bob", "two\nlines", "--subject", "x")
+        assert (sent.returncode, sent.stdout.startswith("Sent to bob, as ")) == (0, True)
+        said = hospital.holdfast("messages", "history", "bob").stdout
+        assert "ann: Room 12, it's free" in said
+        assert "ann urgent: two\\nlines --subject x" in said
+        assert said.count("\n") == 1
+        history = json.loads(hospital.holdfast("messages", "--json", "history", "bob").stdout)
+        assert history["reply"]["messages"][-1]["content"] == "two\nlines --subject x"
+        assert "it's free" in hospital.holdfast("messages", "search", "it's", "free").stdout
+        wrong = hospital.holdfast("messages", "send", "bob")
+        assert (wrong.returncode, wrong.stderr[:16]) == (64, "holdfast: usage:")
+        (hospital.folder / "nothing").write_text("\n")
+        for file in ("nothing", "nowhere"):
+            wrong = hospital.holdfast("messages", "--token-file", file, "inbox")
+            assert (wrong.returncode, f"the token file {file} " in wrong.stderr) == (64, True)
+    finally:
+        del hospital.environment["HOLDFAST_AS"], hospital.environment["HOLDFAST_TOKEN_FILE"]
+
+
+def test_text_on_the_command_line_is_all_the_rest() -> None:
+    assert with_text(["send", "bob", "a  b", "c"]) == ["send", "bob", "a  b c", {}]
+    assert with_text(["send", "--subject", "s", "bob", "--priority", "urgent", "x", "--y", "z"]) == [
+        *("send", "bob", "x --y z", {"subject": "s", "priority": "urgent"})
+    ]
+    assert with_text(["search", "--before", "a:7", "bed", "12"]) == ["search", "bed 12", {"before": "a:7"}]
+    assert with_text(["history", "bob"]) == ["history", "bob"]
+    for words in (["send", "bob"], ["send", "--subject", "s", "bob"], ["search", "--before", "3"]):
+        with pytest.raises(Misuse, match="usage: send"):
+            with_text(words)
+
+
+def test_a_prompt_shows_what_comes_and_answers_it(
+    prompt: Callable[..., MessagesSpeaker], bob: Messenger, until: Callable[..., None]
+) -> None:
+    before = bob.send("ann", "Before you came.")
+    assert isinstance(before, Sent)
+    screen = Screen()
+    shown = screen.shown
+
+    def shows(text: str) -> bool:
+        return text in "".join(shown)
+
+    with create_pipe_input() as typed, create_app_session(input=typed, output=screen):
+        speaker = prompt()
+        ended: list[int] = []
+        person = threading.Thread(target=copy_context().run, args=(lambda: ended.append(speaker.prompt()),))
+        person.start()
+        try:
+            until(lambda: shows("bob: Before you came.\n"))
+            until(lambda: speaker._messenger._messenger._folder.cursor is not None)
+            bob.send("ann", "Now\nyou are here.", priority="urgent")
+            until(lambda: shows("bob urgent: Now\\nyou are here.\n"))
+            number = re.search(r"\* (\d+) \S+ \S+ bob urgent: Now", "".join(shown))[1]
+            typed.send_text(f"reply {number} On my way.\r")
+            assert received(bob) == "On my way."
+            typed.send_text(f"ack {number}\r")
+            until(lambda: shows(f"Message {number} of bob is acknowledged"))
+            typed.send_text('send --subject "bed 12" bob  It is  done.\r')
+            assert received(bob) == "It is  done."
+            assert bob.inbox().messages[0].subject == "bed 12"
+            sent = bob.inbox().messages[0]
+            bob.acknowledge(sent)
+            until(lambda: shows("* bob has acknowledged message "))
+            typed.send_text("reply 7000000 x\rreply x\rsend\rdrafts\rsend nobody x\r")
+            until(lambda: shows("there is nobody with the id 'nobody'"))
+            for said in ("there is no message 7000000", "usage: reply <number> <text ...>", "No drafts."):
+                assert said in "".join(shown)
+            typed.send_text("login bob demo-bob\r")
+            until(lambda: getattr(speaker._messenger, "person", "ann") == "bob")
+            until(lambda: "".join(shown).count(" unread.\n") == 2)
+        finally:
+            typed.send_text("quit\r")
+            person.join(timeout=20)
+    assert ended == [0]
+
+
+def received(messenger: Messenger) -> str:
+    while True:
+        message = messenger.receive(20)
+        assert message is not None
+        if message.sender == "ann" and "Room" not in message.text and "lines" not in message.text:
+            return message.text
+
+
+def test_what_is_sent_at_a_prompt_while_no_server_answers_is_sent_later(
+    prompt: Callable[..., MessagesSpeaker], bob: Messenger, capsys: Any, until: Callable[..., None], hospital: RealSite
+) -> None:
+    speaker = prompt()
+    speaker._at_prompt = True
+    speaker.greet()
+    pids = [hospital.pid(name) for name in "abc"]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        speaker._messenger._messenger._wait_s = 0.2
+        assert speaker.typed("send bob Later, then.")
+        assert speaker.typed("send bob Never.")
+        assert speaker.typed("drafts")
+        assert speaker.typed("discard 2")
+        assert not speaker.typed("discard 2")
+        said = capsys.readouterr().out
+        assert "Kept for bob, to be sent as soon as a server takes it.\n" in said
+        assert "1 to bob: Later, then.\n2 to bob: Never.\n2 drafts.\nDiscarded.\n" in said
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    until(lambda: "* Sent to bob. Later, then." in capsys.readouterr().out, timeout_s=30)
+    assert received(bob) == "Later, then."
+
+
+def test_answers_are_shown_one_message_a_line(
+    prompt: Callable[..., MessagesSpeaker], bob: Messenger, capsys: Any
+) -> None:
+    speaker = prompt("eve")
+    for text in ("one\nline", "two"):
+        bob.send("eve", text)
+    service = speaker.site.service("messages")
+    assert all(speaker.draw(answer) for answer in (service.inbox(), service.history("bob"), service.search("two")))
+    assert speaker.draw(service.read(1))
+    lines = re.sub(r"\d{4}-\S+ \d\d:\d\d", "TIME", capsys.readouterr().out).splitlines()
+    assert lines == [
+        *("2 unread.", "1 TIME bob: one\\nline", "2 TIME bob: two"),
+        *("1 TIME bob: one\\nline", "2 TIME bob: two", "bob+eve 2 TIME bob: two", "1 TIME bob: ", "  one", "  line"),
+    ]
+    assert not speaker.draw(service.unread())
+    assert not speaker.draw(Answer(True, "x", "helped"))
+    assert speaker_of("messages") is MessagesSpeaker
+
+
+def test_watch_tells_messages_through_the_death_of_a_server(hospital: RealSite, bob: Messenger) -> None:
+    words = [*HOLDFAST, "messages", "--as", "ann", "--token-file", "token", "--json", "watch"]
+    environment = hospital.environment
+    watch = subprocess.Popen(words, cwd=hospital.folder, env=environment, stdout=subprocess.PIPE, text=True)
+    assert watch.stdout is not None
+    try:
+        told: list[str] = []
+        sent = 0
+
+        def listen() -> None:
+            for line in watch.stdout or ():
+                told.append(json.loads(line)["reply"]["content"])
+
+        listener = threading.Thread(target=listen)
+        listener.start()
+        while not told:
+            bob.send("ann", f"m{sent}")
+            sent += 1
+        os.kill(hospital.pid("a"), signal.SIGKILL)
+        for _ in range(10):
+            bob.send("ann", f"m{sent}")
+            sent += 1
+        while told[-1] != f"m{sent - 1}":
+            assert watch.poll() is None
+            bob.unread()
+        first = int(told[0][1:])
+        assert told == [f"m{number}" for number in range(first, sent)]
+    finally:
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait(timeout=20) == 130
+        listener.join(timeout=20)
+        watch.stdout.close()
