@@ -409,6 +409,15 @@ def test_a_vendor_that_cannot_say_yes_or_no_does_not_keep_another_ones_slot_for_
     assert desk.sent[-1][0] - held_us <= 5 * SECOND_US
 
 
+def test_a_slow_rate_is_no_reason_to_let_go_of_half_a_pair() -> None:
+    desk = Desk("band", "cook", "hotel", interval_us=20 * SECOND_US)
+    for number in range(3):
+        desk.look(number, 5)
+    for number in range(3):
+        desk.reserve(number, 5)
+    assert desk.core.match == 5
+
+
 def test_a_late_list_does_not_undo_what_was_answered_since() -> None:
     desk = booking()
     desk.expect(0, "reserve", 5)

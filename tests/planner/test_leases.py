@@ -123,6 +123,8 @@ def test_a_vendor_that_takes_no_confirmations_ends_the_search_with_a_warning(sta
             desk.answer(number, call, 200, [{"id": "5", "expires": until} if number == 0 else {"id": "5"}])
         else:
             desk.answer(number, call, 200, [])
+    asked = [call.verb for _, _, call in desk.sent].count("confirm")
+    assert asked == (12 if status == 404 else 3)
     assert desk.core.status()["reason"] == "band takes no confirmations, and 5 would run out there"
     assert not desk.core.plan.views[0].denied
     assert desk.core.complete

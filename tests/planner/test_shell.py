@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import stat
 import time
 from collections.abc import AsyncIterator, Callable
@@ -350,11 +351,12 @@ def test_the_picture_of_a_plan_tells_what_is_held_and_what_comes_next() -> None:
     desk = Desk()
     desk.look(0, 5)
     desk.look(1, 5)
-    desk.reserve(0, 5)
+    desk.leases(0, 5, 90)
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(picture(desk.core.status(), "1 to 500"))
     shown = console.export_text()
     assert "best so far: none yet, booking 5; 3 requests" in shown
+    assert re.search(r"band +│ 5 until \d\d:\d\d:\d\d +│", shown)
     assert "next: hotel: reserve 5 (the earliest that is free everywhere)" in shown
 
 

@@ -261,7 +261,9 @@ def picture(status: dict[str, Any], bounds: str) -> Group:
     """The plan's state for a terminal."""
     table = Table("vendor", "held", "in doubt", "free", "failures")
     for vendor in status["vendors"]:
-        held, doubt = (", ".join(map(str, vendor[name])) or "-" for name in ("held", "in_doubt"))
+        ends = {slot: f" until {datetime.fromtimestamp(end):%H:%M:%S}" for slot, end in vendor["leases"].items()}
+        held = ", ".join(f"{slot}{ends.get(slot, '')}" for slot in vendor["held"]) or "-"
+        doubt = ", ".join(map(str, vendor["in_doubt"])) or "-"
         free = "?" if vendor["free"] is None else str(vendor["free"])
         table.add_row(vendor["name"], held, doubt, free, str(vendor["failures"] or ""))
     best = f"slot {status['slot']}" if status["slot"] else "none yet"

@@ -32,7 +32,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     `patience`: so many requests without an improvement end the search, 0 for no such end.
     `deadline_us`: when the search ends at the latest, in the core's own time. `holds_max`: what a client may
     hold at a vendor. `timeout_us`: an answer that has not come by then counts as unknown. `unmatched_us`:
-    how long a slot is held while another vendor cannot say whether it has it too. `assumed_delay_us`
+    how long a slot is held while another vendor cannot say whether it has it too, see `half_us`. `assumed_delay_us`
     stands in for the longest delay of a vendor that names none. `grace_us`: see `finish_us`. `release`: give
     back all that is held.
     """
@@ -62,6 +62,11 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("at least two holds a vendor, or no match could be kept while a better one is booked")
         if self.interval_us < 0 or self.timeout_us <= 0 or self.patience < 0 or self.grace_us < 0:
             raise ValueError("times and patience are not negative, and an answer needs some time")
+
+    @property
+    def half_us(self) -> int:
+        """So long a slot that is being booked is held without getting on: `unmatched_us`, and what the rate takes."""
+        return self.unmatched_us + self.interval_us + max(vendor.interval_us for vendor in self.vendors)
 
     @property
     def finish_us(self) -> int:

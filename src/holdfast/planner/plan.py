@@ -158,13 +158,13 @@ class Plan:
         """Why the target cannot be had, in words, or "". Nothing is let be before its vendor was asked what is held."""
         target, now_us = self.target, self.now_us
         lacking = [view for view in self.views if target not in view.held]
-        since_us = min((view.held[target] for view in self.views if target in view.held), default=None)
+        since_us = max((view.held[target] for view in self.views if target in view.held), default=None)
         for view in lacking:
             if not view.must_ask and not view.flight and not view.may_get(target, now_us):
                 return f"{target} is not to be had at {view.name}"
             if view.denied or (since_us is None and view.down):
                 return f"{target} has to wait for {view.name}"
-        if since_us is not None and lacking and now_us - since_us >= self.configuration.unmatched_us:
+        if since_us is not None and lacking and now_us - since_us >= self.configuration.half_us:
             for view in lacking:
                 view.chill(target, now_us, self.configuration.unmatched_us)
             names = " and ".join(view.name for view in lacking)
@@ -248,7 +248,7 @@ class Plan:
         for view in ready:
             for slot, since_us in sorted(view.held.items()):
                 matched = slot == self.secure or all(slot in other.asked_for for other in silent)
-                if not matched and self.now_us - since_us >= self.configuration.unmatched_us:
+                if not matched and self.now_us - since_us >= self.configuration.half_us:
                     return Choice(view, "release", slot, "it cannot be matched")
         return None
 
@@ -299,7 +299,7 @@ class Plan:
                 yield from (lease.due_us, lease.again_us, view.keep_not_before_us)
             for slot, since_us in view.held.items():
                 if slot == self.target or self.recovering:
-                    yield since_us + self.configuration.unmatched_us
+                    yield since_us + self.configuration.half_us
             if not self.finishing:
                 yield view.looked_us + least_us
                 yield view.looked_us + STALE_US

@@ -28,8 +28,8 @@ NO_SUCH_CALL = (400, 404, 405, 501)
 """What a vendor may say to a confirmation that it does not know."""
 LAPSES_MAX = 3
 """A lease that seemed over more often without being so is of a clock that is wrong."""
-REFUSED_TO_KEEP_MAX = 6
-"""So many of these in a row, and it takes no confirmations."""
+REFUSED_TO_KEEP_MAX = 12
+"""So many of these in a row, and it takes no confirmations; 404, which mostly says try again, counts for a quarter."""
 UNAVAILABLE = 503
 """Most likely not done: it is tried again without asking, and stays in doubt until its time is over."""
 
@@ -349,8 +349,8 @@ class VendorView:
             self.must_ask = True
             return f"409, {slot} is not ours"
         if status in NO_SUCH_CALL:
-            self._refused_to_keep += 1
-            wait_us = BACKOFF_US[min(self._refused_to_keep, len(BACKOFF_US) - 1)]
+            self._refused_to_keep += 1 if status == 404 else 4
+            wait_us = BACKOFF_US[min(self._refused_to_keep, 2)]
             self.keep_not_before_us = now_us + max(wait_us, message.retry_after_us)
             self.confirms = self._refused_to_keep < REFUSED_TO_KEEP_MAX
             return f"{status}, not confirmed" + ("" if self.confirms else "; it takes no confirmations")

@@ -110,7 +110,7 @@ class Laws(Watch):
         any_us = ledger.allowed_us(since_us, now_us, SURPLUS_ROUNDS)
         down_us = self._down_us(host, since_us)
         allowed_us = own_us if not down_us and (who, slot) not in self._once_paired else any_us + down_us
-        allowed_us += configuration.unmatched_us if any_us + down_us > own_us else 0
+        allowed_us += (len(self.vendors) - 1) * configuration.half_us if any_us + down_us > own_us else 0
         if now_us - since_us > allowed_us:
             took = f"{now_us - since_us} us, not {allowed_us}"
             raise Violation("kept", f"{who} held {slot} at {self.vendors[number].name} beside its match for {took}")
