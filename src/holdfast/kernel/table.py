@@ -9,6 +9,7 @@ flag, `_watched`, but for the undo log.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from hashlib import blake2b
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar, get_origin
@@ -67,7 +68,7 @@ class Table(Generic[R]):
         self.indexes = tuple(
             Index(row_type, (fields,) if isinstance(fields, str) else fields) for fields in row_type.indexes
         )
-        self._types = {field.name: _bare(field.type) for field in msgspec.structs.fields(row_type)}
+        self._types = _types_of(row_type)
         self._rows: dict[Any, Any] = {}
         self._frozen: dict[Any, R] | None = None
         self._count = 0
@@ -269,6 +270,12 @@ class Table(Generic[R]):
             self._freeze(frozen, None)
             self.get = frozen.get
         return merged
+
+
+@cache
+def _types_of(row_type: type[Row]) -> dict[str, Any]:
+    """The types of the fields by name. To look at annotations takes long, and the simulator makes stores often."""
+    return {field.name: _bare(field.type) for field in msgspec.structs.fields(row_type)}
 
 
 def _bare(kind: Any) -> Any:
