@@ -67,6 +67,16 @@ def test_a_match_is_kept_until_the_better_one_is_confirmed() -> None:
     desk.release(1, 5)
 
 
+def test_after_a_crash_a_match_is_confirmed_though_another_vendor_is_silent() -> None:
+    desk = leased(30)
+    again = Desk(journal=desk.journal)
+    again.answer(0, again.expect(0, "ask"), 200, [{"id": "5", "expires": again.expires(20)}])
+    while (call := again.open()[1]).verb != "confirm":
+        again.fails(1, call, sent=True)
+    assert (again.open()[0], call.slot) == (0, 5)
+    assert again.now_us <= 14 * SECOND_US
+
+
 def test_what_is_not_kept_is_not_confirmed() -> None:
     desk = Desk()
     desk.look(0, 5)

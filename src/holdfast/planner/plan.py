@@ -180,7 +180,7 @@ class Plan:
             if view.needs_asking(self.now_us):
                 return Choice(view, "ask", 0, "what it holds for us is not certain")
         if self.recovering:
-            return self._release_what_cannot_match(ready)
+            return self._keep(ready, urgently=True) or self._release_what_cannot_match(ready)
         return (
             self._keep(ready, urgently=True)
             or self._release(ready)

@@ -238,7 +238,7 @@ class Laws(Watch):
         now_us, ledger, configuration = self.world.now_us, self._ledger(host.who), host.configuration
         allowed_us = ledger.allowed_us(since_us, now_us, MISSED_ROUNDS) + self._down_us(host, since_us)
         hindered = allowed_us > MISSED_ROUNDS * ledger.round_us
-        let_be = 2 * SECOND_US << ledger.refusals(slot, "reserve", 409) if ledger.refusals(slot, "reserve", 409) else 0
-        if ledger.refusals(slot, "release", 200):
-            let_be += configuration.unmatched_us << ledger.refusals(slot, "release", 200)
+        refused, given_back = ledger.count(slot, "reserve", 409), ledger.count(slot, "release", 200)
+        let_be = 2 * SECOND_US << refused if refused else 0
+        let_be += configuration.unmatched_us << given_back if given_back else 0
         return allowed_us + min(let_be, CHILL_US_MAX) + (STALE_US if hindered else 0)

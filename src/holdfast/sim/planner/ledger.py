@@ -84,7 +84,7 @@ class Ledger:
                 yield timeout_us + max(backoff_us, retry_us, 2 * SECOND_US)
             yield self.settle_us if sent.is_open else 0
 
-    def refusals(self, slot: int, verb: str, status: int) -> int:
+    def count(self, slot: int, verb: str, status: int) -> int:
         """How often such a request about this slot was answered so."""
         about = [sent.message for sent in self.sent if (sent.call.verb, sent.call.slot) == (verb, slot)]
         return sum(1 for message in about if isinstance(message, Answered) and message.status == status)
