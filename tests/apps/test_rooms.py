@@ -39,6 +39,21 @@ def test_the_earliest_entry_prevails_and_the_loser_moves_to_the_first_free_alter
     ]
 
 
+def test_whose_reservation_a_colleague_changes_or_cancels_is_told() -> None:
+    house, dan = Building(), secretary("Dan", "physics")
+    house.do(ANN, reserve("Maple", "09:00"))
+    house.do(ANN, reserve("Oak", "09:00"), 1)
+    house.do(dan, Change("physics-1", "Elm", "2026-12-01", "10:00", "1h", ()), 2)
+    house.do(dan, Cancel("physics-2"), 3)
+    told = [
+        ("ann", 'physics-1 ("Budget") is changed to Elm on 2026-12-01 at 10:00 by Dan.'),
+        ("ann", 'physics-2 ("Budget") is cancelled by Dan.'),
+    ]
+    assert house.notices() == told
+    house.do(dan, Cancel("physics-1"), 4)
+    assert house.notices() == told, "it is his since he has changed it"
+
+
 def test_an_alternative_may_be_of_another_day() -> None:
     house = Building()
     house.do(ANN, reserve("Maple", "09:00"))

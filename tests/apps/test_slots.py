@@ -144,7 +144,7 @@ def test_a_block_over_a_held_slot_blocks_nothing_until_the_vendor_takes_that_bac
     assert hotel.do(Block(1, 5), VENDOR) == NotAvailable(3)
     assert hotel.says("available") == "9 slots are free: 1-2,4-10."
     assert hotel.says("release 3", VENDOR) == "Slot 3 is free again."
-    assert hotel.notices() == ["ann: the vendor has taken slot 3 back"]
+    assert hotel.notices() == ["ann: The vendor has taken slot 3 back; it is yours no longer."]
     assert hotel.says("block 1 5", VENDOR) == "Slots 1 to 5 are blocked."
     assert hotel.do(Release(3), VENDOR) == NotYours(3), "what is blocked is nobody's to give back"
     assert hotel.do(Mine()) == Held(())
@@ -217,7 +217,7 @@ def test_a_lease_runs_out_unless_it_is_confirmed() -> None:
     assert hotel.says("available") == "9 slots are free: 1-4,6-10."
     assert hotel.says("holders", VENDOR) == "5: ann"
     assert hotel.says("confirm 3") == "Failed: slot 3 is not yours."
-    assert hotel.notices() == ["ann: your lease of slot 3 has run out"]
+    assert hotel.notices() == ["ann: Your lease of slot 3 has run out: it was not confirmed in time."]
     assert hotel.says("reserve 3", BOB) == "Slot 3 is reserved for bob until 2026-12-01 09:03 UTC unless confirmed."
 
 

@@ -362,6 +362,15 @@ def test_a_replica_with_a_name_of_its_own_is_remarked() -> None:
     assert "rooms at law is the replica law~3f2a" in remarks([rooms("law", 7206, replica="law~3f2a")])
 
 
+def test_notices_that_wait_are_remarked_once_a_service() -> None:
+    complaint = "the receiving service has not taken them"
+    biology = rooms("biology", 7201, notices_waiting=1, notices_complaint=complaint)
+    law = rooms("law", 7206, notices_waiting=2, notices_complaint="")
+    assert remarks([biology, law])[-1] == f"rooms: 1 notice for people waits at biology; {complaint}"
+    assert remarks([law])[-1] == "rooms: 2 notices for people wait at law"
+    assert not any("notice" in line for line in remarks([rooms("law", 7206, notices_waiting=0)]))
+
+
 def test_ports_are_told_as_ranges() -> None:
     assert ports_text([8011, 8001, 8002, 8003, 8013, 8012, 8020]) == "8001-8003, 8011-8013, 8020"
 

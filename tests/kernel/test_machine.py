@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.kernel.bell import Bell, Bells, Broken, Fail, Look, Rung, ring
+from tests.kernel.bell import Bell, Bells, Broken, Fail, Look, Ring, Rung, ring
 
 from holdfast.kernel.contracts import Person, Request
 from holdfast.kernel.errors import BrokenInvariant, MalformedInput
 from holdfast.kernel.machine import Advance, Clock, Machine
-from holdfast.kernel.notices import NOTICES_MAX, Notices, NoticesAfter
+from holdfast.kernel.notices import NOTICES_MAX, DropNotices, Notices, NoticesAfter
 from holdfast.kernel.replies import Advanced, Forgotten
 from holdfast.kernel.store import TupleStore
 
@@ -284,3 +284,13 @@ def test_a_store_without_the_machines_clock_is_not_taken() -> None:
     store.table(Clock).put(Clock(0, 3, 1))
     assert machine.replace_store(store) is None
     assert machine.now_ms == 3
+
+
+def test_only_the_apps_own_commands_have_a_deadline_of_the_app() -> None:
+    class Hasty(Bell):
+        def firm_by_ms(self, command: Ring) -> int:
+            return len(command.to)
+
+    machine = Machine(Hasty())
+    assert machine.firm_by_ms(ring(to="ann")) == 3
+    assert machine.firm_by_ms(Request(DropNotices(1))) is None

@@ -108,6 +108,7 @@ def run(offices: Offices, story: Callable[[Offices], Awaitable[None]], *, start:
 @pytest.fixture
 def apps(monkeypatch: pytest.MonkeyPatch) -> None:
     """The two apps of the tests are in the catalog."""
-    monkeypatch.setitem(APPS, "bell", AppEntry(lambda options, people: Bell(), DirectoryOptions, "lamport"))  # type: ignore[misc, arg-type]
-    entry = AppEntry(lambda options, people: Postbox(), DirectoryOptions, "lamport", delivers=True)
-    monkeypatch.setitem(APPS, "postbox", entry)  # type: ignore[misc]
+    bell: Any = AppEntry(lambda options, people: Bell(), DirectoryOptions, "lamport")  # type: ignore[arg-type]
+    postbox = AppEntry(lambda options, people: Postbox(), DirectoryOptions, "lamport", delivers=True)
+    for name, entry in (("bell", bell), ("postbox", postbox)):
+        monkeypatch.setitem(APPS, name, entry)  # type: ignore[misc]

@@ -152,9 +152,10 @@ def fitting(lines: Sequence[Line], width: int) -> tuple[list[str], int]:
 
 def remarks(nodes: Sequence[NodeStatus]) -> list[str]:
     """What does not fit a table: why a node is down, what a replica waits for or warns of, who is primary or
-    sequencer, how replicas vote."""
+    sequencer, how replicas vote, where notices wait."""
     lines = []
     primaries: dict[str, str] = {}
+    waiting: dict[str, tuple[str, dict[str, Any]]] = {}  # the replicas of a service say mostly the same of it
     for node in nodes:
         if not node.up and not node.starting:
             lines.append(f"{node.node} is down: {node.why}")
@@ -164,11 +165,20 @@ def remarks(nodes: Sequence[NodeStatus]) -> list[str]:
                 lines.append(f"{name} at {node.node} is {state_text(service)}")
             if service.get("warning"):
                 lines.append(f"{name} at {node.node}: {service['warning']}")
+            if service.get("notices_waiting"):
+                waiting.setdefault(name, (node.node, service))
             if service.get("replica", node.node) != node.node:
                 lines.append(f"{name} at {node.node} is the replica {service['replica']}")
             if service.get("primary"):
                 primaries.setdefault(name, str(service["primary"]))
+    lines += [_notices_text(name, where, service) for name, (where, service) in waiting.items()]
     return [*(f"{name}: the primary is {primary}" for name, primary in primaries.items()), *vote_remarks(nodes), *lines]
+
+
+def _notices_text(name: str, node: str, service: dict[str, Any]) -> str:
+    count, why = service["notices_waiting"], service.get("notices_complaint")
+    text = f"{name}: {count} notice{'s' * (count != 1)} for people wait{'s' * (count == 1)} at {node}"
+    return f"{text}; {why}" if why else text
 
 
 def state_text(service: dict[str, Any]) -> str:

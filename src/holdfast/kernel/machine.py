@@ -154,6 +154,10 @@ class Machine:
             return None
         return refusal
 
+    def firm_by_ms(self, request: Request) -> int | None:
+        """When the app wants the outcome to be final; None if it does not mind, and for a command of the machine."""
+        return self.app.firm_by_ms(request.command) if type(request.command) in self.app.commands else None
+
     def execute_write(self, request: Request, stamp: tuple[int, str, str], name: str, late: bool) -> Reply:
         """Run one command that has its own place in the order: `stamp` and `name` are the same each time
         it is run, at every replica. Its own time is its stamp's; the store's time never goes back."""

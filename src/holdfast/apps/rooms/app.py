@@ -221,6 +221,8 @@ class Rooms:
                 lost=lost,
             )
             store.table(Entry).put(changed)
+            room, day, hour = places[choice]
+            _tell_owner(context, booking, person, f"changed to {room} on {day} at {clock(hour)}")
         if lost is None:
             return Changed(booking.id, command.room, command.day, command.start, duration, None)
         if choice < 0:
@@ -238,6 +240,7 @@ class Rooms:
         self._leave(store, booking)
         cancelled = msgspec.structs.replace(booking, by=context.id, choice=NO_CHOICE, state=CANCELLED)
         store.table(Entry).put(cancelled)
+        _tell_owner(context, booking, person, "cancelled")
         return Cancelled(booking.id)
 
     def _own(self, store: TupleStore, id: str, person: Person) -> Entry | Refusal:
@@ -342,3 +345,10 @@ def _tell(context: Context, person: Person, what: str, place: Place, lost: Lost)
     """The notice to whoever lost."""
     room, day, hour = place
     context.notify(person.id, f"{what}. {room} on {day} at {clock(hour)}: {lost.text()}.")
+
+
+def _tell_owner(context: Context, booking: Entry, person: Person, what: str) -> None:
+    """The notice to whose reservation it is, when a colleague has done something to it."""
+    if booking.secretary != person.id and type(booking.asked) is Reserve:
+        who = person.first_name or person.id
+        context.notify(booking.secretary, f'{booking.id} ("{booking.asked.purpose}") is {what} by {who}.')

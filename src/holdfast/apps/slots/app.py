@@ -131,7 +131,7 @@ class Slots:
         assert context.person is not None  # or it would have been refused
         for slot in self._run_out(store, context.now_ms):
             client = self._give_back(store, slot)
-            context.notify(client, f"your lease of slot {slot} has run out")
+            context.notify(client, f"Your lease of slot {slot} has run out: it was not confirmed in time.")
         return self._apply[type(command)](store, command, context.person, context)
 
     def answer(self, store: TupleStore, query: Any, context: Context) -> Reply:
@@ -198,7 +198,7 @@ class Slots:
             return NotYours(command.slot)
         self._give_back(store, command.slot)
         if taken.client != person.id:
-            context.notify(taken.client, f"the vendor has taken slot {command.slot} back")
+            context.notify(taken.client, f"The vendor has taken slot {command.slot} back; it is yours no longer.")
         return Released(command.slot)
 
     def _give_back(self, store: TupleStore, slot: int) -> str:

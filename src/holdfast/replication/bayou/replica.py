@@ -347,7 +347,7 @@ class Replica:
         if entry.firm_by_ms is None:
             entry.firm_by_ms = entry.write.ms + self.configuration.horizon_ms
             request = self.views.wanted_by(entry)
-            wanted = None if request is None else self.machine.app.firm_by_ms(request.command)
+            wanted = None if request is None else self.machine.firm_by_ms(request)
             if wanted is not None:
                 entry.firm_by_ms = min(entry.firm_by_ms, wanted)
         return entry.firm_by_ms
