@@ -43,6 +43,7 @@ simulate: $(VENV)/.run ## a long simulation: 2,000 schedules under each failure 
 	$(BIN)/holdfast simulate --app messages --protocol lamport --seed $(or $(SEED),1) --seeds $(or $(SEEDS),2000)
 	$(BIN)/holdfast simulate --app messages --protocol solo --seed $(or $(SEED),1) --seeds $(or $(SEEDS),2000)
 	$(BIN)/holdfast simulate --app messages --protocol bayou --seed $(or $(SEED),1) --seeds $(or $(SEEDS),500)
+	$(BIN)/holdfast simulate --protocol notices --seed $(or $(SEED),1) --seeds $(or $(SEEDS),500)
 
 .PHONY: bench
 bench: $(VENV)/.run ## the ticket benchmark; its report goes to reports/

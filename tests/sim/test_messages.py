@@ -31,7 +31,7 @@ def told(results: list[Result], options: Options) -> str:
         (messages(model="perfect"), 20),
         (messages(model="majority"), 20),
         (messages(model="majority", transport="datagram"), 6),
-        (messages("bayou", model="all-heard"), 4),
+        (messages("bayou", model="all-heard"), 5),
         (messages("bayou", model="immediate"), 4),
         (messages("bayou", model="accept-loss"), 2),
     ],

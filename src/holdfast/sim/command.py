@@ -28,7 +28,7 @@ def simulate(
         str, typer.Option("--app", metavar="APP", help="What is replicated; default: the protocol's first.")
     ] = "",
     protocol: Annotated[
-        str, typer.Option("--protocol", metavar="NAME", help="How: lamport, solo, bayou, sequencer; or planner.")
+        str, typer.Option("--protocol", metavar="NAME", help="How: lamport, solo, bayou, sequencer; planner; notices.")
     ] = "lamport",
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The first schedule.")] = 1,
     seeds: Annotated[int, typer.Option("--seeds", metavar="K", min=1, help="How many, under each model.")] = 1,
@@ -38,7 +38,7 @@ def simulate(
             "--model",
             metavar="MODEL",
             help="perfect, majority; bayou: all-heard, immediate, accept-loss; sequencer: three, four, roles, beyond; "
-            "planner: named, unnamed; default: each.",
+            "planner: named, unnamed; notices: SOURCE-RECEIVER, as bayou-lamport; default: each.",
         ),
     ] = "",
     faults: Annotated[

@@ -10,6 +10,8 @@ from holdfast.sim.bayou import ground
 from holdfast.sim.bayou.workloads import OFFICES
 from holdfast.sim.messages import bugs as messages_bugs
 from holdfast.sim.nemesis import FAULTS
+from holdfast.sim.notices import bugs as notices_bugs
+from holdfast.sim.notices import models as notices_models
 from holdfast.sim.planner import bugs as planner_bugs
 from holdfast.sim.planner import faults as planner_faults
 from holdfast.sim.protocols import PROTOCOLS
@@ -46,6 +48,13 @@ KINDS: dict[str, Kind] = {
         tuple(sequencer_bugs.BUGS),
     ),
     "bayou": Kind((*OFFICES, MESSAGES), ground.MODELS, ground.FAULTS, TRANSPORTS, tuple(bayou_bugs.BUGS)),
+    "notices": Kind(
+        (MESSAGES,),
+        notices_models.MODELS,
+        tuple(dict.fromkeys((*FAULTS, *ground.FAULTS))),
+        ("stream",),
+        tuple(notices_bugs.BUGS),
+    ),
     "planner": Kind(("slots",), planner_faults.MODELS, planner_faults.FAULTS, ("stream",), tuple(planner_bugs.BUGS)),
 }
 """By the protocol's name."""
@@ -71,7 +80,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         _check(self.transport or kind.transports[0], kind.transports, "transport")
         if not self.transport:
             msgspec.structs.force_setattr(self, "transport", kind.transports[0])
-        known = tuple(messages_bugs.BUGS) if self.app == MESSAGES else kind.bugs
+        is_own = self.app == MESSAGES and self.protocol != "notices"
+        known = tuple(messages_bugs.BUGS) if is_own else kind.bugs
         _check(self.bug or "none", (*known, "none"), f"bug in {self.app} under {self.protocol}")
         for fault in self.faults:
             _check(fault, kind.faults, f"fault under {self.protocol}")

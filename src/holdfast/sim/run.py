@@ -11,6 +11,7 @@ from holdfast.sim.audit import Violation
 from holdfast.sim.bayou.site import BayouSite
 from holdfast.sim.messages.site import MessagesSite
 from holdfast.sim.messages.wing import WingSite
+from holdfast.sim.notices.site import NoticesSite
 from holdfast.sim.options import MESSAGES, Options, Result, first_app, models_of
 from holdfast.sim.planner.site import PlannerSite
 from holdfast.sim.sequencer.site import SequencerSite
@@ -19,10 +20,11 @@ from holdfast.sim.world import Endless
 
 __all__ = ["Options", "Result", "first_app", "models_of", "run"]
 
-AnySite = Site | BayouSite | PlannerSite
+AnySite = Site | BayouSite | PlannerSite | NoticesSite
 
 SITES: dict[str, type[AnySite]] = {
     "bayou": BayouSite,
+    "notices": NoticesSite,
     "planner": PlannerSite,
     "sequencer": SequencerSite,
 }

@@ -56,12 +56,14 @@ class Post(Host):
         self.devices: dict[Device, None] = {}
         self.owed: deque[tuple[tuple[str, str, Reply], bool]] = deque()
         self._is_reading = False
+        self._position = 0
 
     # ---- the order, as it is executed ----
 
     def start(self) -> None:
         """See `Host`. Nobody watches a process that has just started."""
         self.owed.clear()
+        self._position = 0
         super().start()
 
     def _recover(self) -> None:
@@ -81,9 +83,8 @@ class Post(Host):
             before = len(machine._told)
             replies = execute(requests, stamp)
             told = machine._told[before:]
-            self.audit.write(
-                core.position if is_solo else core.replica.position + 1, Batch(stamp, list(requests), replies, told)
-            )
+            self._position = core.position if is_solo else core.replica.position + 1
+            self.audit.write(self._position, Batch(stamp, list(requests), replies, told))
             self.owed += ((one, not self._is_reading) for one in told)
             return replies
 
@@ -95,6 +96,15 @@ class Post(Host):
             if any(not is_query for _, _, is_query in self._arrived):
                 self._arrived.insert(0, (self._unheard(), Request(Advance(self.wall_ms)), False))
         super()._submit()
+
+    def _look(self) -> None:
+        """See `Host`. Who watches is not told what lies before a state that was copied, and has to ask."""
+        super()._look()
+        position = self.setup.probe(self.core).position
+        if position > self._position:
+            self._position = position
+            for device in self.devices:
+                device.steady = False
 
     # ---- who watches ----
 
