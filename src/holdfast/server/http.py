@@ -31,7 +31,7 @@ RESERVED = ("metrics", "status")
 KEEP_ALIVE_SECONDS = 75
 """So long may a connection be silent between two requests: a client that may ask once a second keeps its one."""
 Stores = Mapping[str, State | Elsewhere]
-GAUGES = ("position", "epoch", "lag", "queue", "waiting")
+GAUGES = ("position", "epoch", "lag", "queue", "waiting", "notices_waiting")
 
 
 class NodeCollector(Collector):
