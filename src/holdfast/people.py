@@ -34,6 +34,8 @@ _SALT_BYTES, _HASH_BYTES = 16, 32
 TOKEN_CHARACTERS_MAX = 1024
 ADMINISTRATOR = "administrator"
 """The role of who is shown what a service has to tell others."""
+OPERATOR = "operator"
+"""The role of who may say the words of a protocol where not everybody may."""
 WAITING_MAX = 64
 """Logins that may wait for the hashing thread: at most about two seconds' worth."""
 

@@ -182,6 +182,8 @@ def test_a_wing_that_is_cut_off_goes_on_writing_among_its_own(tmp_path: Path) ->
         assert "[tentative, a-1" in sent
         assert ((change := await told(carla))["type"], change["firm"]) == ("arrived", "tentative")
         assert "[tentative]" in await ask(alice, "history carla")
+        for line in ("export", "import x", "retire", "trace a-1", "truncate"):
+            assert "it takes the role operator" in await ask(alice, line)
         await ask(alice, "send --priority emergency bob are you there")
         await hospital.stop("a")
 

@@ -39,6 +39,7 @@ from holdfast.server.branches.keeper import Place
 from holdfast.server.branches.messages import CHANNEL
 from holdfast.server.branches.servers import Settings as BranchSettings
 from holdfast.server.grammar import Grammar
+from holdfast.server.guard import Guard
 from holdfast.server.http_door import HttpDoor
 from holdfast.server.line_server import Connection, Face, LineServer
 from holdfast.server.notices import NoticeOffice
@@ -178,11 +179,11 @@ class Node:
             why = f"{service.app} cannot be served under {service.protocol}: {error}"
             raise ConfigurationError(why, file=str(self.site.file), key=f"services.{service.name}") from error
         tentative = PROTOCOLS[service.protocol].tentative
-        door, servers = _Door(self, service.name), self._branch_servers(service, replicated)
-        private = APPS[service.app].private
-        face = Face(
-            service.name, servers or door, grammar, service.identity, tentative=tentative, private=private
-        )  # fmt: skip
+        servers, private = self._branch_servers(service, replicated), APPS[service.app].private
+        door: Any = servers or _Door(self, service.name)
+        if private:
+            door = Guard(door, (*replicated.commands, *replicated.queries))
+        face = Face(service.name, door, grammar, service.identity, tentative=tentative, private=private)
         if servers is not None:
             face.on_malformed = servers.malformed
         return face

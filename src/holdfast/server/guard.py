@@ -1,0 +1,51 @@
+"""Before a private service: nobody gets at what is others' by going around the app.
+
+- A protocol's own words see through the app: an export of `bayou` is the whole write log, and an import
+  may bring writes in anybody's name. They are for operators.
+- The answer to (client, number) is given to whoever sends that again. So each person has client ids of
+  their own: `@phone:1` of one is not `@phone:1` of another, who could only guess at it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from holdfast.kernel.contracts import Person, Request
+from holdfast.kernel.replies import Forbidden
+from holdfast.people import OPERATOR
+from holdfast.server.face import Service
+
+
+class Guard:
+    """Hands on to the service what who asks may say there. `words`: those that are not the app's."""
+
+    def __init__(self, service: Service, words: tuple[type, ...]) -> None:
+        self._service = service
+        self._words = frozenset(words)
+
+    def submit(self, waiter: Any, request: Request) -> None:
+        """Take a command."""
+        if self._lets_in(waiter, request):
+            if request.client:
+                request = replace(request, client=own_client(request.person, request.client))
+            self._service.submit(waiter, request)
+
+    def ask(self, waiter: Any, request: Request) -> None:
+        """Take a query."""
+        if self._lets_in(waiter, request):
+            self._service.ask(waiter, request)
+
+    def _lets_in(self, waiter: Any, request: Request) -> bool:
+        person = request.person
+        if type(request.command) not in self._words or (person is not None and OPERATOR in person.roles):
+            return True
+        word = request.command.__struct_config__.tag
+        waiter.deliver(Forbidden(f"{word} shows or changes what is others'; it takes the role {OPERATOR}."))
+        return False
+
+
+def own_client(person: Person | None, client: str) -> str:
+    """The client id as the service knows it; it still ends in its birth, if it tells one."""
+    return f"{'' if person is None else person.id}:{client}"
