@@ -60,7 +60,7 @@ class MessagesPlan(msgspec.Struct, frozen=True, kw_only=True):
 LONE = MessagesRow(1)
 MANY = MessagesRow(64, 16)
 FULL = MessagesPlan(
-    rows=(LONE, MessagesRow(64), MANY, MessagesRow(64, 16, as_json=True)),
+    rows=(LONE, MessagesRow(64), MessagesRow(64, 4), MANY, MessagesRow(64, 16, as_json=True)),
     rounds=3,
     seconds=4.0,
     warmup_seconds=1.0,
