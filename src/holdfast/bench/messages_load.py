@@ -37,8 +37,8 @@ RECEIVE_BYTES = 65_536
 
 class MessagesLoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     """`first`: the number of the first pair; its people must not have written before. `window`: messages that a
-    sender keeps on their way. `as_json`: replies and pushes in the form for programs. `frame_bytes`: frames of this
-    size instead of lines, for the ceiling. Times are in seconds."""
+    sender keeps on their way. `as_json`: requests, replies and pushes in the form for programs. `frame_bytes`:
+    frames of this size instead of lines, for the ceiling. Times are in seconds."""
 
     servers: tuple[tuple[str, int], ...]
     pairs: int = 64
@@ -118,9 +118,16 @@ class Lines:
 
 
 class Json(Lines):
-    """The same, for programs."""
+    """The same, as programs speak: the request is JSON too."""
 
     greeting = ("mode json",)
+
+    def __init__(self, pair: int, stamp_ms: int) -> None:
+        super().__init__(pair, stamp_ms)
+        self.said = f'["send","{watcher_of(pair)}","{TEXT}'.encode()
+
+    def request(self, number: int, lowest: int) -> bytes:
+        return b'@%b:%d/%d %b%010d"]\n' % (self.client, number, lowest, self.said, number)
 
     def is_sent(self, number: int, line: bytes) -> bool:
         return line.startswith(b'{"ok":true,') and b'"type":"sent"' in line and b'"number":%d,' % number in line
