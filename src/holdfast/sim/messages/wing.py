@@ -18,6 +18,7 @@ from holdfast.sim.bayou.site import BayouSite
 from holdfast.sim.disk import Disk
 from holdfast.sim.messages import bugs
 from holdfast.sim.messages.site import judge_device
+from holdfast.sim.messages.ward import Ward
 from holdfast.sim.messages.wing_work import WingWork
 from holdfast.sim.trace import render
 from holdfast.sim.world import World
@@ -111,11 +112,15 @@ class WingDevice:
                 self.post = None
                 return
             self.post.devices[self] = None
-        self._view = self.world.random.choice(("full", "committed"))
+        after, self._view = self._what_next()
         question = self._question = Question(self)
         reading = Reading(self._view, (), (), ())
-        self.post.request(question, Request(words.AskSince(self.cursor), person=self.person, reading=reading), True)
+        self.post.request(question, Request(words.AskSince(after), person=self.person, reading=reading), True)
         self.world.after(PATIENCE_US, self._tired, question)
+
+    def _what_next(self) -> tuple[int, str]:
+        """After which number to ask, and in which view."""
+        return self.cursor, self.world.random.choice(("full", "committed"))
 
     def _tired(self, question: Question) -> None:
         if self._question is question:
@@ -129,9 +134,7 @@ class WingDevice:
     def _arrives(self, told: Reply) -> None:
         self.work.crowd.shown(self.person, told)
         if isinstance(told, Arrived):
-            if not told.repeats:
-                self.shown[told.id] = None
-            self.ask()
+            self.pushed(told)
 
     def answered(self, question: Question, reply: Reply) -> None:
         """What there is comes: the final ones first, then perhaps others."""
@@ -149,20 +152,34 @@ class WingDevice:
             raise Violation(
                 "device", f"{self.name} is shown something final behind something tentative: {render(since)}"
             )
-        for item in since.items:
-            if item.firm and item.number > self.cursor:
-                self.take(item)
-            elif not item.firm:
-                self.shown[item.id] = None
+        self.page(since)
         if self.reported < self.cursor and self.world.chance(0.5) and self.post is not None and self.post.state == "up":
             self.reported = self.cursor
             got = words.Got(self.name.partition("-")[2], self.cursor)
             self.post.request(_Said(), Request(got, person=self.person), False)
 
+    def page(self, since: Since) -> None:
+        """What there is: it keeps what is final, and shows the rest."""
+        for item in since.items:
+            if item.firm and item.number > self.cursor:
+                self.take(item)
+            elif not item.firm:
+                self.shown[item.id] = None
+
+    def pushed(self, told: Arrived) -> None:
+        """A message, or the same again."""
+        if not told.repeats:
+            self.shown[told.id] = None
+        self.ask()
+
     def take(self, item: Any) -> None:
         """Keep it, and move the cursor."""
         self.taken.append(item)
         self.cursor = item.number
+
+    def judge(self, ward: Ward) -> None:
+        """Raise `Violation` if it does not have what it should have in the end."""
+        judge_device(ward, self)
 
 
 class _Said(OfficeAttempt):
@@ -178,6 +195,7 @@ class _Said(OfficeAttempt):
 class WingSite(BayouSite):
     """See the module."""
 
+    device: type[WingDevice] = WingDevice
     work: WingWork
     offices: list[Wing]  # type: ignore[assignment]
 
@@ -186,7 +204,7 @@ class WingSite(BayouSite):
         self.devices: list[WingDevice] = []
         for home, person in enumerate(self.work.crowd.people):
             for what in ("phone", "laptop")[: self.world.random.randint(1, 2)]:
-                made = WingDevice(f"{person.id}-{what}", person, home, self.world, self.offices, self.work)
+                made = self.device(f"{person.id}-{what}", person, home, self.world, self.offices, self.work)
                 self.devices.append(made)
 
     def _draw_work(self, source: random.Random) -> WingWork:
@@ -228,7 +246,7 @@ class WingSite(BayouSite):
             return
         ids = {copy.letter.id for box in self.work.ward.boxes.values() for copy in box}
         for device in self.devices:
-            judge_device(self.work.ward, device)
+            device.judge(self.work.ward)
             for id in device.shown:
                 if id not in ids and self._must_stay(id):
                     raise Violation("device", f"{device.name} was shown {id}, which is in no inbox in the end")
