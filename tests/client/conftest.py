@@ -17,6 +17,7 @@ class Theatre:
 
     def __init__(self) -> None:
         self.booked: dict[str, list[int]] = {}
+        self.messages: list[str] = []
         self.answers: dict[str, dict[str, object]] = {}
         self.executions = 0
         self._turn = threading.Lock()
@@ -34,6 +35,10 @@ class Theatre:
             return reply(True, f"{words}. A line may begin with @client:number to make a retry exact.", "helped")
         if words[0] == "echo":
             return reply(True, "; ".join(words[1:]), "echoed", words=words[1:])
+        if words[0] == "send":
+            self.messages.append(words[2])
+            number = len(self.messages)
+            return reply(True, "Sent.", "sent", conversation="a+b", number=number, id=f"1-{number}", to=words[1])
         taken = [seat for seats in self.booked.values() for seat in seats]
         if words[0] == "search":
             seats = self.booked.get(words[1])

@@ -11,19 +11,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from tests.client.messages_site import messages_site, token_of
 from tests.client.real_site import HOLDFAST
 
-from holdfast.client import Kept, Messenger, Sent
+from holdfast.client import Kept, Messenger, Sent, messenger_async
 
 WAIT_S = 30.0
 SENT = 400
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_server_that_each_speaks_to_is_killed_and_nobody_notices(
-    tmp_path: Path, until: Callable[..., None]
+def test_the_server_that_each_speaks_to_hangs_or_is_killed_and_nobody_notices(
+    tmp_path: Path, until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(messenger_async, "QUIET_S", 0.5)
     hospital = messages_site(tmp_path)
     by_hand: list[subprocess.Popen[bytes]] = []
     try:
@@ -31,7 +33,7 @@ def test_the_server_that_each_speaks_to_is_killed_and_nobody_notices(
         site = tmp_path / "site.toml"
         with (
             Messenger("ann", token_of("ann"), site=site, folder=tmp_path / "ann", wait_s=WAIT_S) as ann,
-            Messenger("bob", token_of("bob"), site=site, folder=tmp_path / "bob") as bob,
+            Messenger("bob", token_of("bob"), site=site, folder=tmp_path / "bob", timeout_s=1) as bob,
         ):
             sent: list[str] = []
             received: list[str] = []
@@ -47,6 +49,11 @@ def test_the_server_that_each_speaks_to_is_killed_and_nobody_notices(
                     received.append(message.text)
 
             exchange(20)
+            hung = hospital.pid(server_of(bob))
+            os.kill(hung, signal.SIGSTOP)
+            exchange(5)
+            os.kill(hung, signal.SIGCONT)
+            until(lambda: all(map(hospital.active, "abc")), timeout_s=30)
             for messenger in (bob, ann):
                 name = server_of(messenger)
                 os.kill(hospital.pid(name), signal.SIGKILL)

@@ -28,7 +28,7 @@ from holdfast.apps.messages.replies import (
     Unread,
 )
 from holdfast.client.errors import Misuse
-from holdfast.client.messenger_async import AsyncMessenger, MessengerOptions
+from holdfast.client.messenger_async import LAST_WORD_S, AsyncMessenger, MessengerOptions
 from holdfast.client.messenger_types import Draft, Kept, Message, Page, Priority, Sent
 
 T = TypeVar("T")
@@ -37,7 +37,8 @@ T = TypeVar("T")
 class Messenger:
     """A person's messages on one device. Close it, or use it with `with`; threads may share it.
 
-    `on_news` and `on_note` are called in a thread of their own. See `AsyncMessenger` for everything else.
+    `on_news` and `on_note` are called in the messenger's own thread, and must not ask the messenger for anything there.
+    See `AsyncMessenger` for everything else.
     """
 
     def __init__(
@@ -158,16 +159,26 @@ class Messenger:
         if self._loop.is_closed():
             return
         try:
-            self._run(self._messenger.close(handled=handled))
+            self._run(self._end(handled))
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
 
+    async def _end(self, handled: bool) -> None:
+        """Also let other threads have what they wait for."""
+        await self._messenger.close(handled=handled)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if others:
+            await asyncio.wait(others, timeout=LAST_WORD_S)
+
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         if self._loop.is_closed():
             work.close()
             raise Misuse("this messenger is closed; open another one")
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise Misuse("what on_news calls must not wait for the messenger; hand the news to another thread")
         asked = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return asked.result()

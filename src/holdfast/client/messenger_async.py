@@ -11,13 +11,14 @@ import asyncio
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
 import msgspec
 
-from holdfast.apps.values import check_exact_text
+from holdfast.apps.values import check_exact_text, check_name
 from holdfast.client.addresses import Addresses
 from holdfast.client.asynchronous import AsyncChannel
 from holdfast.client.errors import DeadlineExceeded, LoginRefused, Misuse
@@ -88,6 +89,8 @@ class AsyncMessenger(Questions):
         self._service = self._site.service(self._name)
         self._tentative = addresses.is_local(self._name)
         self.device = options.get("device") or socket.gethostname()[:64]
+        if why := check_name(self.device):
+            raise Misuse(f"the name of a device {why}, and {self.device!r} is none")
         self._folder = Folder(
             Path(options.get("folder") or folder_of(self._site.person, self.device, self._name, addresses.name))
         )
@@ -99,8 +102,10 @@ class AsyncMessenger(Questions):
         self._is_closed = False
         # sending
         self._keeping = asyncio.Lock()
+        self._storing: dict[asyncio.Future[Any], None] = {}
         self._has_drafts = asyncio.Event()
-        self._outcomes: dict[tuple[str, int], asyncio.Future[Sent]] = {}
+        self._outcomes: dict[tuple[str, int], asyncio.Future[Sent | None]] = {}
+        self._queue = deque(draft for draft in self._folder.drafts.values() if not draft.refused)
         self._tried = set(self._folder.drafts)
         self._is_cut_off = False
         self._why = "no server was asked yet"
@@ -127,20 +132,34 @@ class AsyncMessenger(Questions):
         if why is not None:
             raise Misuse(f"the text {why}")
         self._check()
+        storing = asyncio.ensure_future(self._store(to, text, subject, priority))
+        self._storing[storing] = None
+        storing.add_done_callback(lambda stored: self._storing.pop(stored, None))
+        draft, outcome = await asyncio.shield(storing)
+        try:
+            async with asyncio.timeout(min(self._wait_s, CUT_OFF_WAIT_S) if self._is_cut_off else self._wait_s):
+                sent = await asyncio.shield(outcome)
+        except TimeoutError:
+            sent = outcome.result() if outcome.done() else None
+        finally:
+            self._outcomes.pop((draft.client, draft.number), None)
+        return sent or Kept(draft, self._why)
+
+    async def _store(
+        self, to: str, text: str, subject: str, priority: Priority
+    ) -> tuple[Draft, asyncio.Future[Sent | None]]:
+        """Keep a draft and have it sent, also if nobody waits for it any more: drafts are sent in the order of their
+        numbers, without a gap that is filled later."""
         async with self._keeping:
             now_ms = time.time_ns() // 1_000_000
             draft = await asyncio.to_thread(self._folder.keep, to, text, subject, priority, now_ms)
-        name = (draft.client, draft.number)
-        outcome = self._outcomes[name] = asyncio.get_running_loop().create_future()
-        self._has_drafts.set()
-        self._begin("deliver", self._deliver)
-        try:
-            async with asyncio.timeout(min(self._wait_s, CUT_OFF_WAIT_S) if self._is_cut_off else self._wait_s):
-                return await asyncio.shield(outcome)
-        except TimeoutError:
-            return outcome.result() if outcome.done() else Kept(draft, self._why)
-        finally:
-            del self._outcomes[name]
+            if self._failure is not None:  # it came while the draft was written, and nobody has sent it
+                self._folder.drop(draft)
+            self._begin("deliver", self._deliver)
+            outcome = self._outcomes[draft.client, draft.number] = asyncio.get_running_loop().create_future()
+            self._queue.append(draft)
+            self._has_drafts.set()
+            return draft, outcome
 
     @property
     def drafts(self) -> list[Draft]:
@@ -153,12 +172,15 @@ class AsyncMessenger(Questions):
 
     async def _deliver(self) -> None:
         while True:
-            draft = next((draft for draft in self._folder.drafts.values() if not draft.refused), None)
-            if draft is None:
+            if not self._queue:
                 self._has_drafts.clear()
                 await self._has_drafts.wait()
                 continue
+            draft = self._queue[0]
             name = (draft.client, draft.number)
+            if name not in self._folder.drafts:  # discarded
+                self._queue.popleft()
+                continue
             is_new = name not in self._tried
             options = {"subject": draft.subject, "priority": draft.priority}
             try:
@@ -176,6 +198,7 @@ class AsyncMessenger(Questions):
                 self._is_cut_off, self._why = True, str(error)
                 continue
             self._is_cut_off = False
+            self._queue.popleft()
             self._tried.discard(name)
             self._settle(draft, answer)
 
@@ -187,7 +210,7 @@ class AsyncMessenger(Questions):
                 self._folder.drop(draft)
 
     def _settle(self, draft: Draft, answer: Answer) -> None:
-        outcome = self._outcomes.get((draft.client, draft.number))
+        outcome = self._outcomes.pop((draft.client, draft.number), None)
         is_awaited = outcome is not None and not outcome.done()
         if answer.ok or answer.type == "forgotten":  # forgotten is only what was executed: one is sent after the other
             reply = answer.reply if answer.ok else {}
@@ -357,7 +380,12 @@ class AsyncMessenger(Questions):
             return
         if handled:
             self._finish()
+        await asyncio.gather(*self._storing, return_exceptions=True)
         self._is_closed = True
+        self._arrived.set()
+        for outcome in self._outcomes.values():
+            if not outcome.done():
+                outcome.set_result(None)
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)

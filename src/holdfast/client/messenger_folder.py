@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import threading
 import zlib
 from hashlib import blake2b
 from pathlib import Path
@@ -74,6 +75,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._turn = threading.Lock()
         self._log = -1
         self._bytes = self._records = 0
         self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -103,53 +105,57 @@ class Folder:
                 f"{self.path} is in use by another process; give this one another device, or another folder"
             ) from error
 
-    # -- what is kept
+    # -- what is kept; each of these from any thread
 
     def keep(self, to: str, text: str, subject: str, priority: Priority, now_ms: int) -> Draft:
         """A new draft, once it is on the disk."""
-        draft = Draft(self.client, self._next_number, to, text, subject, priority, now_ms)
-        self._append("keep", draft, synced=True)
-        self._next_number += 1
-        self.drafts[draft.client, draft.number] = draft
-        return draft
+        with self._turn:
+            draft = Draft(self.client, self._next_number, to, text, subject, priority, now_ms)
+            self._append("keep", draft, synced=True)
+            self._next_number += 1
+            self.drafts[draft.client, draft.number] = draft
+            return draft
 
     def drop(self, draft: Draft) -> None:
         """The draft is sent, or nobody wants it to be."""
-        if self.drafts.pop((draft.client, draft.number), None) is not None:
-            self._append("drop", (draft.client, draft.number))
+        with self._turn:
+            if self.drafts.pop((draft.client, draft.number), None) is not None:
+                self._append("drop", (draft.client, draft.number))
 
     def refuse(self, draft: Draft, why: str) -> None:
         """The service did not take the draft."""
         refused = msgspec.structs.replace(draft, refused=why)
-        self.drafts[draft.client, draft.number] = refused
-        self._append("keep", refused)
+        with self._turn:
+            self.drafts[draft.client, draft.number] = refused
+            self._append("keep", refused)
 
     def move(self, cursor: int) -> None:
         """Messages were handed out up to this number."""
-        self.cursor = cursor
-        self._append("cursor", cursor)
+        with self._turn:
+            self.cursor = cursor
+            self._append("cursor", cursor)
 
     def note(self, id: str) -> None:
         """The message of this id was handed out, out of the order of numbers."""
-        self._remember(id)
-        self._append("seen", id)
-
-    def _remember(self, id: str) -> None:
-        self.seen[id] = None
-        if len(self.seen) > SEEN_MAX:
-            del self.seen[next(iter(self.seen))]
+        with self._turn:
+            self.seen[id] = None
+            if len(self.seen) > SEEN_MAX:
+                del self.seen[next(iter(self.seen))]
+            self._append("seen", id)
 
     def sync(self) -> None:
         """All that was kept so far is on the disk after this."""
-        os.fdatasync(self._log)
+        with self._turn:
+            os.fdatasync(self._log)
 
     def close(self) -> None:
         """Let others have the folder."""
-        if self._log >= 0:
-            self.sync()
-            os.close(self._log)
-            os.close(self._lock)
-            self._log = -1
+        with self._turn:
+            if self._log >= 0:
+                os.fdatasync(self._log)
+                os.close(self._log)
+                os.close(self._lock)
+                self._log = -1
 
     # -- the log
 
