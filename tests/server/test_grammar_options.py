@@ -65,7 +65,10 @@ def refusal(line: str) -> str:
         (r'meet "--or" \--weekly', Meet("--or", "--weekly")),
         ("meet Oak -", Meet("Oak", "-")),
         ("@k:1 meet Oak Talk --or Elm", Meet("Oak", "Talk", ("Elm",))),
-        ("tell ann,bob Hello there --to all", Tell(("ann", "bob"), "Hello there --to all")),
+        ("tell ann,bob Hello there --to all", Tell(("ann", "bob", "all"), "Hello there")),
+        ('tell ann,bob "Hello there --to all"', Tell(("ann", "bob"), "Hello there --to all")),
+        ('tell ann "Hello there" --to bob --to eve', Tell(("ann", "bob", "eve"), "Hello there")),
+        ("tell ann Hello --too --t -- all", Tell(("ann",), "Hello --too --t -- all")),
         ("tell ann --to bob --to eve Hello, you", Tell(("ann", "bob", "eve"), "Hello, you")),
     ],
 )

@@ -5,9 +5,9 @@
 
 A word names a command; its fields are the arguments, in order. Words are split at blanks as a shell
 does, with double quotes and backslashes; a list is one word with commas (`1,2,3`); free text takes
-the rest of the line, so options stand before it. A field with an option (see `server.fields`) may be
-written with it, wherever an argument may stand; of a command that has options, a value that begins
-with `--` is quoted. The struct itself (`msgspec.Meta` bounds, the kinds of `apps.values`) says what
+the rest of the line, up to an option. A field with an option (see `server.fields`) may be written with
+it, wherever an argument may stand; of a command that has options, what else would be taken for one
+is quoted. The struct itself (`msgspec.Meta` bounds, the kinds of `apps.values`) says what
 a value may be.
 
 A line that begins with `[` (behind the identity, if there is one) is JSON: see `server.json_lines`.
@@ -56,7 +56,8 @@ class _Word:
     """One word of the language: the struct it makes and its fields."""
 
     __slots__ = (
-        *("about", "fields", "has_text", "maximum", "minimum", "number_places", "options", "struct", "usage", "word"),
+        *("about", "behind_text", "fields", "has_text", "maximum", "minimum", "number_places", "options", "struct"),
+        *("usage", "word"),
     )
 
     def __init__(self, struct: type[msgspec.Struct]) -> None:
@@ -64,6 +65,8 @@ class _Word:
         self.word = str(struct.__struct_config__.tag)
         self.fields: tuple[Field, ...] = fields_of(struct)
         self.options = {f"--{field.option}": field for field in self.fields if field.option is not None}
+        names = "|".join(map(re.escape, self.options))
+        self.behind_text = re.compile(f" +(?=(?:{names})(?: |$))" if names else "(?!)")
         self.minimum = 1 + sum(field.required for field in self.fields)
         self.maximum = 1 + len(self.fields)
         self.has_text = any(field.is_text for field in self.fields)
@@ -168,7 +171,7 @@ class Grammar:
             if last[0] == '"' or len(last) > TEXT_CHARACTERS_MAX or not unicodedata.is_normalized("NFC", last):
                 return None
             said = " ".join(words[:-1])
-            if "--" in said or last.startswith("--"):
+            if "--" in said or last.startswith("--") or (" --" in last and _LIKE_AN_OPTION.search(last)):
                 return None
         if not said.isascii() or '"' in said or "\\" in said:
             return None
@@ -234,6 +237,7 @@ class Grammar:
 
 
 _BLANKS = re.compile("[ \t]+")
+_LIKE_AN_OPTION = re.compile(" --[^ ]")
 _CLIENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _NUMBER_MAX = 10**18 - 1
 _IDENTITY_CHARACTERS_MAX = 1 + 64 + 1 + 18 + 1 + 18
@@ -314,7 +318,11 @@ def _arguments(known: _Word, text: str, place: int) -> dict[str, Any]:
         field = next(in_order, None)
         if field is None:
             raise Refused(f"too many words; usage: {known.usage}.")
-        words[field.name], place = _rest(text, place) if field.is_text else next_word(text, place)
+        if field.is_text:
+            words[field.name], place = _rest(known, text, place)
+            in_order = iter(())  # only options may follow
+        else:
+            words[field.name], place = next_word(text, place)
     values: dict[str, Any] = {}
     for field in known.fields:
         written = [*([words[field.name]] if field.name in words else []), *given.get(field.name, ())]
@@ -327,14 +335,17 @@ def _arguments(known: _Word, text: str, place: int) -> dict[str, Any]:
     return values
 
 
-def _rest(text: str, place: int) -> tuple[str, int]:
-    """Free text: the rest of the line as it is typed, or one quoted word if it is just that."""
-    rest = text[place:]
-    if rest[0] == '"':
+def _rest(known: _Word, text: str, place: int) -> tuple[str, int]:
+    """Free text, and the place behind it: the rest of the line as it is typed, or up to an option of the command;
+    or one quoted word, if nothing but options follows."""
+    if text[place] == '"':
         try:
-            word, end = next_word(rest, 0)
+            word, end = next_word(text, place)
         except Refused:
-            return rest, len(text)
-        if end == len(rest) and rest[-1] == '"':
-            return word, len(text)
-    return rest, len(text)
+            pass  # a quote that is text
+        else:
+            is_one = text[:end].rstrip(" ").endswith('"')
+            if is_one and (end == len(text) or text[end:].partition(" ")[0] in known.options):
+                return word, end
+    option = known.behind_text.search(text, place)
+    return (text[place:], len(text)) if option is None else (text[place : option.start()], option.end())
