@@ -8,11 +8,12 @@ from holdfast.kernel.contracts import Command, Reply
 from holdfast.kernel.forwarding import (
     AGAIN_MAX_US,
     AGAIN_US,
-    EMPTY_MAX_US,
     FINAL_US,
     LOST_US,
     PATIENCE_US,
     REASONS_MAX,
+    SOON_MAX_US,
+    SOON_US,
     TURN_US,
     Action,
     Carry,
@@ -129,7 +130,7 @@ def test_what_is_not_removed_for_good_is_not_carried_again() -> None:
     read = one.look()
     assert command(read) == OutboxAfter(2)
     assert one.answer(read, Outcome(OutboxRows(LIFE, 3, ()), "committed")) is None
-    assert one.look(AGAIN_US - 1) is None
+    assert one.look(SOON_US - 1) is None
     assert command(one.look(1)) == OutboxAfter(2)
 
 
@@ -143,8 +144,8 @@ def test_while_nothing_is_final_it_asks_less_and_less_often() -> None:
         since_us = one.now_us
         action = one.wait()
         asked.append(one.now_us - since_us)
-    assert asked[:3] == [AGAIN_US, 2 * AGAIN_US, 4 * AGAIN_US]
-    assert asked[-1] == EMPTY_MAX_US
+    assert asked[:4] == [200_000, 200_000, 400_000, 800_000]
+    assert asked[-1] == SOON_MAX_US
     assert one.forwarder.events == [], "that is nothing to complain about"
 
 
@@ -166,7 +167,7 @@ def test_a_service_that_was_begun_anew_is_read_from_its_first_notice() -> None:
 def test_an_answer_that_is_not_final_is_asked_about_until_it_is() -> None:
     one = One()
     assert one.answer(one.carrying(), Outcome(Taken(2), "tentative")) is None
-    assert one.look(AGAIN_US - 1) is None
+    assert one.look(SOON_US - 1) is None
     for _ in range(3):
         ask = one.wait()
         assert isinstance(ask, Carry)

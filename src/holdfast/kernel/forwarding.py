@@ -31,8 +31,9 @@ TURN_US = 2_000_000
 AGAIN_US = 1_000_000
 """After so long what could not be done is tried again, at first; each time after twice as long."""
 AGAIN_MAX_US = 10_000_000
-EMPTY_MAX_US = 8_000_000
-"""The longest pause while there are notices and none of them is final."""
+SOON_US = 100_000
+"""After so long it is asked again what is not final yet, at first; each time after twice as long."""
+SOON_MAX_US = 8_000_000
 PATIENCE_US = 15_000_000
 """An answer that has not come after so long will not come."""
 FINAL_US = 30_000_000
@@ -99,7 +100,7 @@ class Forwarder:
     _expected: int | None = None
     _receiver: int = 0
     _failures: int = 0
-    _empties: int = 0
+    _asked: int = 0
     _not_before_us: int = 0
     _rows: OutboxRows | None = None
     _arrived: tuple[int, int] = (0, 0)
@@ -161,14 +162,12 @@ class Forwarder:
             self._arrived = (0, 0)
             return [self._read(now_us)]
         if not reply.notices:  # there is nothing that is final
-            pause_us = min(AGAIN_US << self._empties, EMPTY_MAX_US)
-            self._empties = min(self._empties + 1, 8)
-            return self._end_round(now_us, pause_us)
-        self._rows, self._empties = reply, 0
+            return self._end_round(now_us, self._soon_us())
+        self._rows = reply
         return self._hand_over(now_us)
 
     def _hand_over(self, now_us: int) -> list[Action]:
-        rows, self._handed_us = self._page, now_us
+        rows, self._handed_us, self._asked = self._page, now_us, 0
         is_lost = self._missing_since_us is not None and now_us - self._missing_since_us >= LOST_US
         take = TakeNotices(self.source, rows.since_ms, rows.first, rows.notices, is_lost)
         return [self._carry(now_us, _State.CARRYING, take)]
@@ -191,8 +190,14 @@ class Forwarder:
             self._receiver = (self._receiver + 1) % self.receivers
             return self._hand_over(now_us)
         self._state, self._id = _State.CONFIRMING, 0
-        self._not_before_us = self.wake_us = now_us + AGAIN_US
+        self._not_before_us = self.wake_us = now_us + self._soon_us()
         return []
+
+    def _soon_us(self) -> int:
+        """How long to wait for what is not final yet."""
+        pause_us = min(SOON_US << self._asked, SOON_MAX_US)
+        self._asked = min(self._asked + 1, 8)
+        return pause_us
 
     def _arrive(self, now_us: int) -> list[Action]:
         """They are in, for good."""

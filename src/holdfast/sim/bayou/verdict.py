@@ -169,7 +169,7 @@ def _late_at_deadlines(
     by_name = {(write.replica, write.number): write for write in writes}
 
     def firm_by_ms(write: Write) -> int:
-        wanted = machine.app.firm_by_ms(machine.decode_request(write.body).command) if write.kind == APP else None
+        wanted = machine.firm_by_ms(machine.decode_request(write.body)) if write.kind == APP else None
         return min(write.ms + ground.horizon_ms, wanted if wanted is not None else NEVER_MS)
 
     before: list[tuple[Write, int]] = []
