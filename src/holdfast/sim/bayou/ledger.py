@@ -50,11 +50,12 @@ class Acknowledged(msgspec.Struct):
 
 
 class Assigned(NamedTuple):
-    """When a primary gave writes their places: `wall_ms` by its clock, `names` of all that got one then, and
-    `ended`: the replicas that it waited for no longer."""
+    """When a primary gave writes their places: `wall_ms` by its clock, `names` of all that got one then, with
+    their `stamps`, and `ended`: the replicas that it waited for no longer."""
 
     wall_ms: int
     names: tuple[Name, ...]
+    stamps: tuple[Stamp, ...]
     ended: tuple[str, ...]
 
 
@@ -208,7 +209,7 @@ class Ledger(Audit):
             )
         ended = tuple(name for name, row in log.members.items() if row.state != "live")
         top = stamps[-1]
-        assigned = Assigned(office.wall_ms, tuple(fresh), ended)
+        assigned = Assigned(office.wall_ms, tuple(fresh), tuple(stamps), ended)
         for name in fresh:  # a crash may have taken an earlier write of that name away, and its place
             self.assigned[name, replica.epoch] = assigned
         for entry in log.tail:

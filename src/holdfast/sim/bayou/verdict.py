@@ -176,6 +176,8 @@ def _late_at_deadlines(
     for write, epoch in zip(writes, epochs, strict=True):
         passed, label = next(((other, at) for other, at in before if stamp_of(other) > stamp_of(write)), (None, 0))
         assigned = None if passed is None else ledger.assigned.get(((passed.replica, passed.number), label))
+        if assigned is not None and passed is not None and stamp_of(passed) not in assigned.stamps:
+            assigned = None  # that was for a write of its name that a crash has taken away
         if assigned is not None and not any(name in assigned.ended for name in _lineage(write.replica, writes)):
             due_ms = min((firm_by_ms(by_name[name]) for name in assigned.names if name in by_name), default=0)
             if due_ms > assigned.wall_ms:

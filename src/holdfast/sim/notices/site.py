@@ -147,7 +147,7 @@ class NoticesSite:
             service.protocol.found(host.disk, host.number, service.ground)
             self.world.after(self.world.between(1_000, SECOND_US), service.nemesis._start, host)
         for visitor in self.visitors:
-            visitor.answered.clear()
+            visitor.forget()
 
     # ---- the parts ----
 

@@ -45,6 +45,7 @@ class Visitor:
         self.number = 0
         self.answered: dict[int, Reply] = {}
         self._answered_upto = 0
+        self._life = 0
         self._tries = 0
 
     def begin(self) -> None:
@@ -74,9 +75,12 @@ class Visitor:
         host = self.world.random.choice(self.hosts)
         request = Request(command, self.name, number, number, self.person)
         if host.alive:
-            put = Put(
-                lambda reply: self.world.after(self.world.between(20, 2_000), self._heard, command, number, reply)
-            )
+            life = self._life
+
+            def heard(reply: Reply | None) -> None:
+                self.world.after(self.world.between(20, 2_000), self._heard, command, number, reply, life)
+
+            put = Put(heard)
             self.world.after(self.world.between(20, 2_000), _reach, host, put, request)
         self.world.after(self.world.between(300_000, 2_000_000), self._again, command, number, attempt)
 
@@ -84,7 +88,12 @@ class Visitor:
         if attempt == self._tries:
             self._try(command, number)
 
-    def _heard(self, command: Any, number: int, reply: Reply | None) -> None:
+    def forget(self) -> None:
+        """The service is begun anew: what it has said counts for nothing any more."""
+        self.answered.clear()
+        self._life += 1
+
+    def _heard(self, command: Any, number: int, reply: Reply | None, life: int) -> None:
         inner = reply.reply if isinstance(reply, Outcome) else reply
         if (
             inner is None
@@ -96,7 +105,9 @@ class Visitor:
             self.world.note(f"{self.name}:{number} <- {render(inner)}")
         if isinstance(inner, Forgotten | Expired):
             raise Violation("exactly once", f"{self.name} waits for {number}, and is told {inner.text()}")
-        self.answered[number], self._answered_upto = inner, number
+        self._answered_upto = number
+        if life == self._life:
+            self.answered[number] = inner
         self.left -= 1
         self.begin()
 
