@@ -260,10 +260,9 @@ class Messages:
             to = conversation.id if conversation.id[0] == "#" else recipients[0]
         see(store, me, time_of(context))
         id = context.id
-        number = post(
-            *(store, conversation, me, recipients, command.text, context, id),
-            *(command.subject, command.priority, self._repeat_ms[command.priority]),
-        )
+        subject, priority = command.subject, command.priority
+        repeat_ms = self._repeat_ms[priority]
+        number = post(store, conversation, me, recipients, command.text, context, id, subject, priority, repeat_ms)
         return Sent(conversation.id, number, id, to)
 
     def take_notice(self, store: TupleStore, source: str, number: int, to: str, text: str, context: Context) -> None:
