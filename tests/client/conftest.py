@@ -39,6 +39,11 @@ class Theatre:
             self.messages.append(words[2])
             number = len(self.messages)
             return reply(True, "Sent.", "sent", conversation="a+b", number=number, id=f"1-{number}", to=words[1])
+        if words[0] in ("devices", "since"):
+            items = [item_of(text, number) for number, text in enumerate(self.messages, 1)]
+            if words[0] == "devices":
+                return reply(True, "No devices.", "devices", devices=[], last=len(items))
+            return reply(True, "", "since", items=items[int(words[1]) :], last=len(items), more=False)
         taken = [seat for seats in self.booked.values() for seat in seats]
         if words[0] == "search":
             seats = self.booked.get(words[1])
@@ -48,6 +53,13 @@ class Theatre:
             seats = [len(taken) + place + 1 for place in range(int(words[2]))]
             self.booked[words[1]] = self.booked.get(words[1], []) + seats
         return reply(True, ",".join(map(str, seats)), "reserved", name=words[1], seats=seats)
+
+
+def item_of(text: str, number: int) -> dict[str, object]:
+    """A message as it lies in an inbox."""
+    where = {"number": number, "id": f"1-{number}", "conversation": "a+b", "message": number, "sender": "bob"}
+    what = {"subject": "", "priority": "routine", "content": text, "sent_ms": 0, "repeats": 0}
+    return {**where, **what, "read_ms": 0, "acked_ms": 0, "deleted_ms": 0, "firm": True}
 
 
 def reply(ok: bool, text: str, type: str, **fields: object) -> dict[str, object]:

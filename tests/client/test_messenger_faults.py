@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.client.conftest import item_of
 
 from holdfast.client import Kept, LoginRefused, Messenger, Misuse, News, Sent, messenger_async
 from holdfast.client.addresses import Addresses
+from holdfast.client.messenger_feed import AnotherInbox
 
 
 def messenger(house: Any, folder: Path, **options: Any) -> Messenger:
@@ -166,3 +168,62 @@ def test_when_one_thread_closes_it_the_others_wait_no_more(house: Any, tmp_path:
         thread.join(timeout=10)
     assert sorted(type(each).__name__ for each in ended) == ["Kept", "str"]
     assert "this messenger is closed; open another one" in ended
+
+
+def told(text: str, number: int, **more: object) -> dict[str, object]:
+    """How a server pushes a message."""
+    fields = {"ok": True, "text": text, "type": "arrived", "reply": item_of(text, number) | more, "firm": "committed"}
+    return {"change": {"id": f"1-{number}", "person": "ann", **fields}}
+
+
+def asked(server: Any) -> int:
+    """How often it was asked for a page of the inbox."""
+    return sum(" since " in line for line in server.requests())
+
+
+def test_only_what_may_have_been_missed_is_asked_for(house: Any, tmp_path: Path, until: Callable[..., None]) -> None:
+    server, inbox = house.server(login="login ann t"), house.theatre.messages
+    inbox.append("m1")
+    with messenger(house, tmp_path) as ann:
+
+        def receives(*texts: str) -> None:
+            found = [ann.receive(10) for _ in texts]
+            assert [message and message.text for message in found] == list(texts)
+
+        receives("m1")
+        until(lambda: asked(server) == 1)
+        for number in range(2, 6):  # as it comes, some of it twice
+            inbox.append(f"m{number}")
+            for _ in range(number % 2 + 1):
+                server.push(told(f"m{number}", number))
+        receives("m2", "m3", "m4", "m5")
+        assert asked(server) == 1, "nobody polls"
+        inbox += ["m6", "m7"]
+        server.push(told("m7", 7))  # a gap
+        receives("m6", "m7")
+        assert asked(server) == 2
+        inbox.append("m8")
+        server.push({"missed": 1})
+        receives("m8")
+        assert asked(server) == 3
+        inbox.append("m9")
+        server.drop_connections()
+        receives("m9")
+        assert asked(server) == 4
+        server.push(told("m9", 9, repeats=1))
+        assert ann.receive(0.1) is None
+    with messenger(house, tmp_path) as ann:
+        inbox.append("m10")
+        receives_once = ann.receive(10)
+        assert receives_once is not None
+        assert receives_once.text == "m10"
+
+
+def test_an_inbox_that_is_not_the_one_of_before_is_told(house: Any, tmp_path: Path) -> None:
+    house.server(login="login ann t")
+    house.theatre.messages += ["m1", "m2", "m3"]
+    with messenger(house, tmp_path) as ann:
+        assert [ann.receive(10).number for _ in range(3)] == [1, 2, 3]
+    del house.theatre.messages[1:]
+    with messenger(house, tmp_path) as ann, pytest.raises(AnotherInbox, match="ends at 1, and this device has had 3"):
+        ann.receive(10)
