@@ -409,8 +409,9 @@ def test_the_status_tells_where_the_branches_are(tmp_path: Path) -> None:
         events = as_json(line)["services"][1]
         assert events["branches"] == HOMES
         assert events["counters"]["branch_passed_on"] == 1
-        metrics = {metric.name for metric in NodeCollector(company.nodes["c"]).collect()}
+        metrics = {metric.name for metric in NodeCollector(company.nodes["c"], {}).collect()}
         assert {"holdfast_branch_passed_on", "holdfast_branch_parts_missing", "holdfast_branch_unlogged"} <= metrics
+        assert {"holdfast_notices_waiting"} <= metrics
 
     run(tmp_path, story)
 
