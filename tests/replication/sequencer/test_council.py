@@ -103,6 +103,17 @@ def test_a_digest_that_is_not_that_of_two_others_is_a_wrong_state() -> None:
     assert list(order.council.copies) == [1]
 
 
+def test_the_vote_of_one_that_was_found_wrong_does_not_help_another_that_is_wrong_in_the_same_way() -> None:
+    order = Ordered(4)
+    number = order.requests()
+    for manager, digest in ((2, b"bad"), (0, b"good"), (1, b"good")):
+        order.control(DigestAt(manager, 0, number, digest))
+    order.control(Restored(2, 1, order.council.copies[2].number))
+    order.control(DigestAt(3, 0, number, b"bad"))  # it comes there only now
+    assert order.council.agreed(number) == b"good"
+    assert list(order.council.copies) == [3]
+
+
 def test_a_vote_of_a_life_that_is_over_counts_no_more() -> None:
     order = Ordered()
     number = order.requests()

@@ -55,8 +55,9 @@ class Copy(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Word(msgspec.Struct, frozen=True, array_like=True):
-    """An operator's: the replica of `manager` is right from number `since` on; needed up to `until`, 0 if still.
-    `kept`: those that are begun anew from it and had a state: they keep that until they have the trusted one."""
+    """An operator's: the replica of `manager` is right from number `since` on; that is needed no more after `until`,
+    0 while it is, but for copies as of `since`. `kept`: those that are begun anew from it and had a state: they keep
+    that until they have the trusted one."""
 
     manager: int
     since: int
@@ -265,7 +266,7 @@ class Council:
             counts[digest] = counts.get(digest, 0) + 1
         agreed = next((digest for digest, count in sorted(counts.items()) if count >= self.agreeing), None)
         word = self.word
-        if agreed is None and word is not None and word.since <= number <= (word.until or number):
+        if agreed is None and word is not None and (number == word.since or (number > word.since and not word.until)):
             _, agreed = voted.get(word.manager, (0, None))
         return agreed
 
@@ -278,6 +279,8 @@ class Council:
     def _replace(self, manager: int, why: str) -> None:
         self.replacements += 1
         self.events.append(f"the replica of {self.name(manager)} is replaced: {why}")
+        for voted in self.votes.values():  # or another one, wrong in the same way, would be one of two some day
+            voted.pop(manager, None)
         self._begin_copy(manager, "")
 
     def _begin_copy(self, manager: int, why: str, *, keeps: bool = False) -> None:
