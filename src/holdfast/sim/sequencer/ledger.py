@@ -32,6 +32,7 @@ from holdfast.replication.sequencer.messages import (
     QUERIES,
     REQUESTS,
     SEQUENCER_ORIGIN,
+    Admitted,
     Entered,
     Journaled,
     Jumped,
@@ -51,9 +52,11 @@ from holdfast.sim.world import World
 
 
 class Shelf:
-    """What the disk of one node holds of the order. `runs`: by the number of their first request."""
+    """What the disk of one node holds of the order. `runs`: by the number of their first request. `counts`: it says
+    itself that it counts."""
 
     def __init__(self) -> None:
+        self.counts = False
         self.promised = 0
         self.promised_last = 0
         self.entered = 0
@@ -96,6 +99,7 @@ class Watched(msgspec.Struct):
 
 class Ledger(Audit):
     """`planted`: by node, the fault in its replica until it was begun anew. `figures`: what happened, counted.
+    `installed`: as of which number each node's replica took its last copy.
     `awaited`: (node, number): its replica's state is the right one from that number on, once it has come there."""
 
     def __init__(self, world: World, managers: tuple[int, ...], app: Callable[[], App], agreeing: int = 2) -> None:
@@ -121,22 +125,26 @@ class Ledger(Audit):
         self.awaited: tuple[int, int] | None = None
         self._later: list[tuple[int, Run]] = []
         self._former = b""
+        self.installed: dict[int, int] = {}
 
     def _violated(self, kind: str, text: str) -> None:
         raise Violation(kind, f"{text}, at {self.world.now_us} us")
 
     # -- Disks and what leaves
 
-    def new_disk(self, node: int) -> None:
-        """An empty one."""
+    def new_disk(self, node: int, *, counts: bool = False) -> None:
+        """An empty one; or one of the first start."""
         self.shelves[node] = Shelf()
+        self.shelves[node].counts = counts
 
     def stored(self, node: int, group: Group) -> None:
         """The disk of `node` has these records."""
         shelf = self.shelves[node]
         for data in group.records:
             record = decode_record(data)
-            if isinstance(record, Promise):
+            if isinstance(record, Admitted):
+                shelf.counts = True
+            elif isinstance(record, Promise):
                 shelf.promised, shelf.promised_last = max(shelf.promised, record.epoch), shelf.last
             elif isinstance(record, Entered):
                 if record.epoch > shelf.promised:  # what was written before may still be said: see the gate
@@ -194,6 +202,7 @@ class Ledger(Audit):
         def seen_install(taking: Any) -> None:
             install(taking)
             self._cured(node)
+            self.installed[node] = taking.copy.number
             self.figures["copies"] += 1
 
         def seen_reach() -> None:
@@ -272,11 +281,14 @@ class Ledger(Audit):
     def _take_back(self, since: int) -> None:
         """What was right before that number is right again."""
         if self.awaited is None:
-            machine = self.right.machine
+            machine, trusted = self.right.machine, self.states[since]
             machine.replace_store(TupleStore.restore(machine.rows, self._former))
             self.right = Replica(machine, self.right.batches, 0)
             self.right.restored(since)
             self.states[since] = machine.digest()
+            for node, number in self.installed.items():
+                if number >= since and trusted != self.states[since]:
+                    self.plant(node, "misled")  # it has the state of the one that is trusted no more
             self._later = [(first, run) for first, run in self.decided.items() if first > since]
         self._go_on()
 

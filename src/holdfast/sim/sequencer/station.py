@@ -46,7 +46,7 @@ class Station(Host):
         self.wall_offset_ms = 0
         disk = ReadDisk(number + 1, number, ledger)
         ground.found(disk, number)
-        ledger.new_disk(number)
+        ledger.new_disk(number, counts=True)
         super().__init__(number, world, network, ledger, setup, disk)
         self._encode = self._encode_seen
 

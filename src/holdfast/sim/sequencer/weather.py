@@ -80,7 +80,8 @@ class Weather(Nemesis):
         manager, replica = host.core.manager, host.core.replica
         is_well = replica.state == RIGHT and replica.fault in ("none", "slow") and self.ledger.is_right(host.core)
         will_raise = "_replies" in vars(replica)  # see `_raise`: it may be long until the next request
-        return bool(is_well and not will_raise and manager.admitted and host.number not in manager.council.copies)
+        counts = manager.admitted and self.ledger.shelves[host.number].counts  # and would after a restart
+        return bool(is_well and not will_raise and counts and host.number not in manager.council.copies)
 
     def _look_after(self) -> None:
         """Who is whole again, by a copy or because its process was restarted?"""
