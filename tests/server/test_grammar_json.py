@@ -135,6 +135,8 @@ DIGITS = "9" * 4000
         ('["send", "bob", "x", {"priority": "high"}]', "<priority> must be emergency or routine or "),
         ('["send", "bob", "x", {"prioritty": "urgent"}]', "send has no option 'prioritty'; usage: send "),
         ('["send", "bob", "x", {"subject": "a", "subject": "b"}]', "'subject' is given twice."),
+        ('["send", "bob", "\\":", {"subject": "\\":", "subject" : "b"}]', "'subject' is given twice."),
+        ('["send", "bob", "x", {"a\\\\": 1, "subject": "a", "subject": "b"}]', "send has no option 'a"),
         ('["send", "bob", "x", "a", {"subject": "b"}]', "<subject> is given twice."),
         ('["reserve", "bob", 1, {"or": "x"}]', "reserve has no option 'or'; usage: reserve <name> <count>."),
         ('["meet", "Oak", "Talk", {"or": ["a", "b", "c", "d"]}]', "at most 3 items may stand in <ors>, not 4."),

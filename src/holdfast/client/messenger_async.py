@@ -182,7 +182,8 @@ class AsyncMessenger(Questions):
                 self._queue.popleft()
                 continue
             is_new = name not in self._tried
-            options = {"subject": draft.subject, "priority": draft.priority}
+            options = {"subject": draft.subject} if draft.subject else {}
+            options |= {"priority": draft.priority} if draft.priority != "routine" else {}
             try:
                 self._tried.add(name)
                 answer = await self._service.within(ATTEMPT_S).repeat(

@@ -9,6 +9,7 @@ so that it can carry what no plain line can.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ import msgspec
 from holdfast.apps.values import shown
 from holdfast.server.fields import Field, Refused
 
+_NAMES = re.compile(r'(?<!\\)"\s*:')
+"""Where a name of an object ends (but for one that ends in a backslash, which no option has): quick to count."""
 _decode = msgspec.json.Decoder(list[Any]).decode
 
 
@@ -34,7 +37,7 @@ def decoded(text: str) -> tuple[str, list[Any], dict[str, Any]]:
     options: dict[str, Any] = {}
     if values and type(values[-1]) is dict:
         options = values.pop()
-        if twice := _twice(text):
+        if len(_NAMES.findall(text)) != len(options) and (twice := _twice(text)):
             raise Refused(f"{shown(twice)} is given twice.")
     return word, values, options
 
