@@ -10,7 +10,7 @@ from tests.kernel.postbox import Letter
 from tests.server.company import until
 from tests.server.post_offices import Offices, apps, run
 
-from holdfast.kernel.notices import TEXT_MAX, TakeNotices
+from holdfast.kernel.notices import TEXT_MAX, Notice, Outbox, TakeNotices
 from holdfast.server.calls import Calls
 from holdfast.server.notices.messages import CHANNEL, Answered, Carried, decode, encode
 
@@ -130,6 +130,25 @@ def test_a_front_end_without_a_state_asks_what_there_is(tmp_path: Path) -> None:
         await until(lambda: offices.status("b", "bell")["notices_waiting"] == 0)
         assert offices.status("a", "bell")["counters"]["notices_carried"] == 1
         assert "notices_carried" not in offices.status("b", "bell")["counters"]
+
+    run(offices, story)
+
+
+def test_what_one_replica_alone_believes_is_not_carried(tmp_path: Path) -> None:
+    services = {"bell": service("bell", "sequencer", "abc"), "post": service("postbox", "solo", "d")}
+    offices = Offices(tmp_path, "abcd", services)
+
+    async def story(offices: Offices) -> None:
+        await offices.ring("a", "ann")
+        await until(lambda: offices.letters("d") == ["ann"])
+        wrong = offices.nodes["a"].drivers["bell"].machine
+        wrong.store.table(Outbox).put(Outbox(0, 1, 40))
+        wrong.store.table(Notice).put(Notice(41, "eve", "nobody has said so"))
+        assert wrong.notice_first == 41
+        await offices.ring("b", "bob")
+        await until(lambda: len(offices.letters("d")) >= 2)
+        await until(lambda: offices.status("b", "bell")["notices_waiting"] == 0)
+        assert offices.letters("d") == ["ann", "bob"]
 
     run(offices, story)
 
