@@ -89,8 +89,11 @@ def run(program: str, *words: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, str(path), *map(str, words)])
 
 
-def kill_now_and_then(start: Callable[[], subprocess.Popen[bytes]], chance: random.Random, progress: Path) -> int:
-    """Kill the process each time it has made some progress, until it ends by itself; how often it was killed."""
+def kill_now_and_then(
+    start: Callable[[], subprocess.Popen[bytes]], chance: random.Random, progress: Path, last: str
+) -> int:
+    """Kill the process each time it has made some progress, until it ends by itself; how often it was killed. It may
+    also be killed at its very end, when the `last` line is written."""
     kills = 0
     while True:
         process = start()
@@ -106,6 +109,8 @@ def kill_now_and_then(start: Callable[[], subprocess.Popen[bytes]], chance: rand
         process.kill()
         process.wait()
         kills += 1
+        if lines(progress)[-1:] == [last]:
+            return kills
 
 
 def size(path: Path) -> int:
@@ -124,13 +129,13 @@ def test_senders_and_readers_are_killed_and_go_on_where_they_were(tmp_path: Path
         for folder in ("ann", "bob"):
             (tmp_path / folder).mkdir()
         words = (tmp_path / "ann", tmp_path / "site.toml", token_of("ann"), SENT)
-        sender_kills = kill_now_and_then(lambda: run("sender", *words), chance, tmp_path / "ann" / "begun")
+        sender_kills = kill_now_and_then(lambda: run("sender", *words), chance, tmp_path / "ann" / "begun", "")
         sent = [f"m{number}" for number in lines(tmp_path / "ann" / "sent")]
         with Messenger("ann", token_of("ann"), site=tmp_path / "site.toml", folder=tmp_path / "ann" / "device") as ann:
             ann.send("bob", "last")
             assert ann.drafts == []
         words = (tmp_path / "bob", tmp_path / "site.toml", token_of("bob"), "last")
-        reader_kills = kill_now_and_then(lambda: run("reader", *words), chance, tmp_path / "bob" / "received")
+        reader_kills = kill_now_and_then(lambda: run("reader", *words), chance, tmp_path / "bob" / "received", "last")
         check(lines(tmp_path / "bob" / "received"), sent, reader_kills)
         assert min(sender_kills, reader_kills) >= 3
     finally:
