@@ -231,6 +231,24 @@ def test_a_journal_that_has_ended_is_begun_anew_and_a_better_one_is_looked_for()
     assert len(again.journal) < 6
 
 
+def test_a_release_that_was_journaled_and_perhaps_never_sent_does_not_take_the_other_half_with_it() -> None:
+    desk = booking(unmatched_us=4 * SECOND_US)
+    desk.reserve(0, 5)
+    late = desk.expect(1, "reserve", 5)
+    while (call := desk.open())[1].verb != "release":
+        desk.fails(1, call[1], sent=False)
+    assert (call[0], call[1].slot) == (0, 5)
+    again = Desk(journal=desk.journal, longest_delay_us=2 * SECOND_US)  # it died before that left
+    assert late.slot == 5
+    again.ask(0, 5)
+    again.ask(1, 5)
+    while not again.core.match:
+        number, call = again.open()
+        assert call.verb in ("look", "ask"), "nothing is let go of while a release of it is in doubt"
+        again.answer(number, call, 200, [{"id": "5"}] if call.verb == "ask" else [])
+    assert again.core.match == 5
+
+
 @pytest.mark.parametrize("asked", [False, True])
 def test_after_a_crash_half_a_pair_is_not_kept_for_a_vendor_that_is_silent_and_was_never_asked(asked: bool) -> None:
     desk = Desk()

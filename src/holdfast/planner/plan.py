@@ -194,10 +194,15 @@ class Plan:
         """Whether a slot that is held is neither the match nor on the way to a better one."""
         if self.configuration.release:
             return True
-        kept = slot == self.secure and self._is_uncertain(slot)
+        kept = (slot == self.secure or self._may_match(slot)) and self._is_uncertain(slot)
         if self._is_unkept(self.match):  # until it is confirmed, the match before it is the one to rely on
             kept = kept or all(view.has(slot) for view in self.views)
         return slot not in (self.match, self.target) and not kept
+
+    def _may_match(self, slot: int) -> bool:
+        """Whether it is the match, unless a release of it that is in doubt is done yet. (The journal of a
+        process that died may tell of that release and not of the match.)"""
+        return not self.match and all(slot in view.held for view in self.views)
 
     def _is_unkept(self, slot: int) -> bool:
         """Whether it could run out somewhere, and has never been confirmed there."""

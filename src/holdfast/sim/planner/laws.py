@@ -10,13 +10,12 @@ from holdfast.sim.planner.vendor import SECOND_US, SimVendor, Watch
 from holdfast.sim.world import World
 
 HOLDS_MAX = 2
-MISSED_ROUNDS = 5
+MISSED_ROUNDS = 4
 """Rounds of requests between a slot's coming free and its being booked: one to look, two to book another slot
-that was begun before and to give back what that leaves, one to be sure of it, one to book."""
-SURPLUS_ROUNDS = 3
-"""One to book elsewhere, one to ask, one to give back."""
-LEASE_ROUNDS = 2
-"""One to give back what comes first, one to confirm."""
+that was begun before and to give back what that leaves, one to book."""
+SURPLUS_ROUNDS = 2
+"""One to book elsewhere, one to give back."""
+LEASE_ROUNDS = 1
 STALE_US = 20 * SECOND_US
 """While a vendor is down the others are looked at more seldom."""
 TOLD_US = 1000
