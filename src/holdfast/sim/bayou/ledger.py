@@ -11,7 +11,7 @@ A commit counts when the disk of the replica that shows it has it: what a crash 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -199,6 +199,11 @@ class Ledger(Audit):
         held = (*own, *(write for _, write in replica.proposed))  # not what a primary before it has placed
         places = {(write.replica, write.number): write for write in held}
         known, seen.assigned = seen.assigned, dict.fromkeys(places)
+        ended = tuple(name for name, row in log.members.items() if row.state != "live")
+        if known is None:
+            self._placed_again(
+                Assigned(office.wall_ms, tuple(places), tuple(map(stamp_of, places.values())), ended), replica
+            )
         fresh = {} if known is None else {name: write for name, write in places.items() if name not in known}
         if not fresh:
             return
@@ -207,7 +212,6 @@ class Ledger(Audit):
             raise Violation(
                 "stamp order", f"{office.name} gives places to {[id_of(write) for write in fresh.values()]}"
             )
-        ended = tuple(name for name, row in log.members.items() if row.state != "live")
         top = stamps[-1]
         assigned = Assigned(office.wall_ms, tuple(fresh), tuple(stamps), ended)
         for name in fresh:  # a crash may have taken an earlier write of that name away, and its place
@@ -220,6 +224,14 @@ class Ledger(Audit):
                     f"{office.name} commits {id_of(max(fresh.values(), key=stamp_of))} stamped {top} "
                     f"while it holds {id_of(write)} stamped {stamp_of(write)}",
                 )
+
+    def _placed_again(self, assigned: Assigned, replica: Any) -> None:
+        """A process is the primary from its first step on: what it places then may have had a place before, which a
+        crash took away."""
+        firm = {(write.replica, write.number) for write in self.numbers.values()}
+        for name in assigned.names:
+            if name not in firm and (name, replica.epoch) in self.assigned:
+                self.assigned[name, replica.epoch] = assigned
 
     # ---- what users are told ----
 
