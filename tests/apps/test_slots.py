@@ -29,7 +29,7 @@ from holdfast.apps.slots import (
     Unblock,
     VendorOnly,
 )
-from holdfast.kernel.contracts import Command, Person, Query, Reply, Request
+from holdfast.kernel.contracts import Command, Person, Query, Reply, Request, Timely
 from holdfast.kernel.machine import Advance, Machine
 from holdfast.kernel.notices import NoticesAfter
 from holdfast.kernel.store import TupleStore
@@ -219,6 +219,19 @@ def test_a_lease_runs_out_unless_it_is_confirmed() -> None:
     assert hotel.says("confirm 3") == "Failed: slot 3 is not yours."
     assert hotel.notices() == ["ann: Your lease of slot 3 has run out: it was not confirmed in time."]
     assert hotel.says("reserve 3", BOB) == "Slot 3 is reserved for bob until 2026-12-01 09:03 UTC unless confirmed."
+
+
+def test_time_alone_gives_back_what_has_run_out_and_tells_whose_it_was() -> None:
+    hotel = Hotel(10, lease_seconds=60)
+    hotel.do(Reserve(3))
+    hotel.do(Reserve(5), BOB)
+    hotel.do(Confirm(5), BOB)
+    hotel.at(59)
+    assert hotel.notices() == []
+    hotel.at(60)
+    assert hotel.notices() == ["ann: Your lease of slot 3 has run out: it was not confirmed in time."]
+    assert isinstance(hotel.machine.app, Timely)
+    assert hotel.machine.app.due_ms(hotel.machine.store) is None
 
 
 def test_what_has_run_out_counts_no_more_against_its_holder() -> None:

@@ -3,8 +3,8 @@
 A client is whoever asks, by its id. It holds at most so many slots at a time (two, if the vendor says
 nothing else). The vendor itself, a person with the role `vendor`, blocks slots and opens them again,
 and may take a client's slot back. With a lease, a slot that is not confirmed within it is free again
-when its time is over by the replicated clock; nothing has to happen at that moment, as every command
-gives back first what has run out, and a question does not count it.
+when its time is over by the replicated clock: each step of that clock gives back what has run out. A clock
+of steps lags behind, so every command does so first, and a question does not count it.
 """
 
 from __future__ import annotations
@@ -123,15 +123,19 @@ class Slots:
         first = store.select(Select(Lease.table, order=("until_ms",), limit=1))
         return first[0].until_ms if first else None
 
+    def pass_time(self, store: TupleStore, context: Context) -> None:
+        """Give back what has run out, and tell whose it was; see `kernel.contracts.Timely`."""
+        for slot in self._run_out(store, context.now_ms):
+            client = self._give_back(store, slot)
+            context.notify(client, f"Your lease of slot {slot} has run out: it was not confirmed in time.")
+
     def apply(self, store: TupleStore, command: Any, context: Context) -> Reply:
         """Execute one command. Total over every decodable command; a refusal changes nothing but what has run out."""
         refusal = self._senseless(command, context.person)
         if refusal is not None:
             return refusal
         assert context.person is not None  # or it would have been refused
-        for slot in self._run_out(store, context.now_ms):
-            client = self._give_back(store, slot)
-            context.notify(client, f"Your lease of slot {slot} has run out: it was not confirmed in time.")
+        self.pass_time(store, context)
         return self._apply[type(command)](store, command, context.person, context)
 
     def answer(self, store: TupleStore, query: Any, context: Context) -> Reply:
