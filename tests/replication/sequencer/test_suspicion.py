@@ -1,9 +1,10 @@
 """How long a front end waits for a replica's result: twice the slowest of the last thousand runs, not less than a
-floor and not more than a cap (seed 003, "Front End")."""
+floor and not more than a cap (seed 003, "Front End"); and what it reports then."""
 
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 from holdfast.apps.tickets import Delete, Tickets
 from holdfast.kernel.contracts import Recovered, Request, Step
@@ -11,7 +12,7 @@ from holdfast.kernel.machine import Machine
 from holdfast.kernel.replies import Malformed
 from holdfast.replication.sequencer import Sequencer, SequencerConfiguration, genesis_records
 from holdfast.replication.sequencer.front import TICK_US, TIMES_KEPT
-from holdfast.replication.sequencer.messages import CONTROL, Forwarded, Silent, decode_control
+from holdfast.replication.sequencer.messages import CONTROL, Forwarded, Silent, Split, decode_control
 
 FLOOR_US, CAP_US = 500_000, 5_000_000
 
@@ -28,18 +29,20 @@ class Front:
         self.core.set_clock(self.now_us, 1_795_218_000_000)
         records = genesis_records("disk-a", Tickets.name, machine.store.snapshot())
         self.core.recover(self.now_us, Recovered(b"", 1, records, False))
-        self.data = self.core.shared.batches.encode_replies([Malformed("whatever")])
 
     def request(self) -> int:
         """A run; its serial."""
         self.core.submit(self.now_us, [("token", Request(Delete("ann")))])
         return self.core.submitter.serial
 
-    def answer(self, serial: int, *managers: int) -> None:
-        """These replicas' results come now."""
-        row = (0, self.core.shared.incarnation, serial, serial, self.data)
+    def answer(self, serial: int, *managers: int, said: str = "whatever") -> Step:
+        """These replicas' results come now. What the last one makes the node do."""
+        step = Step()
+        data = self.core.shared.batches.encode_replies([Malformed(said)])
+        row = (0, self.core.shared.incarnation, serial, serial, data)
         for manager in managers:
-            self.core.receive(self.now_us, 1, Forwarded(manager, (row,)))
+            step = self.core.receive(self.now_us, 1, Forwarded(manager, (row,)))
+        return step
 
     def wait(self, us: int) -> Step:
         self.now_us += us
@@ -61,10 +64,14 @@ class Front:
         return limit_us
 
     @property
+    def controls(self) -> list[Any]:
+        """What was submitted about the replicas so far."""
+        return [decode_control(run.batch) for run in self.core.submitter.open.values() if run.kind == CONTROL]
+
+    @property
     def reports(self) -> list[Silent]:
         """Those who were reported as silent so far."""
-        controls = [decode_control(run.batch) for run in self.core.submitter.open.values() if run.kind == CONTROL]
-        return [control for control in controls if isinstance(control, Silent)]
+        return [control for control in self.controls if isinstance(control, Silent)]
 
 
 def test_while_all_is_fast_the_floor_holds() -> None:
@@ -134,3 +141,31 @@ def test_where_nobody_has_answered_nobody_is_reported() -> None:
     for _ in range(200):
         front.wait(TICK_US)
     assert not front.reports
+
+
+def test_results_of_which_too_few_are_alike_are_reported_again_and_told_once() -> None:
+    front = Front()
+    serial = front.request()
+    for manager in (0, 1):
+        front.answer(serial, manager, said=f"by {manager}")
+    events = []
+    for _ in range(150):
+        events += front.wait(TICK_US).events
+    splits = [control for control in front.controls if isinstance(control, Split)]
+    assert splits == [Split(serial, (0, 1))] * 3
+    told = [event for event in events if "too few of them alike" in event]
+    assert told == [f"the replicas of a, b have answered number {serial}, too few of them alike"]
+
+
+def test_when_results_were_alike_since_it_is_told_again() -> None:
+    front = Front()
+    events = []
+    for _ in range(2):
+        serial = front.request()
+        for manager in (0, 1):
+            front.answer(serial, manager, said=f"by {manager}")
+        for _ in range(800):
+            events += front.wait(TICK_US).events
+        front.answer(serial, 2, said="by 1")
+    assert len([event for event in events if "too few of them alike" in event]) == 2
+    assert not front.core.front.pending

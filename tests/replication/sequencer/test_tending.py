@@ -72,3 +72,17 @@ def test_an_empty_disk_on_which_nothing_is_of_what_the_order_says_to_be_restored
     assert nodes.core("c").replica.state == RIGHT
     assert nodes.core("c").machine.digest() == nodes.core("a").machine.digest()
     assert not nodes.core("a").manager.council.copies
+
+
+def test_a_replica_that_lags_votes_on_the_state_that_it_is_to_be_copied_when_it_comes_there_itself() -> None:
+    nodes = Nodes("a b c", backlog_max=6)
+    nodes.start_all()
+    nodes.submit("b", "fault state")
+    nodes.submit("c", "fault slow")
+    for number in range(12):
+        nodes.submit("a", f"reserve p{number} 1")
+        nodes.deliver_all()
+    nodes.wait(3_000_000)
+    assert nodes.core("a").manager.council.replacements == 1  # a and b differ: c's vote tells that b is wrong
+    assert not nodes.core("a").manager.council.copies
+    assert len({nodes.core(name).machine.digest() for name in "abc"}) == 1

@@ -70,6 +70,7 @@ class FrontEnd:
         self._times_us: deque[int] = deque(maxlen=TIMES_KEPT)
         self._looked_us = 0
         self._split_us: int | None = None
+        self._split_of: tuple[int, ...] = ()
         self.limit_us = shared.configuration.suspect_us
         self.serves = shared.me in shared.configuration.front_ends
 
@@ -131,6 +132,7 @@ class FrontEnd:
         """Enough say the same: believe it, and answer."""
         shared = self.shared
         pending.agreed, pending.number = row[4], row[3]
+        self._split_of = ()
         self._times_us.append(shared.now_us - pending.since_us)
         self.submitter.open.pop(pending.serial, None)  # it is decided, or nobody had executed it
         replies = shared.batches.decode_replies(row[4], pending.count)
@@ -226,8 +228,9 @@ class FrontEnd:
             return
         self._split_us = now_us
         managers = tuple(sorted(pending.answers))
-        names = ", ".join(map(shared.name, managers))
-        shared.event(f"the replicas of {names} have answered number {pending.number}, too few of them alike")
+        if managers != self._split_of:
+            self._split_of, names = managers, ", ".join(map(shared.name, managers))
+            shared.event(f"the replicas of {names} have answered number {pending.number}, too few of them alike")
         self.submitter.control(Split(pending.number, managers))
 
     def _recall(self, pending: Pending, slowest_us: int) -> None:

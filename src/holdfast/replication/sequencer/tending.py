@@ -61,7 +61,9 @@ class Tending:
             if before.get(manager) == copy:
                 continue
             if manager == shared.me:
-                if not (copy.keeps and self.replica.state == RIGHT):
+                if copy.keeps and self.replica.state == RIGHT:
+                    self.vote(copy.number)  # it may come there before its copy does, and the others may differ
+                else:
                     self.replica.begin_copy(may_return=self._may_return)
                 self.copying.begin(copy)
             elif council.has_state(shared.me):
