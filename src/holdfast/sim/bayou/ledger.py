@@ -85,6 +85,7 @@ class Ledger(Audit):
         self.may_lose = may_lose
         self.most_ahead_ms: Callable[[int], int] = lambda _replicas: 0
         self.commits: dict[tuple[int, int], Write] = {}
+        self.made: dict[tuple[int, int], Write] = {}
         self.numbers: dict[int, Write] = {}
         self.created_ms: dict[str, int] = {}
         self.stores: dict[tuple[int, int], tuple[bytes, str, int]] = {}
@@ -113,7 +114,9 @@ class Ledger(Audit):
             insert(writes, place)
 
         def noted(entries: Sequence[Entry], epoch: int) -> None:
-            seen.fresh += [(csn, epoch, entry.write) for csn, entry in enumerate(entries, log.csn + 1)]
+            made = [(csn, epoch, entry.write) for csn, entry in enumerate(entries, log.csn + 1)]
+            seen.fresh += made
+            self.made.update({(csn, epoch): write for csn, epoch, write in made})
             commit(entries, epoch)
 
         setattr(log, "commit", noted)  # noqa: B010 (methods of one instance)
@@ -184,7 +187,8 @@ class Ledger(Audit):
         """The whole committed order, of which a replica keeps at least the epochs."""
         order = []
         for csn in range(1, log.csn + 1):
-            write = self.commits.get((csn, log.epoch_at(csn)))
+            # One that was synced as its process died, and dropped from the log with it, was never seen on a disk.
+            write = self.commits.get((csn, log.epoch_at(csn))) or self.made.get((csn, log.epoch_at(csn)))
             if write is None:
                 raise Violation(
                     "commit order", f"nobody was ever seen to make commit {csn} in epoch {log.epoch_at(csn)}"
