@@ -27,6 +27,9 @@ WALL_MS = 1_795_218_000_000
 ADVANCE_MS = 1_000
 """So far the replicated time may lie behind the clock before a batch brings it along, as in the driver."""
 
+DUE_LOOK_US = 200_000
+"""So often the driver looks whether its app has something to do because time has passed."""
+
 
 class DiskOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Microseconds until a group is synced, and how often that takes long."""
@@ -244,7 +247,7 @@ class Host:
     # ---- time ----
 
     def _look_later(self) -> None:
-        if self.due_look_us and self.state == "up":
+        if self.due_look_us and self.state == "up" and isinstance(machine_of(self.core).app, Timely):
             self._looking = self.world.after(self.due_look_us, self._input, self._look_at_time)
 
     def _look_at_time(self) -> None:

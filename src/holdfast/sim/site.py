@@ -17,7 +17,7 @@ from holdfast.sim.audit import Audit, Violation
 from holdfast.sim.clients import Client, ClientOptions
 from holdfast.sim.disk import Disk
 from holdfast.sim.history import Action, History
-from holdfast.sim.host import WALL_MS, Attempt, Host, Setup
+from holdfast.sim.host import DUE_LOOK_US, WALL_MS, Attempt, Host, Setup
 from holdfast.sim.linearizability import check
 from holdfast.sim.nemesis import Model, Nemesis, NemesisOptions
 from holdfast.sim.network import Network, NetworkOptions
@@ -93,7 +93,9 @@ class Site:
         return Audit(self.world)
 
     def _new_host(self, number: int, setup: Setup, disk: Disk) -> Host:
-        return Host(number, self.world, self.network, self.audit, setup, disk)
+        host = Host(number, self.world, self.network, self.audit, setup, disk)
+        host.due_look_us = DUE_LOOK_US
+        return host
 
     def _nemesis_options(self, model: Model, source: random.Random) -> NemesisOptions:
         gap_us_max = source.choice((60_000, 250_000, 500_000, TIMEOUT_US))

@@ -10,15 +10,12 @@ import msgspec
 from holdfast.kernel.contracts import Change, Reply, Request
 from holdfast.kernel.machine import Advance, Stamp
 from holdfast.sim.audit import Audit, Violation
-from holdfast.sim.host import ADVANCE_MS, Host, machine_of
+from holdfast.sim.host import ADVANCE_MS, DUE_LOOK_US, Host, machine_of
 from holdfast.sim.trace import render
 from holdfast.sim.world import World
 
 if TYPE_CHECKING:
     from holdfast.sim.messages.device import Device
-
-DUE_LOOK_US = 200_000
-"""As in the driver."""
 
 Tells = list[tuple[str, str, Reply]]
 
