@@ -84,14 +84,14 @@ def test_one_command_with_a_token_from_a_file_or_the_environment(hospital: RealS
     assert re.fullmatch(r"Sent to bob, as \d+ of ann\+bob, \S+\.\n", sent.stdout), sent
     hospital.environment |= {"HOLDFAST_AS": "ann", "HOLDFAST_TOKEN_FILE": "token"}
     try:
-        sent = hospital.holdfast("messages", "send", "--priority", "urgent", "bob", "two\nlines", "--subject", "x")
+        sent = hospital.holdfast("messages", "send", "--priority", "urgent", "bob", "two\nlines", "and", "--more", "x")
         assert (sent.returncode, sent.stdout.startswith("Sent to bob, as ")) == (0, True)
         said = hospital.holdfast("messages", "history", "bob").stdout
         assert "ann: Room 12, it's free" in said
-        assert "ann urgent: two\\nlines --subject x" in said
+        assert "ann urgent: two\\nlines and --more x" in said
         assert said.count("\n") == 1
         history = json.loads(hospital.holdfast("messages", "--json", "history", "bob").stdout)
-        assert history["reply"]["messages"][-1]["content"] == "two\nlines --subject x"
+        assert history["reply"]["messages"][-1]["content"] == "two\nlines and --more x"
         assert "it's free" in hospital.holdfast("messages", "search", "it's", "free").stdout
         wrong = hospital.holdfast("messages", "send", "bob")
         assert (wrong.returncode, wrong.stderr[:16]) == (64, "holdfast: usage:")
@@ -103,15 +103,22 @@ def test_one_command_with_a_token_from_a_file_or_the_environment(hospital: RealS
         del hospital.environment["HOLDFAST_AS"], hospital.environment["HOLDFAST_TOKEN_FILE"]
 
 
-def test_text_on_the_command_line_is_all_the_rest() -> None:
+def test_text_on_the_command_line_is_all_but_the_options() -> None:
     assert with_text(["send", "bob", "a  b", "c"]) == ["send", "bob", "a  b c", {}]
-    assert with_text(["send", "--subject", "s", "bob", "--priority", "urgent", "x", "--y", "z"]) == [
-        *("send", "bob", "x --y z", {"subject": "s", "priority": "urgent"})
+    assert with_text(["send", "--subject", "s", "bob", "x", "--y", "z --subject t", "--priority", "urgent"]) == [
+        *("send", "bob", "x --y z --subject t", {"subject": "s", "priority": "urgent"})
     ]
-    assert with_text(["search", "--before", "a:7", "bed", "12"]) == ["search", "bed 12", {"before": "a:7"}]
+    assert with_text(["search", "bed", "--before", "a:7", "12"]) == ["search", "bed 12", {"before": "a:7"}]
     assert with_text(["history", "bob"]) == ["history", "bob"]
-    for words in (["send", "bob"], ["send", "--subject", "s", "bob"], ["search", "--before", "3"]):
-        with pytest.raises(Misuse, match="usage: send"):
+    assert with_text(["send"]) == ["send"]
+    wrong = (
+        ["send", "bob"],
+        ["send", "--subject", "s", "bob"],
+        ["search", "--before", "3"],
+        ["send", "--x", "bob", "y"],
+    )
+    for words in (*wrong, ["send", "bob", "x", "--subject"], ["search", "x", "--before", "1", "--before", "2"]):
+        with pytest.raises(Misuse, match=f"usage: {words[0]}"):
             with_text(words)
 
 

@@ -122,7 +122,7 @@ def test_each_device_has_its_own_place_and_the_service_knows_it(
     assert [desk.receive(WAIT_S).text for _ in range(3)] == ["m0", "m1", "m2"]
     phone.close()
     desk.close()
-    ends = {known.device: known.cursor for known in ann_devices(opened)}
+    ends = {known.device: known.cursor for known in devices_of_bob(opened)}
     assert ends[phone.device] == ends[desk.device] + 247
     with opened("bob", "desk") as desk:
         assert desk.receive(WAIT_S).text == "m3"
@@ -130,7 +130,7 @@ def test_each_device_has_its_own_place_and_the_service_knows_it(
         assert found.receive(WAIT_S).text == "m4", "a device whose folder is lost goes on where it said it was"
 
 
-def ann_devices(opened: Opens) -> list[Any]:
+def devices_of_bob(opened: Opens) -> list[Any]:
     with opened("bob", "other") as bob:
         return bob.devices()
 

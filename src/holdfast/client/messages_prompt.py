@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 PROMPTS_MAX = 9
 """Prompts of one person on one machine at a time."""
 UNREAD_SHOWN = 10
+TEXT_OPTIONS = {"send": ("subject", "priority"), "search": ("before",)}
+TEXT_USAGES = {
+    "send": "usage: send [--subject <subject>] [--priority urgent|emergency] <to> <text ...>",
+    "search": "usage: search [--before <before>] <words ...>",
+}
 OWN_USAGES = {"reply": "reply <number> <text ...>", "drafts": "drafts", "discard": "discard <draft>"}
 
 
@@ -276,26 +281,22 @@ def _arrived(message: Message, person: str) -> Change:
 
 
 def with_text(words: list[str]) -> list[Word]:
-    """The words of `send` and `search` with their text in one; any others as they are."""
-    if words[0] not in ("send", "search") or len(words) < 2:
-        return [*words]
-    word, to, text, options = _parts(words)
-    return [word, *([to] if word == "send" else []), text, dict(options)]
-
-
-def _parts(words: list[str]) -> tuple[str, str, str, dict[str, str]]:
-    """(word, addressee, text, options) of a `send` or `search`; options stand before the text."""
+    """The words of `send` and `search` with their text in one and their options behind it, wherever they stood; any
+    others as they are. Raises `Misuse`."""
     word, *rest = words
+    if word not in TEXT_OPTIONS or not rest:
+        return [*words]
     options: dict[str, str] = {}
-    to = ""
+    plain: list[str] = []
     while rest:
-        if rest[0].startswith("--") and len(rest) > 1:
-            options[rest[0][2:]] = rest[1]
-            rest = rest[2:]
-        elif word == "send" and not to:
-            to, *rest = rest
-        else:
-            break
-    if not rest or (word == "send" and not to):
-        raise Misuse("usage: send [--subject <subject>] [--priority urgent|emergency] <to> <text ...>")
-    return word, to, " ".join(rest), options
+        name, *rest = rest
+        if name.removeprefix("--") not in TEXT_OPTIONS[word] or not name.startswith("--"):
+            plain.append(name)
+            continue
+        if not rest or name[2:] in options:
+            raise Misuse(f"{name} is given twice, or without a value; {TEXT_USAGES[word]}")
+        options[name[2:]], *rest = rest
+    heads = 2 if word == "send" else 1
+    if len(plain) < heads or plain[0].startswith("--"):
+        raise Misuse(TEXT_USAGES[word])
+    return [word, *plain[: heads - 1], " ".join(plain[heads - 1 :]), dict(options)]
