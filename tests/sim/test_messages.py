@@ -77,6 +77,7 @@ FOUND_WITHIN: dict[str, tuple[int, Options]] = {
     "push-before-sync": (10, messages(model="majority")),
     "retry-twice": (3, messages(model="majority")),
     "told-at-home": (3, messages(model="majority")),
+    "told-each-time": (3, messages("bayou")),
     "repeats-after-ack": (5, messages("solo")),
     "cursor-back": (5, messages("solo")),
     "unread-miscounted": (3, messages("solo")),

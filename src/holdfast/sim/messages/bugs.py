@@ -85,6 +85,19 @@ def _told_at_home(core: Any) -> None:
     _put(replica, "_execute", bent)
 
 
+def _told_each_time(core: Any) -> None:
+    """Who watches is told a message each time its write is executed (under `bayou`)."""
+    views = core.replica.views
+    execute = views._execute
+
+    def bent(entry: Any, latest: Any) -> Reply:
+        entry.reply = None
+        reply: Reply = execute(entry, latest)
+        return reply
+
+    _put(views, "_execute", bent)
+
+
 # ---- the app ----
 
 
@@ -200,6 +213,7 @@ BUGS: dict[str, Bug] = {
     "push-before-sync": Bug(gate=HastyPush),
     "retry-twice": Bug(core=_retry_twice),
     "told-at-home": Bug(core=_told_at_home),
+    "told-each-time": Bug(core=_told_each_time),
     "repeats-after-ack": Bug(app=_after(words.Ack, _reminds_still)),
     "cursor-back": Bug(app=_after(words.Got, _cursor_back)),
     "unread-miscounted": Bug(app=_after(words.Ack, _counted_once_more)),

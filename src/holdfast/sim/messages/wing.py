@@ -38,9 +38,22 @@ class Wing(Office):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.devices: dict[WingDevice, None] = {}
+        self.told: dict[tuple[str, str], None] = {}
+
+    def start(self) -> None:
+        """See `Host`."""
+        self.told.clear()
+        super().start()
 
     def _changed(self, change: Change) -> None:
         super()._changed(change)
+        if isinstance(change.reply, Arrived) and not change.reply.repeats:
+            name = (change.person, change.id)
+            if name in self.told:
+                raise Violation(
+                    "told", f"{self.name} tells {change.person} for the second time: {render(change.reply)}"
+                )
+            self.told[name] = None
         for device in list(self.devices):
             if device.person.id == change.person and not isinstance(change.reply, Outcome):
                 device.travels(change.reply)
