@@ -18,6 +18,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from holdfast.client import plan_told as told
+from holdfast.client.commands import AsOption, SiteOption, TokenOption
 from holdfast.client.errors import Misuse
 from holdfast.planner.shell import Outcome, Planner
 from holdfast.planner.shell.keys import KEYS_VARIABLE, is_open_to_others
@@ -79,13 +81,18 @@ def plan(
     grace: GraceOption = 120.0,
     keys: KeysOption = None,
     state: StateOption = None,
+    to: Annotated[str, typer.Option("--tell", metavar="ID", help="Who is to hear of the pair, by a message.")] = "",
+    site: SiteOption = "",
+    as_: AsOption = "",
+    token: TokenOption = "",
     json: JsonOption = False,
 ) -> None:
     """Book the earliest slot that is free at every vendor, then look for an earlier one.
 
     Ctrl-C keeps the match and gives back the rest; `holdfast plan release` gives back the match too. A
     second Ctrl-C ends at once: start it again, and it goes on from its journal. Exit status 1: no match;
-    75: a vendor has not confirmed in time what it holds; the same command, or `release`, finishes that.
+    75: a vendor has not confirmed in time what it holds, or who is to be told could not be; the same
+    command, or for vendors `release`, finishes that.
     """
     if context.invoked_subcommand is not None:
         sources = map(context.get_parameter_source, context.params)
@@ -96,6 +103,7 @@ def plan(
     if not vendor:
         raise Misuse("a plan needs vendors: --vendor URL, once for each. See `holdfast plan --help`.")
     screen = Screen(first, last)
+    service = told.messages(site, as_=as_, token=token, say=screen.tell) if to else None
     planner = Planner(
         vendor, keys, state=state, first=first, last=last, until=moment(until, datetime.now()), rate=rate,
         vendor_rate=vendor_rate, patience=patience, timeout_s=timeout, longest_delay_s=longest_delay,
@@ -104,7 +112,8 @@ def plan(
     warn_of_keys(keys, screen.tell)
     outcome = screen.watch(planner, planner.run)
     report(outcome, as_json=json, sought=True)
-    if not outcome.complete:
+    is_told = service is None or told.tell_outcome(service, to, outcome, planner.state, screen.tell)
+    if not outcome.complete or not is_told:
         raise typer.Exit(UNCONFIRMED)
     if outcome.slot is None:
         raise typer.Exit(1)
@@ -133,6 +142,7 @@ def release(
     )  # fmt: skip
     warn_of_keys(keys, screen.tell)
     outcome = screen.watch(planner, planner.release)
+    told.forget(planner.state)
     report(outcome, as_json=json, sought=False)
     if not outcome.complete:
         raise typer.Exit(UNCONFIRMED)
