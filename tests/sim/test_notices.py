@@ -97,7 +97,7 @@ FOUND_WITHIN: dict[str, tuple[int, int, Options]] = {
     "tentative-out": (0, 10, notices("bayou-bayou")),
     "dropped-too-far": (0, 5, notices("solo-solo")),
     "drops-at-once": (0, 3, notices("solo-solo")),
-    "takes-it-for-final": (0, 5, notices("bayou-bayou", "empty-disk", "offline", "split")),
+    "takes-it-for-final": (20, 30, notices("bayou-bayou", "empty-disk", "offline", "split")),
     "skips-the-first": (0, 3, notices("solo-solo")),
     "gives-up": (0, 8, notices("solo-solo")),
 }
