@@ -422,3 +422,16 @@ def test_a_branch_may_be_put_at_any_node_that_takes_requests(tmp_path: Path) -> 
     assert branches is not None
     assert branches.homes == {"TOR": "a", "MTL": "b", "OTW": "b"}
     assert branches.candidates("OTW") == ("b", "a")
+
+
+def test_a_persons_request_numbers_are_nobody_elses(tmp_path: Path) -> None:
+    """What one has asked as `@x:1` is not the answer to another's `@x:1`, at whichever node; one's own retry is."""
+
+    async def story(company: Company) -> None:
+        await offer(company)
+        for who in ("TORC2345", "TORC1000", "MTLC2345"):
+            for again in "ab":
+                booked = await company.say(again, who, f"@x:1 bookEvent {who} TORE130519 Seminars")
+                assert booked == [BOOKED.format(event="TORE130519", who=who)]
+
+    run(tmp_path, story)

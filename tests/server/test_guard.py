@@ -75,7 +75,7 @@ def test_nobody_makes_anothers_requests_too_old() -> None:
 def test_a_client_id_still_tells_its_birth() -> None:
     client = f"k3f9a2c1.{NINE}"
     assert birth_ms(own_client(ALICE, client)) == birth_ms(client) == NINE
-    assert len({own_client(person, client) for person in (ALICE, BOB, None)}) == 3
+    assert len({client, *(own_client(person, client) for person in (ALICE, BOB))}) == 3
 
 
 def test_who_names_no_client_is_handed_on_as_they_are() -> None:

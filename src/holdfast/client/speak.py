@@ -265,7 +265,8 @@ class Speaker:
         except OutcomeUnknown as error:
             self._unknown = error
             self.status = UNKNOWN
-            self._write_failure(error, "unknown", hint or f"learn it with --retry {error.client}:{error.number}")
+            who = f"--as {self.site.person} " if self.site.person else ""
+            self._write_failure(error, "unknown", hint or f"learn it with {who}--retry {error.client}:{error.number}")
         except DeadlineExceeded as error:
             self.status = UNKNOWN
             self._write_failure(error, "unavailable", "")

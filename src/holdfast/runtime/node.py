@@ -180,9 +180,8 @@ class Node:
             raise ConfigurationError(why, file=str(self.site.file), key=f"services.{service.name}") from error
         tentative = PROTOCOLS[service.protocol].tentative
         servers, private = self._branch_servers(service, replicated), APPS[service.app].private
-        door: Any = servers or _Door(self, service.name)
-        if private:
-            door = Guard(door, (*replicated.commands, *replicated.queries))
+        words = (*replicated.commands, *replicated.queries) if private else ()
+        door = Guard(servers or _Door(self, service.name), words)
         face = Face(service.name, door, grammar, service.identity, tentative=tentative, private=private)
         if servers is not None:
             face.on_malformed = servers.malformed

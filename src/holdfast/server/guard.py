@@ -1,9 +1,9 @@
-"""Before a private service: nobody gets at what is others' by going around the app.
+"""Before a service: nobody gets at what is others' by going around the app.
 
-- A protocol's own words see through the app: an export of `bayou` is the whole write log, and an import
-  may bring writes in anybody's name. They are for operators.
 - The answer to (client, number) is given to whoever sends that again. So each person has client ids of
   their own: `@phone:1` of one is not `@phone:1` of another, who could only guess at it.
+- A protocol's own words see through a private app: an export of `bayou` is the whole write log, and an
+  import may bring writes in anybody's name. There they are for operators.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from holdfast.server.face import Service
 
 
 class Guard:
-    """Hands on to the service what who asks may say there. `words`: those that are not the app's."""
+    """Hands on to the service what who asks may say there. `words`: those that are
+    for operators alone."""
 
     def __init__(self, service: Service, words: tuple[type, ...]) -> None:
         self._service = service
@@ -28,7 +29,7 @@ class Guard:
     def submit(self, waiter: Any, request: Request) -> None:
         """Take a command."""
         if self._lets_in(waiter, request):
-            if request.client:
+            if request.client and request.person is not None:
                 request = replace(request, client=own_client(request.person, request.client))
             self._service.submit(waiter, request)
 
@@ -46,6 +47,7 @@ class Guard:
         return False
 
 
-def own_client(person: Person | None, client: str) -> str:
-    """The client id as the service knows it; it still ends in its birth, if it tells one."""
-    return f"{'' if person is None else person.id}:{client}"
+def own_client(person: Person, client: str) -> str:
+    """The client id as the service knows it; it still ends in its birth, if it tells one. No client id on the wire
+    has a colon, so that nobody's is another's."""
+    return f"{person.id}:{client}"
