@@ -305,6 +305,8 @@ def test_customers_browse_by_city_and_type(company: Company) -> None:
         ("MTL", "Trade shows - MTLM100519 3; Seminars - MTLM100519 2."),
         ("TOR seminar", "Seminars - TORM100519 1."),
         ("tradeshows", "Trade shows - MTLM100519 3."),
+        ("Trade shows", "Trade shows - MTLM100519 3."),
+        ("trade SHOW", "Trade shows - MTLM100519 3."),
         ('"" seminars', "Seminars - MTLM100519 2, TORM100519 1."),
         ("OTW", "No events."),
         ("TOR conferences", "No events."),

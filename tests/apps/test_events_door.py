@@ -184,6 +184,7 @@ def test_a_wrong_city_to_browse() -> None:
     company = Company()
     assert company.says(ANN, "browse XYZ") == "Failed: there is no branch 'XYZ'; the branches are MTL, OTW, TOR."
     assert company.says(ANN, "browse tor seminars").startswith("Failed: there is no branch 'tor'")
+    assert company.says(ANN, "browse trade fairs").startswith("Failed: there is no branch 'trade'")
 
 
 def test_a_refusal_says_what_to_write() -> None:

@@ -93,10 +93,10 @@ class Door:
         return (self._customer(who, query.customerID),)
 
     def _browse(self, who: PersonId, query: Browse) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The cities and the types; a first word that is no city may be the type."""
+        """The cities and the types. What begins with no city may all be the type, which two words may make up."""
         city, kind = query.city, query.eventType
-        if city and not kind and city not in self.branches and parse_type(city) is not None:
-            city, kind = "", city
+        if city and city not in self.branches and parse_type(city + kind) is not None:
+            city, kind = "", city + kind
         if city and city not in self.branches:
             raise _Refused(Senseless("city", city, f"there is no branch {shown(city)}; {self._known()}"))
         return (city,) if city else self.branches, (_type(kind),) if kind else TYPES
