@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -20,7 +21,10 @@ from holdfast.apps.events import (
     RemoveEvent,
     Schedule,
     SwapEvent,
+    branch,
+    parse_person,
 )
+from holdfast.apps.events.names import EventId
 from holdfast.apps.events.replies import EventRemoved
 from holdfast.apps.events.rows import Account, Booking, Event, Months, Programme
 from holdfast.kernel.contracts import Command, Reply
@@ -317,3 +321,84 @@ def test_a_journaled_story_is_executed_alike(story: list[Said]) -> None:
     for reply in told(company, story):
         assert type(reply) in Events.replies
         assert company.machine._reply_decoder.decode(company.machine._encoder.encode(reply)) == reply
+
+
+# -- moving -----------------------------------------------------------------------------------------
+
+TWO_MONTHS = [f"{slot}{day:02}{month:02}19" for month in (1, 2) for day in (1, 9) for slot in "MAE"]
+CROWD = (ANN, CID, MAX, "TORC0002", "OTWC0002")
+
+
+class Plainly(Events):
+    """Whoever is moved asks each later event in turn, as the rule is told."""
+
+    def _move(
+        self, store: TupleStore, customer_id: str, city: str, later: dict[str, list[EventId]], kind: str
+    ) -> str | None:
+        customer = parse_person(customer_id)
+        assert customer is not None
+        for event in (event for events in later.values() for event in events):
+            if self._may_not_book(store, customer, event, kind) is None:
+                branch.book(store, customer_id, event, kind)
+                return event.id
+        return None
+
+
+@st.composite
+def full_houses(draw: st.DrawFn) -> list[Command]:
+    """Events of two months in two cities, many bookings, and then one event after another is removed."""
+    days = draw(st.permutations(TWO_MONTHS))[:8]
+    ids = [f"{city}{day}" for city in ("TOR", "MTL") for day in days]
+    kind_of = {id: draw(st.sampled_from(("Seminars", *KINDS))) for id in ids}
+    story: list[Command] = [AddEvent(id, kind_of[id], draw(st.integers(2, 4))) for id in ids]
+    for who in CROWD:
+        story += [BookEvent(who, id, kind_of[id]) for id in draw(st.permutations(ids))[:10]]
+    return story + [RemoveEvent(id, kind_of[id]) for id in draw(st.permutations(ids))[:8]]
+
+
+@settings(max_examples=150, deadline=None)
+@given(full_houses())
+def test_whoever_is_moved_goes_where_the_rule_told_plainly_says(story: list[Command]) -> None:
+    company, plain = Company(), Company()
+    plain.machine = Machine(Plainly())
+    plain.store = plain.machine.store
+    for command in story:
+        about: Any = command
+        who = manager_of(about.customerID if isinstance(command, BookEvent) else about.eventID)
+        assert company.do(who, command) == plain.do(who, command)
+    assert company.machine.digest() == plain.machine.digest()
+    assert company.notices() == plain.notices()
+
+
+def lookups_of_a_removal(events: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How often records are read to remove an event with 20 customers, who all have booked `events` later ones
+    or may not book them for the month's limit."""
+    company = Company()
+    ids = [f"TOR{slot}{day:02}{month:02}30" for month in range(1, 13) for day in range(1, 29) for slot in "MAE"]
+    company.has("TORM311229 Seminars 99", *(f"{id} Seminars 99" for id in ids[:events]))
+    months = dict.fromkeys(id[6:10] for id in ids[:events])
+    for number in range(10):
+        at_home, abroad = f"TORC{number:04}", f"MTLC{number:04}"
+        company.holds(*(f"{at_home} {id} Seminars" for id in ("TORM311229", *ids[:events])))
+        full = (id for month in months for id in [id for id in ids if id[6:10] == month][:3])
+        company.holds(*(f"{abroad} {id} Seminars" for id in ("TORM311229", *full)))
+    reads = 0
+    for name in ("find_event", "has_booked", "booking_count", "ids_booked"):
+        read = getattr(branch, name)
+
+        def counted(*arguments: Any, read: Any = read) -> Any:
+            nonlocal reads
+            reads += 1
+            return read(*arguments)
+
+        monkeypatch.setattr(branch, name, counted)
+    removed = company.do("TORM0001", RemoveEvent("TORM311229", "Seminars"))
+    monkeypatch.undo()
+    assert isinstance(removed, EventRemoved)
+    assert (removed.moved_count, removed.cancelled_count) == (0, 20)
+    return reads
+
+
+def test_what_customers_have_is_looked_up_by_the_month_and_not_by_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lookups_of_a_removal(42, monkeypatch) == lookups_of_a_removal(84, monkeypatch) <= 20 * 3
+    assert lookups_of_a_removal(168, monkeypatch) <= 2 * 20 * 3

@@ -166,7 +166,7 @@ class Events:
         gone = f"{event.id} {kind} is removed"
         later = branch.later_with_places(store, event, kind)
         for customer in customers:
-            new = self._move(store, customer, later, kind)
+            new = self._move(store, customer, event.city, later, kind)
             if new is None:
                 cancelled.append(customer)
                 context.notify(customer, f"{gone}; no later event has a place for you, so your booking is cancelled.")
@@ -176,16 +176,30 @@ class Events:
         shown = tuple(moved[:NAMED_MAX]), tuple(cancelled[:NAMED_MAX])
         return EventRemoved(event.id, kind, len(moved), len(cancelled), *shown)
 
-    def _move(self, store: TupleStore, customer_id: str, later: list[EventId], kind: str) -> str | None:
-        """Book the first of the events that the rules allow; an event that turns out full leaves the list."""
+    def _move(
+        self, store: TupleStore, customer_id: str, city: str, later: dict[str, list[EventId]], kind: str
+    ) -> str | None:
+        """Book the first of the city's events, given by month, that the rules allow. One that turns out full leaves.
+
+        What the customer has is looked up once a month, so this costs as much as the customer has booked, and
+        not as much as there are events that the customer cannot take.
+        """
         customer = parse_person(customer_id)
         assert customer is not None
-        for event in later:
-            if self._may_not_book(store, customer, event, kind) is None:
-                row = branch.book(store, customer_id, event, kind)
-                if row.booked >= row.capacity:
-                    later.remove(event)
-                return event.id
+        for month, events in later.items():
+            if city != customer.city and self._in_other_cities(store, customer, month) >= OTHER_CITIES_MAX:
+                continue
+            booked = branch.ids_booked(store, city, customer_id, month, kind)
+            place = next((place for place, event in enumerate(events) if event.id not in booked), None)
+            if place is None:
+                continue
+            event = events[place]
+            row = branch.book(store, customer_id, event, kind)
+            if row.booked >= row.capacity:
+                del events[place]
+                if not events:
+                    del later[month]
+            return event.id
         return None
 
     # -- what is done for customers -------------------------------------------------------------

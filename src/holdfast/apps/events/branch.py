@@ -74,14 +74,21 @@ def has_booked(store: TupleStore, customer: str, event: EventId, kind: str) -> b
     return account is not None and any(id == event.id and of == kind for id, of, _ in account.bookings)
 
 
-def later_with_places(store: TupleStore, event: EventId, kind: str) -> list[EventId]:
-    """The branch's events of the type after this one that have a place left, in the order of date and slot."""
-    found = []
+def ids_booked(store: TupleStore, city: str, customer: str, month: str, kind: str) -> frozenset[str]:
+    """Which events of a month and a type a customer has booked at the branch."""
+    account = store.table(Account).get((city, customer, month))
+    return frozenset() if account is None else frozenset(id for id, of, _ in account.bookings if of == kind)
+
+
+def later_with_places(store: TupleStore, event: EventId, kind: str) -> dict[str, list[EventId]]:
+    """The branch's events of the type after this one that have a place left, by month, in the order of date and slot.
+    Only months in which there are some."""
+    found: dict[str, list[EventId]] = {}
     for id, left in availability(store, event.city, kind):
         other = parse_event(id)
         assert other is not None
         if left and other.order > event.order:
-            found.append(other)
+            found.setdefault(other.month, []).append(other)
     return found
 
 
