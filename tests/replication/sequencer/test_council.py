@@ -57,6 +57,22 @@ def test_three_wrong_results_in_a_row_and_a_replica_is_replaced() -> None:
     assert order.council.copies[2].donor == 0
 
 
+def test_three_in_a_row_are_found_among_many_in_one_report_and_named() -> None:
+    """However many others, later ones, are wrong too, and not in a row."""
+    order = Ordered()
+    order.requests(400)
+    order.control(Wrong(2, (3, 4, 5, *range(8, 400, 2))))
+    assert order.council.replacements == 1
+    assert any("[3, 4, 5] were wrong, 3 in a row" in event for event in order.council.events)
+
+
+def test_every_second_result_wrong_is_not_three_in_a_row() -> None:
+    order = Ordered()
+    order.requests(400)
+    order.control(Wrong(2, tuple(range(2, 400, 2))))
+    assert order.council.replacements == 0
+
+
 def test_three_wrong_results_with_a_right_one_between_are_not_in_a_row() -> None:
     order = Ordered()
     numbers = [order.requests() for _ in range(4)]

@@ -66,8 +66,8 @@ def believes_the_first(self: FrontEnd, pending: Any, manager: int, row: Any) -> 
         self._agree(pending, row)
 
 
-def never_three(self: Council, numbers: list[int]) -> bool:
-    return False
+def never_three(self: Council, numbers: list[int]) -> list[int]:
+    return []
 
 
 def never_mute(self: Replica, number: int) -> bool:
@@ -84,7 +84,7 @@ original_lead = Sequencer._lead
 
 PLANTED: list[tuple[type, str, Callable[..., Any], str]] = [
     (FrontEnd, "_answer", believes_the_first, "01_life_of_a_booking"),
-    (Council, "_are_consecutive", never_three, "02_life_of_a_wrong_replica"),
+    (Council, "_consecutive", never_three, "02_life_of_a_wrong_replica"),
     (Council, "_vote", nothing, "06_wrong_state"),
     (FrontEnd, "_suspect", nothing, "05_silent"),
     (Replica, "is_mute", never_mute, "05_silent"),

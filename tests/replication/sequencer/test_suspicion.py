@@ -11,8 +11,8 @@ from holdfast.kernel.contracts import Recovered, Request, Step
 from holdfast.kernel.machine import Machine
 from holdfast.kernel.replies import Malformed
 from holdfast.replication.sequencer import Sequencer, SequencerConfiguration, genesis_records
-from holdfast.replication.sequencer.front import TICK_US, TIMES_KEPT
-from holdfast.replication.sequencer.messages import CONTROL, Forwarded, Silent, Split, decode_control
+from holdfast.replication.sequencer.front import LATE_KEPT, TICK_US, TIMES_KEPT
+from holdfast.replication.sequencer.messages import CONTROL, Forwarded, Silent, Split, Wrong, decode_control
 
 FLOOR_US, CAP_US = 500_000, 5_000_000
 
@@ -169,3 +169,56 @@ def test_when_results_were_alike_since_it_is_told_again() -> None:
         front.answer(serial, 2, said="by 1")
     assert len([event for event in events if "too few of them alike" in event]) == 2
     assert not front.core.front.pending
+
+
+def wrongs(front: Front) -> list[Wrong]:
+    """Those who were reported as wrong so far."""
+    return [control for control in front.controls if isinstance(control, Wrong)]
+
+
+def test_what_is_late_and_wrong_is_reported_as_wrong_too() -> None:
+    """A replica that is wrong after the limit each time must not be taken for one that is only slow."""
+    front = Front()
+    for _ in range(3):
+        serial = front.request()
+        front.answer(serial, 0, 1)
+        front.wait(2 * FLOOR_US)
+        front.answer(serial, 2, said="something else")
+    assert [control.manager for control in wrongs(front)] == [2, 2, 2]
+    assert front.core.front.tallies[2].differed == 3
+    assert not front.core.front.late
+
+
+def test_what_is_late_and_right_is_only_late() -> None:
+    front = Front()
+    serial = front.request()
+    front.answer(serial, 0, 1)
+    front.wait(2 * FLOOR_US)
+    front.answer(serial, 2)
+    front.answer(serial, 2, said="something else")  # the first one counts
+    assert wrongs(front) == []
+    assert front.core.front.tallies[2].agreed == 1
+
+
+def test_of_what_is_late_a_bounded_part_is_kept() -> None:
+    front = Front()
+    serials = []
+    for _ in range(LATE_KEPT + 5):
+        serials.append(front.request())
+        front.answer(serials[-1], 0, 1)
+    front.wait(2 * FLOOR_US)
+    assert list(front.core.front.late) == serials[5:]
+    front.answer(serials[0], 2, said="something else")
+    assert wrongs(front) == []
+    front.answer(serials[-1], 2, said="something else")
+    assert len(wrongs(front)) == 1
+
+
+def test_a_long_run_of_wrong_results_is_reported_whole() -> None:
+    front = Front()
+    front.core.submit(front.now_us, [("token", Request(Delete("ann")))] * 300)
+    serial, incarnation = front.core.submitter.serial - 299, front.core.shared.incarnation
+    for manager, said in ((0, "right"), (1, "right"), (2, "wrong")):
+        data = front.core.shared.batches.encode_replies([Malformed(said)] * 300)
+        front.core.receive(front.now_us, 1, Forwarded(manager, ((0, incarnation, serial, 1, data),)))
+    assert [number for control in wrongs(front) for number in control.numbers] == list(range(1, 301))

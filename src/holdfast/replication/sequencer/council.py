@@ -229,17 +229,18 @@ class Council:
         for number in numbers:
             if self.begun[manager] < number <= self.position and number not in known:
                 insort(known, number)
-        del known[:-WRONG_KEPT]
-        if self.has_state(manager) and self._are_consecutive(known):
-            self._replace(manager, f"its results {known[-CONSECUTIVE:]} were wrong, {CONSECUTIVE} in a row")
+        row = self._consecutive(known)
+        del known[:-WRONG_KEPT]  # not before they were looked at: one report may bring more
+        if self.has_state(manager) and row:
+            self._replace(manager, f"its results {row} were wrong, {CONSECUTIVE} in a row")
 
-    def _are_consecutive(self, numbers: list[int]) -> bool:
-        """Whether some three of them have no other client's request between them."""
-        for first, last in zip(numbers, numbers[CONSECUTIVE - 1 :], strict=False):
+    def _consecutive(self, numbers: list[int]) -> list[int]:
+        """The first three of them that have no other client's request between them; [] if there are none."""
+        for place, (first, last) in enumerate(zip(numbers, numbers[CONSECUTIVE - 1 :], strict=False)):
             between = bisect_left(self.controls, last) - bisect_right(self.controls, first)
             if last - first - between == CONSECUTIVE - 1:
-                return True
-        return False
+                return numbers[place : place + CONSECUTIVE]
+        return []
 
     # -- Votes on the state
 

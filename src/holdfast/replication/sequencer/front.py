@@ -23,6 +23,9 @@ RECALL_DOUBLINGS_MAX = 5
 RECALL_RESENDS_MAX = 6
 """The longest wait between two recalls of a result, in times that anything is sent again."""
 TICK_US = 20_000
+LATE_KEPT = 2_000
+LATE_BYTES_MAX = 8_000_000
+"""Of so many runs and bytes of results what comes late is still compared."""
 
 
 class Pending:
@@ -58,12 +61,15 @@ class Tally:
 
 
 class FrontEnd:
-    """`pending`: by serial, oldest first. `silent`: managers reported since they were last heard, and when."""
+    """`pending`: by serial, oldest first. `late`: those agreed on that somebody has not answered in time. `silent`:
+    managers reported since they were last heard, and when."""
 
     def __init__(self, shared: Shared, submitter: Submitter) -> None:
         self.shared = shared
         self.submitter = submitter
         self.pending: dict[int, Pending] = {}
+        self.late: dict[int, Pending] = {}
+        self._late_bytes = 0
         self.waiting = 0
         self.tallies = {manager: Tally() for manager in shared.configuration.managers}
         self.silent: dict[int, int] = {}
@@ -108,7 +114,7 @@ class FrontEnd:
         if manager not in self.tallies:
             return
         for row in message.rows:
-            pending = self.pending.get(row[2])
+            pending = self.pending.get(row[2]) or self.late.get(row[2])
             if pending is not None and row[1] == self.shared.incarnation and manager not in pending.answers:
                 self._answer(pending, manager, row)
 
@@ -126,7 +132,22 @@ class FrontEnd:
                 for other in answers:
                     self._compare(pending, other)
         if len(answers) == len(self.tallies) and pending.agreed is not None:
-            del self.pending[pending.serial]
+            self._forget(pending.serial)
+
+    def _keep_late(self, pending: Pending) -> None:
+        """It is waited for no more; but what is both late and wrong must not go unseen."""
+        assert pending.agreed is not None
+        pending.answers = dict.fromkeys(pending.answers, b"")  # they were compared
+        self.late[pending.serial] = pending
+        self._late_bytes += len(pending.agreed)
+        while self._late_bytes > LATE_BYTES_MAX or len(self.late) > LATE_KEPT:
+            self._forget(next(iter(self.late)))
+
+    def _forget(self, serial: int) -> None:
+        if serial in self.pending:
+            del self.pending[serial]
+        elif (pending := self.late.pop(serial, None)) is not None and pending.agreed is not None:
+            self._late_bytes -= len(pending.agreed)
 
     def _agree(self, pending: Pending, row: Row) -> None:
         """Enough say the same: believe it, and answer."""
@@ -171,7 +192,8 @@ class FrontEnd:
             shared.event(f"the replica of {shared.name(manager)} has answered number {numbers[0]} unlike the others")
         tally.differed += len(numbers)
         tally.agreed += pending.count - len(numbers)
-        self.submitter.control(Wrong(manager, tuple(numbers[:NUMBERS_A_REPORT_MAX])))
+        for begin in range(0, len(numbers), NUMBERS_A_REPORT_MAX):
+            self.submitter.control(Wrong(manager, tuple(numbers[begin : begin + NUMBERS_A_REPORT_MAX])))
 
     # -- Time
 
@@ -197,7 +219,7 @@ class FrontEnd:
             if pending.agreed is None and age_us >= self.limit_us:
                 self._consider_split(pending)
             if pending.agreed is not None and age_us >= self.limit_us:
-                del self.pending[pending.serial]
+                self._keep_late(self.pending.pop(pending.serial))
                 continue
             if pending.tokens is not None and age_us >= configuration.deadline_us:
                 unknown = Unknown("the deadline passed before enough replicas had answered alike")
@@ -259,4 +281,6 @@ class FrontEnd:
             if pending.tokens is not None:
                 self.shared.step.settled_replies += [(token, Unknown(why)) for token in pending.tokens]
         self.pending.clear()
+        self.late.clear()
+        self._late_bytes = 0
         self.waiting = 0

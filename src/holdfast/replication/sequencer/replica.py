@@ -190,7 +190,7 @@ class Replica:
             return rows
         if self.fault == "slow" and self._queue:
             if self.due_us is None:
-                self.due_us = now_us + self.slow_us
+                self.due_us = now_us + self._slow_us()
             if now_us < self.due_us:
                 return rows
         left = 1 if self.fault == "slow" else requests_max
@@ -204,8 +204,13 @@ class Replica:
             self._reach()
         self.due_us = None
         if self._queue and self.state == RIGHT:
-            self.due_us = now_us + (self.slow_us if self.fault == "slow" else 0)
+            self.due_us = now_us + (self._slow_us() if self.fault == "slow" else 0)
         return rows
+
+    def _slow_us(self) -> int:
+        """How long a slow replica takes for the next run: so long for each request in it."""
+        run = self._queue[0][1]
+        return 0 if run.kind == CONTROL else self.slow_us * run.count
 
     def _reach(self) -> None:
         while self._marks and self._marks[0][0] <= self.position:

@@ -41,7 +41,7 @@ class Tending:
         self._needed_us = 0
         self._seen_us = 0
         self._need_serial = 0
-        self._cleared = 0
+        self._cleared = -1
 
     # -- What the managers agree on
 
@@ -72,6 +72,8 @@ class Tending:
                     self.copying.donate(manager, copy.number)
         if shared.me in council.suspected:
             self._examine(council.suspected[shared.me])
+        else:
+            self._cleared = -1  # who is suspected again, for the same number even, has to say so again
 
     @property
     def _may_return(self) -> bool:
