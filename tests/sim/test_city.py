@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from holdfast.apps.events import Events
-from holdfast.apps.events.replies import EventFull
-from holdfast.kernel.contracts import Refusal, Request
+from holdfast.apps.events import Events, app, branch
+from holdfast.apps.events.replies import EventFull, Left, MonthFull
+from holdfast.kernel.contracts import Refusal, Reply, Request
 from holdfast.kernel.machine import Machine
+from holdfast.kernel.store import TupleStore
 from holdfast.sim.audit import Violation
-from holdfast.sim.city import check_text
+from holdfast.sim.city import TRAVELLING, Travellers, check_text
+from holdfast.sim.history import Action
 from holdfast.sim.many import Tally, run_many
 from holdfast.sim.run import Options, run
 from holdfast.sim.workloads import EventsWorkload
@@ -95,6 +97,110 @@ class Overbooking(Events):
     def _may_not_book(self, *arguments: Any, **options: Any) -> Refusal | None:
         refusal = super()._may_not_book(*arguments, **options)
         return None if isinstance(refusal, EventFull) else refusal
+
+
+class FourAMonth(Events):
+    """Lets customers have one booking too many in other cities."""
+
+    def _may_not_book(self, *arguments: Any, **options: Any) -> Refusal | None:
+        with pytest.MonkeyPatch.context() as planted:
+            planted.setattr(app, "OTHER_CITIES_MAX", 4)
+            return super()._may_not_book(*arguments, **options)
+
+
+class FreeSwaps(Events):
+    """Looks at the month when somebody books, and not when somebody swaps."""
+
+    def _may_not_book(self, *arguments: Any, **options: Any) -> Refusal | None:
+        refusal = super()._may_not_book(*arguments, **options)
+        return None if options and isinstance(refusal, MonthFull) else refusal
+
+
+class StingySwaps(Events):
+    """Counts the old event with the new one."""
+
+    def _may_not_book(self, *arguments: Any, **options: Any) -> Refusal | None:
+        return super()._may_not_book(*arguments)
+
+
+class FreeMoves(Events):
+    """Looks at the month when somebody books, and not when somebody is moved."""
+
+    def _move(self, *arguments: Any) -> str | None:
+        with pytest.MonkeyPatch.context() as planted:
+            planted.setattr(app, "OTHER_CITIES_MAX", 1_000)
+            return super()._move(*arguments)
+
+
+class NoMoves(Events):
+    """Cancels whatever was booked of an event that is removed."""
+
+    def _move(self, *arguments: Any) -> str | None:
+        return None
+
+
+class CrowdedMoves(Events):
+    """Moves people to the next events, be they full or not."""
+
+    def _remove(self, *arguments: Any) -> Reply:
+        def room(store: TupleStore, city: str, kind: str) -> Left:
+            return tuple((id, 1) for id, _ in availability(store, city, kind))
+
+        availability = branch.availability
+        with pytest.MonkeyPatch.context() as planted:
+            planted.setattr(branch, "availability", room)
+            return super()._remove(*arguments)
+
+
+SOLO = Options(app="events", protocol="solo")
+SEQUENCER = Options(app="events", protocol="sequencer", model="three")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "options", "seeds"),
+    [
+        (FourAMonth, SOLO, 20),
+        (FourAMonth, SEQUENCER, 20),
+        (FreeSwaps, SOLO, 40),
+        (StingySwaps, SOLO, 120),
+        (FreeMoves, SOLO, 40),
+        (NoMoves, SOLO, 10),
+        (CrowdedMoves, SOLO, 20),
+    ],
+    ids=lambda value: getattr(value, "__name__", getattr(value, "protocol", None)),
+)
+def test_a_broken_rule_is_found(
+    monkeypatch: pytest.MonkeyPatch, wrong: type[Events], options: Options, seeds: int
+) -> None:
+    with monkeypatch.context() as planted:
+        planted.setattr("holdfast.sim.workloads.Events", wrong)
+        results = (run(options, seed) for seed in range(seeds))
+        found = next((result for result in results if not result.ok), None)
+    assert found is not None, f"not found in {seeds} seeds"
+    assert found.kind in ("history violated", "too many bookings", "order")
+    assert run(options, found.seed).ok, "the right app fails too"
+
+
+@pytest.mark.parametrize(("options", "seeds"), [(SOLO, 100), (SEQUENCER, 30)], ids=["solo", "sequencer"])
+def test_the_limit_and_the_moves_are_what_some_of_the_people_are_about(
+    monkeypatch: pytest.MonkeyPatch, options: Options, seeds: int
+) -> None:
+    """Answers that clients got, each counted once, however many replicas gave it."""
+    came: Counter[str] = Counter()
+    check_answer = EventsWorkload.check_answer
+
+    def counted(workload: EventsWorkload, action: Action, text: str) -> None:
+        came["month full"] += ", which is all that one may have." in text
+        came["moved"] += "; moved: " in text
+        came["of travellers"] += isinstance(workload.public, Travellers)
+        came["all"] += 1
+        check_answer(workload, action, text)
+
+    monkeypatch.setattr(EventsWorkload, "check_answer", counted)
+    assert all(run(options, seed).ok for seed in range(seeds))
+    assert came["month full"] >= seeds // 8, came
+    assert came["moved"] >= seeds // 8, came
+    assert TRAVELLING / 2 < came["of travellers"] / came["all"] < TRAVELLING * 1.5, came
 
 
 def test_an_app_that_overbooks_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

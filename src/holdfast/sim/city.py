@@ -302,6 +302,87 @@ class Public:
         return kind if self.source.random() < 0.5 else KINDS[kind]
 
 
+TRAVELLING = 1 / 3
+"""The share of the runs whose people are travellers."""
+
+
+class Travellers(Public):
+    """People who book in other cities until a month is full, and swap then, among events of two months of which
+    one after another is removed and added again: the limit and the moves are what most of the answers turn on."""
+
+    words = ("remove", "ask", "book", "cancel", "swap")
+    weights = (11, 6, 53, 2, 28)
+
+    def __init__(self, source: random.Random) -> None:
+        super().__init__(source)
+        home, *abroad = source.sample(CITIES, 3)
+        offering = abroad[: source.choice((1, 1, 2))]
+        self.customers = [f"{home}C0001", f"{home}C0002", f"{abroad[0]}C0001"][: source.choice((1, 2, 2, 3))]
+        self.kinds = source.sample(tuple(KINDS), 1)
+        early = [f"{city}{day}" for city in offering for day in ("M280119", "M310119")]
+        late = [f"{city}{day}" for city in offering for day in ("M010219", "A010219", "E010219", "M150219", "E280219")]
+        self.events = [*source.sample(early, 2), *source.sample(late, source.choice((4, 5)))]
+        self.events += [f"{home}M150219"] * source.randint(0, 1)
+        self.missing = source.sample(self.events, len(self.events))
+
+    def draw(self) -> Action:
+        """The next action of someone; first of all every event is added."""
+        if self.missing and (not self.booked or self.source.random() < 0.4):
+            return self._add()
+        action: Action = getattr(self, f"_{self.source.choices(self.words, self.weights)[0]}")()
+        return action
+
+    def _add(self) -> Action:
+        event, kind = self.missing.pop(), self._kind()
+        self.added.append((event, kind))
+        return ("addEvent", f"{event[:3]}M0001", event, kind, self.source.choice((1, 2, 3, 3)))
+
+    def _remove(self) -> Action:
+        """One that somebody has booked, mostly the first: its customers have the most to be moved to."""
+        wished = [named for named in self.added if any(named[0] == event for _, event, _ in self.booked)]
+        if not wished:
+            return super()._remove()
+        event, kind = gone = (
+            min(wished, key=lambda named: _day(named[0])) if self.source.random() < 0.6 else self.source.choice(wished)
+        )
+        self.added.remove(gone)
+        self.missing.append(event)
+        self.booked = [wish for wish in self.booked if wish[1] != event]
+        return ("removeEvent", f"{event[:3]}M0001", event, kind)
+
+    def _book(self) -> Action:
+        someone = self.source.choice(self.customers)
+        booking = self._wish(self.customers[0] if self.source.random() < 0.4 else someone)
+        return ("bookEvent", self._asker(booking[0]), *booking)
+
+    def _swap(self) -> Action:
+        """Often of the earliest event, which does not count in the month of most others."""
+        customer, *old = self._booking()
+        if self.booked and self.source.random() < 0.4:
+            customer, *old = min(self.booked, key=lambda wish: _day(wish[1]))
+        return ("swapEvent", self._asker(customer), *self._wish(customer), *old)
+
+    def _wish(self, customer: str) -> tuple[str, *Named]:
+        """An event for a customer, mostly none of those that the customer asked for of late."""
+        known = [event for who, event, _ in self.booked if who == customer][-4:]
+        others = [named for named in self.added if named[0] not in known]
+        wish = customer, *(self.source.choice(others) if others and self.source.random() < 0.9 else self._event())
+        self.booked.append(wish)
+        return wish
+
+
+def _day(event: str) -> tuple[str, str]:
+    """For the order within a year: month and day."""
+    return event[6:8], event[4:6]
+
+
+def draw_people(source: random.Random) -> Public:
+    """Those of one run. Which sort they are is drawn from a stream of its own, so that a run without travellers is
+    the same as if there were none; the stream's name is one by which the recorded seeds have none."""
+    own = random.Random(f"people 13 {source.getstate()}")
+    return Travellers(source) if own.random() < TRAVELLING else Public(source)
+
+
 def check_text(text: str) -> None:
     """Whatever else happened: no list names an event twice, no places are less than none, and no customer
     has more than three bookings of a month in all other cities together."""

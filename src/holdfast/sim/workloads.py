@@ -14,7 +14,7 @@ from holdfast.apps.slots import VENDOR, Slots
 from holdfast.apps.tickets import Tickets
 from holdfast.kernel.contracts import App, Person
 from holdfast.sim.city import QUESTIONS as CITY_QUESTIONS
-from holdfast.sim.city import City, Public, check_text
+from holdfast.sim.city import City, check_text, draw_people
 from holdfast.sim.history import Action
 from holdfast.sim.keyvalue import KEYS, USERS, Shelves, Writers
 from holdfast.sim.keyvalue import QUESTIONS as STATE_QUESTIONS
@@ -81,7 +81,7 @@ class EventsWorkload:
     """Three cities with a few events, which are fought for. An action is (word, who asks, argument, ...)."""
 
     def __init__(self, source: random.Random) -> None:
-        self.public = Public(source)
+        self.public = draw_people(source)
         self.model: SequentialModel = City()
         self._convert = Union[(*Events.commands, *Events.queries)]
 
