@@ -58,7 +58,8 @@ class Shelf:
     def __init__(self) -> None:
         self.counts = False
         self.promised = 0
-        self.promised_last = 0
+        self.held: dict[int, int] = {}
+        """By epoch: how far its order was on the disk before a later one was promised. So far may be said still."""
         self.entered = 0
         self.last = 0
         self.runs: dict[int, Run] = {}
@@ -145,15 +146,17 @@ class Ledger(Audit):
             if isinstance(record, Admitted):
                 shelf.counts = True
             elif isinstance(record, Promise):
-                shelf.promised, shelf.promised_last = max(shelf.promised, record.epoch), shelf.last
+                shelf.promised = max(shelf.promised, record.epoch)
             elif isinstance(record, Entered):
-                if record.epoch > shelf.promised:  # what was written before may still be said: see the gate
-                    shelf.promised, shelf.promised_last = record.epoch, shelf.last
                 shelf.cut(record.keep)
                 shelf.keep(record.keep + 1, record.runs)
                 shelf.entered = record.epoch
+                shelf.promised = max(shelf.promised, record.epoch)
+                shelf.held[record.epoch] = shelf.last
             elif isinstance(record, Ordered):
                 shelf.keep(record.first, record.runs)
+                if shelf.entered >= shelf.promised:
+                    shelf.held[shelf.entered] = shelf.last
             elif isinstance(record, Jumped) and record.decided > shelf.last:
                 shelf.runs.clear()
                 shelf.last = record.decided
@@ -172,7 +175,7 @@ class Ledger(Audit):
             if shelf.entered < message.epoch or (shelf.entered == message.epoch and shelf.last < message.upto):
                 has = f"its disk has epoch {shelf.entered} up to {shelf.last}"
                 self._violated("false word", f"{host_name(node)} says {message}, but {has}")
-            if message.epoch < shelf.promised and message.upto > max(shelf.promised_last, self.frontier):
+            if message.epoch < shelf.promised and message.upto > max(shelf.held.get(message.epoch, 0), self.frontier):
                 self._violated("broken promise", f"{host_name(node)} says {message} after it promised {shelf.promised}")
         elif isinstance(message, Promised) and (shelf.promised < message.epoch or shelf.entered < message.entered):
             self._violated("false word", f"{host_name(node)} says {message}, but its disk promises {shelf.promised}")
