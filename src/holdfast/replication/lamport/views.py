@@ -343,7 +343,12 @@ class Views:
         if replica.state == ACTIVE and (replica.view is None or server not in replica.view.members):
             return
         if replica.configuration.model == "perfect" and replica.live and replica.reborn(server):
-            return  # it cannot know who has crashed, so its ballot may wait for ever; ours, later, will not
+            # It cannot know who has crashed, so its ballot may wait for ever; ours, later, will not. But ours must
+            # stand above it, for others have promised it: those who outbid each other would outbid us for ever.
+            self.round_least = max(self.round_least, message.epoch // SERVERS_MAX + 1)
+            if self.ballot is not None and self.ballot.epoch < message.epoch:
+                self.propose()
+            return
         if message.epoch < replica.promised or (message.epoch == replica.promised and replica.epoch >= message.epoch):
             replica.promise(server, SealRefused(message.epoch, replica.promised))
             return
