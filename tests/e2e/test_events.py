@@ -42,15 +42,21 @@ def test_the_three_cities_by_the_command_line(tmp_path: Path) -> None:
         assert refused == "Failed: only managers may do addEvent, and TORC2345 is a customer."
         assert cities.tell("b", "TORC2345", "browse TOR Seminars") == ["Seminars - TORM180519 1."]
 
-        cities.wait(lambda: len(cities.branch_log("a", "TOR")) == 4, "the branch's log")
-        requests = [(line[1], line[2], line[4]) for line in cities.branch_log("a", "TOR")]
-        assert requests == [
+        cities.wait(lambda: len(cities.branch_log("a", "TOR")) == 7, "the branch's log")
+        log = cities.branch_log("a", "TOR")
+        own = [line for line in log if line[1].startswith("TOR")]
+        assert [(line[1], line[2], line[4]) for line in own] == [
             ("TORM2345", "addEvent", "done"),
             ("TORM2345", "listEventAvailability", "done"),
             ("TORC2345", "addEvent", "failed"),
             ("TORC2345", "browse", "done"),
         ]
-        assert [len(line) for line in cities.branch_log("a", "TOR")] == [6, 6, 6, 7], "the last one was passed on"
+        assert [line[6:] for line in own] == [[], [], [], ["by b"]], "the last one was passed on"
+        assert sorted((line[1], line[2], line[4], line[6]) for line in log if line not in own) == [
+            ("MTLC2345", "bookEvent", "failed", "by MTL at b"),
+            ("OTWC2345", "bookEvent", "done", "by OTW at c"),
+            ("OTWC2345", "swapEvent", "done", "by OTW at c"),
+        ], "what others' people do at this branch"
         time, request, parameters, outcome, response = cities.person_log("TORC2345")[0]
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}Z", time)
         assert (request, parameters, outcome) == ("addEvent", "TORM190519 Seminars 5", "failed")
