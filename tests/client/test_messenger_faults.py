@@ -227,3 +227,31 @@ def test_an_inbox_that_is_not_the_one_of_before_is_told(house: Any, tmp_path: Pa
     del house.theatre.messages[1:]
     with messenger(house, tmp_path) as ann, pytest.raises(AnotherInbox, match="ends at 1, and this device has had 3"):
         ann.receive(10)
+
+
+def test_what_no_service_would_take_is_not_kept(house: Any, tmp_path: Path) -> None:
+    house.server(always="silence", login="login ann t")
+    wrong: list[tuple[Any, ...]] = [
+        (5, "x"),
+        (["bob"], "x"),
+        ("", "x"),
+        ("b" * 161, "x"),
+        ("bo\nb", "x"),
+        ("bob", 7),
+        ("bob", None),
+        ("bob", ""),
+        ("bob", "x", 5),
+        ("bob", "x", "s" * 201),
+        ("bob", "x", "a\nb"),
+        ("bob", "x", "", "high"),
+        ("bob", "x", "", "Urgent"),
+        ("bob", "x", "", ["urgent"]),
+    ]
+    with messenger(house, tmp_path, wait_s=0.1) as ann:
+        assert isinstance(ann.send("bob", "before", "s" * 200, "emergency"), Kept)
+        for words in wrong:
+            with pytest.raises(Misuse):
+                ann.send(*words)
+        assert isinstance(ann.send("#" + "b" * 159, "after"), Kept)
+    with messenger(house, tmp_path) as ann:
+        assert [(draft.number, draft.text) for draft in ann.drafts] == [(1, "before"), (2, "after")]

@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from holdfast.client import messenger_folder
+from holdfast.client import Misuse, messenger_folder
 from holdfast.client.messenger_folder import Folder, FolderDamaged, FolderInUse, folder_of
 from holdfast.client.messenger_types import Draft
 
@@ -179,3 +180,41 @@ def test_folders_of_different_people_devices_and_sites_are_different(monkeypatch
     long = [folder_of("李" * 63 + last, "phone", "messages", "ward") for last in "李雷"]
     assert long[0] != long[1]
     assert len(long[0].parent.name) < 255
+
+
+WRONG = [("bob", "high", ""), (5, "routine", ""), (["bob"], "routine", ""), ("bob", "routine", 5), (b"x", {1j}, None)]
+
+
+@pytest.mark.parametrize(("to", "priority", "subject"), WRONG)
+def test_what_could_not_be_read_back_is_not_written(tmp_path: Path, to: Any, priority: Any, subject: Any) -> None:
+    folder = Folder(tmp_path)
+    with pytest.raises(Misuse, match="this message cannot be kept: "):
+        folder.keep(to, "x", subject, priority, 0)
+    assert folder.keep("bob", "y", "", "routine", 0).number == 1
+    folder.close()
+    again = Folder(tmp_path)
+    assert texts(again) == ["y"]
+    again.close()
+
+
+@pytest.mark.parametrize("is_rewritten", [False, True])
+@pytest.mark.parametrize(("to", "priority", "subject"), WRONG[:-1])
+def test_a_wrong_draft_of_old_does_not_cost_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_rewritten: bool, to: Any, priority: Any, subject: Any
+) -> None:
+    folder = Folder(tmp_path)
+    with monkeypatch.context() as before:
+        before.setattr(messenger_folder, "_as_read", lambda draft: draft)
+        folder.keep("bob", "one", "", "urgent", 1)
+        folder.keep(to, "two", subject, priority, 2)
+        folder.keep("bob", "three", "", "routine", 3)
+    if is_rewritten:
+        folder._rewrite()
+    folder.close()
+    for _ in range(2):
+        again = Folder(tmp_path)
+        one, two, three = again.drafts.values()
+        assert (one.text, one.priority, one.refused, three.text, three.refused) == ("one", "urgent", "", "three", "")
+        assert (two.number, two.to, two.text, two.kept_ms) == (2, str(to), "two", 2)
+        assert two.refused.startswith("it was kept with a wrong value: ")
+        again.close()

@@ -18,15 +18,24 @@ from typing import Any, Self, TypedDict, Unpack
 
 import msgspec
 
-from holdfast.apps.values import check_exact_text, check_name
+from holdfast.apps.values import check_name
 from holdfast.client.addresses import Addresses
 from holdfast.client.asynchronous import AsyncChannel
 from holdfast.client.errors import DeadlineExceeded, LoginRefused, Misuse
-from holdfast.client.lines import Word, exact
+from holdfast.client.lines import Word
 from holdfast.client.messenger_feed import Feed
 from holdfast.client.messenger_folder import Folder, folder_of
 from holdfast.client.messenger_questions import Questions
-from holdfast.client.messenger_types import Draft, Kept, Message, News, Priority, Refused, Sent
+from holdfast.client.messenger_types import (
+    Draft,
+    Kept,
+    Message,
+    News,
+    Priority,
+    Refused,
+    Sent,
+    check_message,
+)
 from holdfast.client.outcomes import Answer, Change
 from holdfast.client.service import AsyncService
 from holdfast.client.site import AsyncSite, Options
@@ -126,11 +135,7 @@ class AsyncMessenger(Questions):
 
     async def send(self, to: str, text: str, subject: str = "", priority: Priority = "routine") -> Sent | Kept:
         """Send to a person or a group. `Kept`: no server answers; it is sent later, once, whatever happens."""
-        for word in (to, subject, priority, text):
-            exact(word)
-        why = check_exact_text(text)
-        if why is not None:
-            raise Misuse(f"the text {why}")
+        check_message(to, text, subject, priority)
         self._check()
         storing = asyncio.ensure_future(self._store(to, text, subject, priority))
         self._storing[storing] = None

@@ -6,8 +6,9 @@ older after a power failure (never after a killed process) and is then only done
 sent once more under its own name, and some messages are handed out a second time.
 
 What each fault comes to: a torn tail is what was being written and is dropped; a bad line before the end
-is `FolderDamaged`; a failed write is taken back and raised. In a copy of the folder new drafts get
-another client id, so that two devices never give one name to two messages.
+is `FolderDamaged`; a draft with a wrong value is a refused one; a failed write is taken back and raised.
+In a copy of the folder new drafts get another client id, so that two devices never give one name to two
+messages.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ import threading
 import zlib
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
+from holdfast.client.errors import Misuse
 from holdfast.client.messenger_types import Draft, Priority
 from holdfast.kernel.errors import HoldfastError
 from holdfast.runtime.position import file_identity
@@ -108,9 +111,9 @@ class Folder:
     # -- what is kept; each of these from any thread
 
     def keep(self, to: str, text: str, subject: str, priority: Priority, now_ms: int) -> Draft:
-        """A new draft, once it is on the disk."""
+        """A new draft, once it is on the disk. Raises `Misuse` for one that could not be read back."""
         with self._turn:
-            draft = Draft(self.client, self._next_number, to, text, subject, priority, now_ms)
+            draft = _as_read(Draft(self.client, self._next_number, to, text, subject, priority, now_ms))
             self._append("keep", draft, synced=True)
             self._next_number += 1
             self.drafts[draft.client, draft.number] = draft
@@ -225,7 +228,7 @@ class _Reading:
 
     def take(self, kind: str, value: msgspec.Raw) -> None:
         if kind == "state":
-            self.state = msgspec.json.decode(value, type=State)
+            self.state = _state(value)
             self._drafts = {(draft.client, draft.number): draft for draft in self.state.drafts}
             self._seen = dict.fromkeys(self.state.seen)
             return
@@ -233,7 +236,7 @@ class _Reading:
         if state is None:
             raise ValueError("the log does not begin with its state")
         if kind == "keep":
-            draft = msgspec.json.decode(value, type=Draft)
+            draft = _draft(msgspec.json.decode(value))
             self._drafts[draft.client, draft.number] = draft
             if draft.client == state.client:
                 state.next_number = max(state.next_number, draft.number + 1)
@@ -251,6 +254,39 @@ class _Reading:
         return msgspec.structs.replace(
             self.state, drafts=list(self._drafts.values()), seen=list(self._seen)[-SEEN_MAX:]
         )
+
+
+def _as_read(draft: Draft) -> Draft:
+    """The draft as it will be read back."""
+    try:
+        return msgspec.json.decode(msgspec.json.encode(draft), type=Draft)
+    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        raise Misuse(f"this message cannot be kept: {error}") from error
+
+
+def _state(value: msgspec.Raw) -> State:
+    fields = msgspec.json.decode(value, type=dict[str, Any])
+    drafts = [_draft(draft) for draft in fields.pop("drafts", [])]
+    return msgspec.structs.replace(msgspec.convert(fields, State), drafts=drafts)
+
+
+def _draft(fields: Any) -> Draft:
+    """A draft that was written before such words were refused must not cost all the others: it is a refused one."""
+    try:
+        return msgspec.convert(fields, Draft)
+    except msgspec.ValidationError as error:
+        named = msgspec.convert(fields, _Named)
+        to, text, subject = (str(fields.get(name, "")) for name in ("to", "text", "subject"))
+        why = f"it was kept with a wrong value: {error}"
+        return Draft(named.client, named.number, to, text, subject, kept_ms=named.kept_ms, refused=why)
+
+
+class _Named(msgspec.Struct):
+    """What a draft must have, whatever else is wrong with it."""
+
+    client: str
+    number: int
+    kept_ms: int = 0
 
 
 def _line(kind: str, value: object) -> bytes:

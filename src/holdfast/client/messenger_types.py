@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
+from holdfast.apps.messages.words import ADDRESS_CHARACTERS_MAX, SUBJECT_CHARACTERS_MAX
+from holdfast.apps.values import check_exact_text, forbidden_character, shown
+from holdfast.client.errors import Misuse
+from holdfast.client.lines import exact
 from holdfast.client.outcomes import Answer, one_line
 from holdfast.kernel.errors import HoldfastError
 
@@ -126,3 +130,22 @@ class Refused(HoldfastError):
         self.answer = answer
         self.type = answer.type
         self.reply = answer.reply
+
+
+def check_message(to: str, text: str, subject: str, priority: str) -> None:
+    """Raises `Misuse` for what no service would take as a message, whoever it is for."""
+    for name, word in (("to", to), ("text", text), ("subject", subject), ("priority", priority)):
+        if not isinstance(word, str):
+            raise Misuse(f"{name} must be text, not {shown(repr(word))}")
+        exact(word)
+    if priority not in get_args(Priority):
+        raise Misuse(f"priority must be routine, urgent or emergency, not {shown(priority)}")
+    for name, word, most in (("to", to, ADDRESS_CHARACTERS_MAX), ("subject", subject, SUBJECT_CHARACTERS_MAX)):
+        if len(word) > most:
+            raise Misuse(f"{name} must have at most {most} characters, not {len(word)}")
+        if found := forbidden_character(word):
+            raise Misuse(f"{name} must have no control characters such as {found}")
+    if not to:
+        raise Misuse("to must name a person or a group, and is empty")
+    if why := check_exact_text(text):
+        raise Misuse(f"the text {why}")
