@@ -72,6 +72,8 @@ def tell_outcome(service: Service, to: str, outcome: Outcome, state: Path, say: 
         say(f"{to} has been told before")
     elif answer.ok:
         say(f"{to} is told")
+    elif answer.type == "expired":
+        say(f"whether {to} was told is not known any more; remove {told_file(state)} to tell it anew")
     else:
         say(f"{to} could not be told: {answer.text}")
     return answer is None or answer.ok
