@@ -54,11 +54,14 @@ def test_a_draft_that_was_sent_gives_its_number_to_no_other(tmp_path: Path) -> N
         folder.close()
 
 
-def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
-    folder = Folder(tmp_path / "mine")
+def test_only_its_owner_can_read_it_also_where_the_way_there_was_missing(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    folder = Folder(tmp_path / "state" / "of" / "mine")
     folder.keep("bob", "secret", "", "routine", 0)
-    assert (tmp_path / "mine").stat().st_mode & 0o077 == 0
-    assert (tmp_path / "mine" / "log").stat().st_mode & 0o077 == 0
+    made = [tmp_path / "state", *(tmp_path / "state").rglob("*")]
+    assert len(made) == 5
+    assert [path for path in made if path.stat().st_mode & 0o077] == []
+    assert tmp_path.stat().st_mode & 0o777 == 0o755, "what was there stays as it is"
     folder.close()
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from holdfast.client.errors import Misuse
+from holdfast.private import make_file
 
 if TYPE_CHECKING:
     from holdfast.client.outcomes import Answer
@@ -149,6 +150,7 @@ def _write(path: Path, service: str, parts: list[str]) -> None:
     text = "".join(f"{line}\n" for line in [f"{FORMAT} {service}", *parts])
     text += f"end {len(parts)} {_checksum(text)}\n"
     unfinished = path.with_name(f"{path.name}.unfinished")
+    make_file(unfinished)
     with unfinished.open("w", encoding="utf-8", newline="\n") as file:
         file.write(text)
         file.flush()

@@ -28,6 +28,7 @@ import msgspec
 from holdfast.client.errors import Misuse
 from holdfast.client.messenger_types import Draft, Priority
 from holdfast.kernel.errors import HoldfastError
+from holdfast.private import make_folder, tighten
 from holdfast.runtime.position import file_identity
 
 NAME_BYTES_MAX = 180
@@ -77,10 +78,11 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path)
         self._turn = threading.Lock()
         self._log = -1
         self._bytes = self._records = 0
+        tighten(path / "log")
         self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._take_lock()

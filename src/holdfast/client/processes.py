@@ -15,6 +15,7 @@ import typer
 from holdfast.client.addresses import DEMO_DATA, SITE_FILE, demo_file, site_file
 from holdfast.client.errors import Misuse
 from holdfast.client.outcomes import Server
+from holdfast.private import private, tighten, tighten_all
 from holdfast.site import demo_site, load_servers_file, load_site, on_one_machine
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def first_start(site: Site) -> None:
     from holdfast.runtime.node import initialise, new_services
 
     if is_new(site):
-        initialise(site, list(site.nodes))
+        with private():
+            initialise(site, list(site.nodes))
         return
     if new := new_services(site, list(site.nodes)):
         print(
@@ -74,7 +76,8 @@ def first_start(site: Site) -> None:
     if any(map(site.needs_key, site.nodes)):
         from holdfast.runtime.site_key import make_key
 
-        make_key(site.key)
+        with private():
+            make_key(site.key)
 
 
 def run_one_node(path: str, name: str, *, accept_loss: bool) -> int:
@@ -84,7 +87,16 @@ def run_one_node(path: str, name: str, *, accept_loss: bool) -> int:
         raise Misuse(f"no node {name!r} in {site.file}; its nodes: {', '.join(site.nodes)}")
     from holdfast.runtime.node import run_node
 
-    return run_node(site, name, accept_loss=accept_loss)
+    _tighten(site, name)
+    with private():
+        return run_node(site, name, accept_loss=accept_loss)
+
+
+def _tighten(site: Site, name: str) -> None:
+    """What an earlier version has left readable for others."""
+    tighten_all(site.node_data(name))
+    if not site.file.resolve().is_relative_to(site.data.resolve()):  # otherwise the folder is not the data's alone
+        tighten(site.data)
 
 
 def initialise_site(place: str, names: Sequence[str], *, only_new: bool = False) -> None:
@@ -101,7 +113,8 @@ def initialise_site(place: str, names: Sequence[str], *, only_new: bool = False)
     from holdfast.runtime.node import initialise
 
     had_key = site.key.exists()
-    initialise(site, list(names) or list(site.nodes), only_new=only_new)
+    with private():
+        initialise(site, list(names) or list(site.nodes), only_new=only_new)
     print(f"Made the first disks of {', '.join(names or site.nodes)} in {site.data}.")
     if site.key.exists() and not had_key and not _on_one_machine(site):
         print(f"Made the site's key, {site.key}: copy it to the other machines before `init` there.")
@@ -168,6 +181,8 @@ def run_tickets_server(
         raise Misuse(f"--me {me}: {servers} lists {len(site.nodes)} servers, numbered from 1")
     from holdfast.runtime.node import initialise, run_node
 
-    if first:
-        initialise(site, [name])
-    return run_node(site, name, accept_loss=accept_loss)
+    _tighten(site, name)
+    with private():
+        if first:
+            initialise(site, [name])
+        return run_node(site, name, accept_loss=accept_loss)

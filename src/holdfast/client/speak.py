@@ -21,6 +21,7 @@ from holdfast.client.outcomes import Answer
 from holdfast.client.service import checked_view
 from holdfast.client.site import Options, Site
 from holdfast.kernel.errors import HoldfastError
+from holdfast.private import make_file, make_folder, tighten
 
 if TYPE_CHECKING:
     from holdfast.client.lines import Word
@@ -379,11 +380,14 @@ def request_name(text: str) -> tuple[str, int]:
 
 
 def history_file(service: str) -> Path:
-    """Where the prompt keeps what was typed, by service."""
+    """Where the prompt keeps what was typed, by service: a file of its owner's alone."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     folder = Path(state) / "holdfast"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder / f"{service}.history"
+    make_folder(folder)
+    tighten(folder)
+    file = folder / f"{service}.history"
+    make_file(file)
+    return file
 
 
 def say(text: str) -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 from holdfast.client.picture import listed, ports_text, remarks, state_text, status_table
 from holdfast.client.status import NodeStatus, ask_nodes
+from holdfast.private import make_file, make_folder
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -38,7 +39,8 @@ class NodeProcess:
 
     async def start(self) -> None:
         """Start it in a session of its own: Ctrl-C in the terminal is for `up`, which then asks it to end."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.log.parent)
+        make_file(self.log)
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

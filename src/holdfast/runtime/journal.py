@@ -28,6 +28,7 @@ import msgspec
 from holdfast.kernel.contracts import Recovered, SnapshotPart
 from holdfast.kernel.errors import BrokenInvariant, HoldfastError, JournalDamaged
 from holdfast.kernel.gate import Group
+from holdfast.private import make_file, tighten
 from holdfast.runtime.position import JournalInUse, PositionFile, file_identity
 
 __all__ = ["Journal", "JournalFailed", "JournalInUse", "connect"]
@@ -72,7 +73,11 @@ class JournalFailed(HoldfastError):
 
 
 def connect(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
-    """The connection that writes: write-ahead log, a sync at every commit, checkpoints when `tidy` says."""
+    """The connection that writes: write-ahead log, a sync at every commit, checkpoints when `tidy` says. The file is
+    its owner's alone, and so are those that SQLite makes beside it."""
+    make_file(path)
+    for suffix in ("-wal", "-shm"):
+        tighten(_beside(path, suffix))
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=factory)
     for pragma in (
         f"page_size={PAGE_BYTES}",
