@@ -22,6 +22,8 @@ QUESTIONS = ("available", "mine", "holders")
 class Vendor:
     """One copy of the slots, one request at a time. An action is (word, who asks, argument, ...)."""
 
+    blind = ("block", "unblock")
+
     def __init__(self, slots: int, holds: int) -> None:
         self.slots = slots
         self.holds = holds
