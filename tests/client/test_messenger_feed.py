@@ -91,6 +91,17 @@ def test_the_cursor_moves_when_the_next_is_asked_for() -> None:
     assert (feed.cursor, feed.take()) == (1, message(2))
 
 
+def test_a_message_that_was_done_with_before_it_was_firm_moves_the_cursor_when_it_is() -> None:
+    feed = Feed(0, tentative=True)
+    answer(feed, [])
+    feed.heard(message(1, firm=False))
+    assert take_all(feed) == ["id-1"]
+    assert (feed.cursor, feed.has_loose) == (0, True)
+    feed.doubt()
+    answer(feed, [message(1)])
+    assert (feed.cursor, feed.has_loose, feed.has_some) == (1, False, False)
+
+
 def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(messenger_feed, "WAITING_MAX", 5)
     feed = Feed(0)

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from tests.client.messages_site import messages_site, token_of
 from tests.client.real_site import HOLDFAST
 
-from holdfast.client import Kept, Messenger, Sent, messenger_async
+from holdfast.client import Kept, Message, Messenger, Sent, messenger_async
 
 WAIT_S = 30.0
 SENT = 400
@@ -179,9 +180,17 @@ def test_a_wing_that_is_cut_off_goes_on_among_its_own(tmp_path: Path, until: Cal
             os.kill(stopped, signal.SIGSTOP)  # the primary, without whom nothing is final
             told = texts(ann, bob, eve, group, "alone")
             assert [(message.text, message.firm) for message in told] == [("alone", False)] * 2
+            waiting = threading.Thread(target=bob.receive, args=(WAIT_S,))
+            waiting.start()
             os.kill(stopped, signal.SIGCONT)
             stopped = 0
             until(lambda: hospital_is_firm(bob), timeout_s=30)
+            last = ann.history(group).messages[-1]
+            until(lambda: state_of(ann, last, "bob") == "delivered")
+            assert state_of(ann, last, "eve") == "stored", "she has not asked for the next one yet"
+            assert waiting.is_alive(), "nothing came meanwhile"
+            assert ann.send("bob", "go on").is_sent
+            waiting.join()
         with Messenger("bob", token_of("bob"), site=site, folder=tmp_path / "bob", at="c") as bob:
             assert bob.receive(1) is None, "what it had while tentative does not come again, from another node neither"
     finally:
@@ -193,6 +202,10 @@ def test_a_wing_that_is_cut_off_goes_on_among_its_own(tmp_path: Path, until: Cal
 def texts(ann: Messenger, bob: Messenger, eve: Messenger, group: str, text: str) -> list[object]:
     assert not isinstance(ann.send(group, text), Kept)
     return [bob.receive(WAIT_S), eve.receive(WAIT_S)]
+
+
+def state_of(ann: Messenger, message: Message, person: str) -> str:
+    return next(seen.state for seen in ann.states(message).recipients if seen.person == person)
 
 
 def hospital_is_firm(bob: Messenger) -> bool:

@@ -49,6 +49,8 @@ ATTEMPT_S = 5.0
 GOT_S = 0.5
 """So long after a message was received the servers are told so, of all that have come until then at once."""
 LAST_WORD_S = 1.0
+FIRM_S = 0.25
+"""So long after a message came that was not firm, and twice as long each time after, it is asked whether it is now."""
 QUIET_S = 20.0
 """A server that has said nothing for so long is asked whether it is still there, and whether anything was missed."""
 
@@ -271,6 +273,10 @@ class AsyncMessenger(Questions):
         id = feed.finish()
         if id:
             self._folder.note(id)
+        self._follow(feed)
+
+    def _follow(self, feed: Feed) -> None:
+        """Keep how far the reader has got, also where a message becomes firm after it was handed out and done with."""
         if feed.cursor != self._folder.cursor:
             self._folder.move(feed.cursor)
             self._moved.set()
@@ -285,19 +291,23 @@ class AsyncMessenger(Questions):
         feed = self._feed = Feed(folder.cursor, folder.seen, tentative=self._tentative)
         self._told_cursor = folder.cursor
         self._begin("hear", lambda: self._hear(channel, feed))
+        patience_s = FIRM_S
         while True:
             if feed.wants_page:
                 after = feed.ask()
                 reply = (await self._answer(service, "since", after)).reply
                 messages = msgspec.convert(reply["items"], list[Message])
                 feed.answered(after, messages, reply["last"], more=reply["more"])
+                self._follow(feed)
                 self._arrived.set()
                 continue
             self._stirred.clear()
             try:
-                async with asyncio.timeout(QUIET_S):
+                async with asyncio.timeout(min(patience_s, QUIET_S) if feed.has_loose else QUIET_S):
                     await self._stirred.wait()
+                patience_s = FIRM_S
             except TimeoutError:
+                patience_s = min(2 * patience_s, QUIET_S)
                 feed.doubt()
 
     async def _first_cursor(self, service: AsyncService) -> int:
@@ -314,6 +324,7 @@ class AsyncMessenger(Questions):
                 feed.doubt()
             elif change.type == "arrived" and not change.reply["repeats"]:
                 feed.heard(_message(change))
+                self._follow(feed)
             else:
                 self._tell(News(change.type, change.text, change.reply))
                 continue

@@ -42,6 +42,7 @@ class Feed:
         self._done: dict[str, None] = dict.fromkeys(seen)
         self._known: dict[str, None] = dict.fromkeys(seen)
         self._firm: deque[tuple[int, str]] = deque()
+        self._loose: dict[str, None] = {}
         self._behind = True
         self._page: int | None = None  # after which number to go on, between two pages
         self._looks_back = False
@@ -55,6 +56,11 @@ class Feed:
     def wants_page(self) -> bool:
         """Whether a page has to be asked for, and there is room for it."""
         return (self._behind or self._page is not None) and len(self._waiting) < WAITING_MAX
+
+    @property
+    def has_loose(self) -> bool:
+        """Whether a message is known that is not firm yet: that it has become so nobody tells, one has to ask."""
+        return bool(self._loose)
 
     def doubt(self) -> None:
         """Something may have been missed."""
@@ -130,10 +136,13 @@ class Feed:
     def _pass(self, message: Message) -> None:
         self._upto = message.number
         self._firm.append((message.number, message.id))
+        self._loose.pop(message.id, None)
         self._offer(message)
 
     def _offer(self, message: Message) -> None:
         if self._tentative:
+            if not message.firm:
+                self._loose[message.id] = None
             if message.id in self._known:
                 self._advance()
                 return
@@ -149,3 +158,4 @@ class Feed:
             forgotten = next(iter(self._done))
             del self._done[forgotten]
             self._known.pop(forgotten, None)
+            self._loose.pop(forgotten, None)
