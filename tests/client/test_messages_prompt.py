@@ -252,3 +252,38 @@ def test_watch_tells_messages_through_the_death_of_a_server(hospital: RealSite, 
         assert watch.wait(timeout=20) == 130
         listener.join(timeout=20)
         watch.stdout.close()
+
+
+def test_one_command_that_no_server_has_taken_is_kept_and_sent_by_the_next_prompt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[..., None]
+) -> None:
+    hospital = messages_site(tmp_path)
+    hospital.await_active()
+    hospital.end()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("HOLDFAST_TOKEN", token_of("ann"))
+    hospital.environment |= {name: os.environ[name] for name in ("XDG_STATE_HOME", "HOLDFAST_TOKEN")}
+    send = ("messages", "--as", "ann", "--deadline", "0.5", "--json", "send")
+    kept = hospital.holdfast(*send, "--priority", "urgent", "bob", "Later,", "then.")
+    assert (kept.returncode, json.loads(kept.stdout)["type"]) == (2, "kept"), kept
+    assert json.loads(kept.stdout)["text"].startswith("Kept for bob, to be sent by `holdfast messages`, a prompt, as ")
+    wrong = hospital.holdfast(*send, "--priority", "high", "bob", "Never.")
+    assert (wrong.returncode, json.loads(wrong.stdout)["type"]) == (1, "malformed"), wrong
+    speaker = MessagesSpeaker(
+        Site.at(Addresses.of_site(tmp_path / "site.toml"), as_="ann", deadline_s=0.5), "messages", as_json=False
+    )
+    try:
+        speaker.greet()
+        assert [(draft.text, draft.priority) for draft in speaker._messenger.drafts] == [("Later, then.", "urgent")]
+        refused = hospital.holdfast(*send, "bob", "Not now.")
+        assert refused.returncode == 2
+        assert "a prompt of yours is open on this machine: say it there" in json.loads(refused.stdout)["text"]
+        hospital = messages_site(tmp_path, again=True)
+        with Messenger("bob", token_of("bob"), site=tmp_path / "site.toml", folder=tmp_path / "bob") as bob:
+            message = bob.receive(30)
+            assert (message.text, message.priority) == ("Later, then.", "urgent")
+            until(lambda: speaker._messenger.drafts == [])
+            assert bob.receive(0.5) is None
+    finally:
+        speaker.close()
+        hospital.end()

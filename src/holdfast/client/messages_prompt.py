@@ -10,14 +10,16 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from holdfast.client.errors import Misuse
+from holdfast.client.errors import Misuse, NotExecuted
 from holdfast.client.outcomes import Answer, Change, one_line
-from holdfast.client.speak import DONE, INTERRUPTED, Speaker, say
+from holdfast.client.speak import DONE, INTERRUPTED, UNKNOWN, Speaker, say
 from holdfast.kernel.errors import HoldfastError
 
 if TYPE_CHECKING:
@@ -51,6 +53,46 @@ class MessagesSpeaker(Speaker):
         super().close()
 
     # -- one command
+
+    def once(self, words: list[str], retry: str) -> int:
+        """A message that no server has taken is kept as a draft, which the next prompt sends."""
+        if words[0] != "send" or retry or not self.site.person:
+            return super().once(words, retry)
+        (request,) = self.requests(words)
+        kept: list[Answer] = []
+
+        def ask() -> Answer:
+            try:
+                return self.service.call(*request)
+            except NotExecuted as error:
+                kept.append(self._kept(request, error))
+                return kept[0]
+
+        self.show(ask)
+        return UNKNOWN if kept else self.status
+
+    def _kept(self, request: Sequence[Word], error: NotExecuted) -> Answer:
+        from holdfast.client.messenger_folder import Folder, FolderInUse, folder_of
+        from holdfast.client.messenger_types import check_message
+
+        _, to, text, options = request
+        assert isinstance(options, dict), "with_text has made it"
+        said = (str(to), str(text), options.get("subject", ""), options.get("priority", "routine"))
+        check_message(*said)
+        device = prompt_device(1)
+        try:
+            folder = Folder(Path(folder_of(self.site.person, device, self.name, self.site.addresses.name)))
+        except FolderInUse:
+            raise NotExecuted(
+                f"{error}; it is not kept either, as a prompt of yours is open on this machine: say it there, and it is"
+            ) from error
+        try:
+            draft = folder.keep(*said, time.time_ns() // 1_000_000)
+        finally:
+            folder.close()
+        program = f"holdfast {self.name}"
+        why = f"Kept for {draft.to}, to be sent by `{program}`, a prompt, as soon as a server takes it: {error}"
+        return Answer(False, why, "kept", {"to": draft.to, "content": draft.text, "device": device}, "unknown")
 
     def requests(self, words: list[str]) -> Sequence[Sequence[Word]]:
         """Text is all the rest of the words, with a blank between them."""
@@ -115,9 +157,8 @@ class MessagesSpeaker(Speaker):
         from holdfast.client.messenger_folder import FolderInUse
 
         for number in range(1, PROMPTS_MAX + 1):
-            name = f"{socket.gethostname()[:50]} prompt {number}"
             try:
-                self._messenger = self._open(name, self._show_news)
+                self._messenger = self._open(prompt_device(number), self._show_news)
             except FolderInUse:
                 continue
             threading.Thread(target=self._receive, args=(self._messenger,), name="messages", daemon=True).start()
@@ -259,6 +300,11 @@ class MessagesSpeaker(Speaker):
             print(f"More: {answer.text.rpartition('More: ')[2]}")
         sys.stdout.flush()
         return True
+
+
+def prompt_device(number: int) -> str:
+    """The name of this machine's prompt of that number, from 1, among a person's devices."""
+    return f"{socket.gethostname()[:50]} prompt {number}"
 
 
 def _message(fields: dict[str, Any]) -> Message:
