@@ -13,6 +13,7 @@ from tests.client.messages_site import messages_site, token_of
 from holdfast.client import Messenger
 from holdfast.client.files import export_to
 from holdfast.client.outcomes import Answer
+from holdfast.client.person_log import PersonLog
 from holdfast.client.speak import history_file
 from holdfast.private import make_file, make_folder, tighten_all
 from holdfast.runtime.journal import Journal
@@ -87,6 +88,15 @@ def test_what_was_typed_is_its_owners_alone(tmp_path: Path, monkeypatch: pytest.
     file.parent.chmod(0o755)
     assert history_file("messages").read_text() == "send bob secret\n"
     assert open_to_others(tmp_path / "state") == []
+
+
+def test_what_a_person_asked_is_their_own(tmp_path: Path) -> None:
+    log = PersonLog(tmp_path / "logs" / "mine", "TORC2345", None)
+    for _ in range(2):
+        log.add(0, "bookEvent TORC2345 TORA180519 seminars", Answer(True, "TORA180519 is booked.", "event_booked"))
+        assert open_to_others(tmp_path / "logs") == []
+        log.path.chmod(0o644)
+    assert log.path.read_text().count("is booked") == 2
 
 
 def test_what_a_link_leads_to_stays_as_it_is(tmp_path: Path) -> None:

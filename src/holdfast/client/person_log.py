@@ -11,6 +11,7 @@ from pathlib import Path
 
 from holdfast.client.outcomes import Answer, Outcome, Unknown
 from holdfast.logfile import append, line_of, time_text
+from holdfast.private import make_file, make_folder
 
 FILE_BYTES_MAX = 16 << 20
 UNLOGGED = ("help",)
@@ -36,7 +37,8 @@ class PersonLog:
             came = "unknown" if outcome is None or isinstance(outcome, Unknown) else "not executed"
             response = "" if outcome is None else outcome.why
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
+            make_file(self.path)
             append(
                 self.path, time_text(since_s) + line_of([word, parameters, came, response]), bytes_max=FILE_BYTES_MAX
             )
