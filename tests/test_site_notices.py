@@ -19,7 +19,7 @@ HEAD = '[site]\nname = "house"\n'
 NODES = "".join(
     f'[nodes.{name}]\nhost = "127.0.0.1"\npeer_port = {7501 + place}\n' for place, name in enumerate("abcd")
 )
-TICKETS = '[services.tickets]\napp = "tickets"\nnodes = ["a", "b"]\n'
+TICKETS = '[services.tickets]\napp = "tickets"\nidentity = "trusted"\nnodes = ["a", "b"]\n'
 MESSAGES = '[services.messages]\napp = "messages"\nnodes = ["c", "d"]\n'
 POST = MESSAGES.replace("services.messages", "services.post")
 
@@ -87,13 +87,27 @@ def test_a_node_where_nothing_has_notices_speaks_to_nobody_about_them(site_of) -
     site = site_of(TICKETS, MESSAGES.replace('"c", "d"', '"c"'))
     assert site.notice_partners("d") == ()
     assert [node for node in site.nodes if site.needs_key(node)] == ["a", "b", "c"]
+    assert [node for node in site.nodes if site.needs_datagrams(node)] == ["a", "b", "c"]
 
 
 def test_without_a_receiver_and_on_one_node_no_key_is_needed(site_of) -> None:
     assert not any(map(site_of(TICKETS).needs_key, "abcd"))
-    assert not any(map(site_of(TICKETS, MESSAGES, setting="").needs_key, "abcd"))
+    assert not any(map(site_of(TICKETS, MESSAGES, setting="").needs_datagrams, "abcd"))
     alone = site_of(TICKETS.replace('"a", "b"', '"a"'), MESSAGES.replace('"c", "d"', '"a"'))
     assert not any(map(alone.needs_key, "abcd"))
+
+
+def test_where_replicas_serve_only_who_proves_who_they_are_every_link_needs_the_key(site_of) -> None:
+    apart = site_of(TICKETS, MESSAGES, setting="")
+    assert all(map(apart.needs_key, "abcd")), "both ends of a link must think alike"
+    token = site_of(TICKETS.replace("trusted", "token"))
+    assert [node for node in token.nodes if token.needs_key(node)] == ["a", "b"]
+    assert not any(map(token.needs_datagrams, "abcd"))
+    assert not any(map(site_of(TICKETS.replace('"a", "b"', '"a"').replace("trusted", "token")).needs_key, "abcd"))
+    events = '[services.events]\napp = "events"\nidentity = "trusted"\nnodes = ["a", "b", "c"]\n'
+    mixed = site_of(TICKETS.replace('"b"', '"d"'), events)
+    assert not mixed.needs_datagrams("d")
+    assert mixed.needs_key("d"), "node a needs it for its datagrams, and asks for it on the link with d"
 
 
 def test_only_nodes_that_take_requests_carry_those_without_a_state_last(site_of) -> None:

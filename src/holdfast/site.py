@@ -94,8 +94,8 @@ class Service(msgspec.Struct, frozen=True):
         return PROTOCOLS[self.protocol].tentative
 
     @property
-    def needs_key(self) -> bool:
-        """Whether its replicas or its faces need the site's key. (Its notices may, too: see `Site.needs_key`.)"""
+    def needs_datagrams(self) -> bool:
+        """Whether its replicas or its faces speak by UDP. (Its notices may, too: see `Site.needs_datagrams`.)"""
         return self.uses_datagrams or APPS[self.app].datagrams
 
     def peer(self, node: str) -> int:
@@ -105,8 +105,8 @@ class Service(msgspec.Struct, frozen=True):
 
 class Site(msgspec.Struct, frozen=True):
     """Everything a process has to know at its start. `data`: where all nodes keep their data, absolute.
-    `key`: the file with the site's secret, which its datagrams are sealed with. `notices`: the service that
-    delivers what the others have to tell people, "" for none."""
+    `key`: the file with the site's secret, which seals its datagrams and proves its links' ends. `notices`: the
+    service that delivers what the others have to tell people, "" for none."""
 
     name: str
     file: Path
@@ -130,9 +130,16 @@ class Site(msgspec.Struct, frozen=True):
         """The nodes with which this one exchanges notices."""
         return partners(node, self.notices, self.services)
 
-    def needs_key(self, node: str) -> bool:
+    def needs_datagrams(self, node: str) -> bool:
         """Whether anything at this node speaks by datagrams."""
-        return any(service.needs_key for service in self.services_of(node)) or bool(self.notice_partners(node))
+        return any(service.needs_datagrams for service in self.services_of(node)) or bool(self.notice_partners(node))
+
+    def needs_key(self, node: str) -> bool:
+        """Whether it speaks by datagrams, or has a link in a site where a node does, or where replicas on several nodes
+        serve only who proves who they are: then every link is proved, as both its ends must think alike."""
+        several = [service for service in self.services.values() if len(service.nodes) > 1]
+        wanted = any(service.identity == "token" for service in several) or any(map(self.needs_datagrams, self.nodes))
+        return self.needs_datagrams(node) or (wanted and any(node in service.ports for service in several))
 
     def node_data(self, node: str) -> Path:
         """The directory of one node's data."""
@@ -219,9 +226,8 @@ class _Loader:
         self._mistakes.raise_any()
         assert settings is not None
         assert limits is not None
-        where = data if data is not None else self._path.parent / settings.data
+        where = (data if data is not None else self._path.parent / settings.data).absolute()
         complete = {name: service for name, service in services.items() if service is not None}
-        where = where.absolute()
         notices = delivering_service(chosen, services)
         return Site(settings.name, self._path, where, known, complete, people, limits, where / settings.key, notices)
 

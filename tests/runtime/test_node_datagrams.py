@@ -19,6 +19,7 @@ from holdfast.runtime.datagrams import DATAGRAM_BYTES_MAX, LOOPBACK_DATAGRAM_BYT
 from holdfast.runtime.frames import frame
 from holdfast.runtime.greeting import Hello, spoken
 from holdfast.runtime.node import Node, initialise
+from holdfast.runtime.proofs import UNPROVED
 from holdfast.runtime.site_key import make_key, read_key
 from holdfast.site import Site, load_site
 
@@ -82,17 +83,18 @@ def test_the_replicas_agree_by_datagrams_alone(tmp_path: Path, ports: Ports) -> 
 
 
 def test_a_link_does_not_speak_for_a_service_of_datagrams(tmp_path: Path, ports: Ports) -> None:
-    """Whoever reaches the port may open a link; a seal needs the key."""
+    """A peer's frames have no seal of their own, and a stranger gets no link."""
     site = write_site(tmp_path, ports, nodes="ab")
     initialise(site)
 
     async def story(a: Node, b: Node) -> None:
         before = dict(b.drivers["tickets"].counters)
         reader, writer = await asyncio.open_connection(HOST, ports.peer_b)
-        writer.write(spoken(Hello("house", "a", "b")))
-        await reader.readexactly(1)
-        writer.write(frame(b"\x07tickets\x90"))
-        await reader.read()
+        writer.write(spoken(Hello("house", "a", "b")) + frame(b"\x07tickets\x90"))
+        assert UNPROVED.encode() in await reader.read()
+        assert b.links.counters["malformed"] == 0
+        a.links.send("b", "tickets", b"\x90")
+        a.links.flush()
         await until(lambda: b.links.counters["malformed"] == 1)
         assert b.drivers["tickets"].counters["malformed"] == before["malformed"]
         writer.close()
@@ -198,7 +200,7 @@ def test_on_several_machines_the_key_is_made_once_and_copied(
     assert read_key(site.key) == key
 
 
-def test_a_site_without_datagrams_has_no_key(tmp_path: Path, ports: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_site_without_datagrams_needs_no_key(tmp_path: Path, ports: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     site = write_site(tmp_path, ports, nodes="ab")
     first_start(site)
@@ -209,6 +211,7 @@ def test_a_site_without_datagrams_has_no_key(tmp_path: Path, ports: Ports, monke
     async def make() -> None:
         node = Node(site, "a")
         assert node.datagrams is None
+        assert node.links.proofs is not None, "what has a key uses it"
         node._close_drivers()
 
     uvloop.run(make())

@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import uvloop
 from tests.e2e.cluster import HOST
 from tests.ports import free_ports
 from tests.server.line_house import Client
 
+from holdfast.kernel.errors import ConfigurationError
 from holdfast.people import TokenHash
+from holdfast.runtime.frames import frame
+from holdfast.runtime.greeting import Hello, Proof, spoken
 from holdfast.runtime.node import Node, initialise
+from holdfast.runtime.proofs import NONCE_BYTES, PROOF_BYTES
 from holdfast.site import load_site
 
 PATIENCE_S = 30.0
@@ -153,6 +159,48 @@ def test_nobody_is_served_who_has_not_shown_a_token(tmp_path: Path) -> None:
             assert (await ask(stranger, line)).startswith("Failed: this service wants to know who asks"), line
         assert (await ask(stranger, "login alice demo-bob")).startswith("Failed: ")
         assert (await ask(stranger, "inbox")).startswith("Failed: ")
+
+    play(tmp_path, story)
+
+
+def test_a_stranger_who_greets_as_a_node_reads_nothing_and_writes_nothing(tmp_path: Path) -> None:
+    async def story(hospital: Hospital) -> None:
+        hospital.start("a", "b", "c")
+        alice = await hospital.connect(hospital.messages["c"], "alice")
+        bob = await hospital.connect(hospital.messages["b"], "bob")
+        nodes = hospital.nodes
+        while not all(nodes[one].links.connected(other) for one, other in permutations("abc", 2)):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        before = {name: node.links.counters["connects"] for name, node in nodes.items()}
+        places = [
+            (hospital.messages["c"], "b", "c"),
+            (hospital.messages["b"], "a", "b"),
+            (hospital.wing["b"], "a", "b"),
+        ]
+        strangers = [(await asyncio.open_connection(HOST, port), me, to) for port, me, to in places for _ in range(3)]
+        forged = spoken(Proof(bytes(PROOF_BYTES))) + frame(b"\x08messages\x90") + frame(b"\x04wing\x90")
+        for number, ((_, writer), me, to) in enumerate(strangers):
+            hello = Hello(hospital.site.name, me, to, (b"", bytes(NONCE_BYTES), b"x")[number % 3])
+            writer.write(spoken(hello) + (forged if number % 3 else b""))  # or only listens
+            assert (await ask(alice, f"send bob TOP SECRET {number}")).startswith("Sent to bob")
+        for (reader, writer), _, _ in strangers:
+            assert b"SECRET" not in await reader.read()
+            writer.close()
+        assert "TOP SECRET 8" in await ask(bob, "inbox")
+        assert sum(node.links.counters["unproved"] for node in nodes.values()) == len(strangers)
+        assert {name: node.links.counters["connects"] for name, node in nodes.items()} == before
+        for node in nodes.values():
+            assert all(driver.counters["malformed"] == 0 for driver in node.drivers.values())
+        assert nodes["b"].datagrams is None, "the key is for the links alone here"
+
+    play(tmp_path, story)
+
+
+def test_without_the_key_no_node_with_messages_starts(tmp_path: Path) -> None:
+    async def story(hospital: Hospital) -> None:
+        hospital.site.key.unlink()
+        with pytest.raises(ConfigurationError, match="the site's key is missing: copy it from another machine"):
+            hospital.start("a")
 
     play(tmp_path, story)
 

@@ -6,8 +6,7 @@ may be lost, doubled and overtaken, and a sender hears nothing of it: the protoc
 What is authenticated (`seals`): that a message was sent by that node of this site to this one, as it is.
 What is not: that it is new. A recorded datagram can be played again, also after a restart; a protocol
 takes a repeated message as a repeat, as it must for UDP's own doubles. What does not open is dropped and
-counted. Nothing is encrypted, and the TCP links are not authenticated: where others can reach either,
-put a tunnel between the machines.
+counted. Nothing is encrypted: where others can read on the way, put a tunnel between the machines.
 
 Small messages of one turn to one node share datagrams; a message too large for one goes in fragments
 (`fragments`), at a pace that a receiver's socket can hold while its process is busy for a moment.

@@ -1,6 +1,9 @@
 """The first words on a link between two nodes: magic bytes, a version, and who calls whom. No I/O here.
 
 The magic and the version stand outside the frame, so that any two versions can tell each other apart.
+
+Where the site has no key, a `Hello` each way makes a link, and a `Knock` is the whole conversation. With a key
+both carry a nonce, the answer to either is a `Hello` with a nonce and a proof, and a `Proof` concludes.
 """
 
 from __future__ import annotations
@@ -21,11 +24,13 @@ _BODY_BYTES_MAX = 4096
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
-    """Opens a link, both ways."""
+    """Opens a link, both ways. `nonce`, `proof`: see `proofs`; empty where there is no key."""
 
     site: str
     node: str
     to: str
+    nonce: bytes = b""
+    proof: bytes = b""
 
 
 class Knock(msgspec.Struct, frozen=True, array_like=True, tag="knock"):
@@ -34,6 +39,13 @@ class Knock(msgspec.Struct, frozen=True, array_like=True, tag="knock"):
     site: str
     node: str
     to: str
+    nonce: bytes = b""
+
+
+class Proof(msgspec.Struct, frozen=True, array_like=True, tag="proof"):
+    """Of who has begun, to the nonce in the answer."""
+
+    proof: bytes
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
@@ -42,7 +54,7 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
     why: str
 
 
-Word = Hello | Knock | Refused
+Word = Hello | Knock | Proof | Refused
 _decode = msgspec.msgpack.Decoder(Word).decode
 _encode = msgspec.msgpack.encode
 
@@ -57,13 +69,13 @@ class OtherVersion(MalformedInput):
 
 
 class Ear:
-    """Listens for the one word that comes first; what follows it is left in `rest`."""
+    """Listens for one word after the other; what follows a word is left in `rest`."""
 
     def __init__(self) -> None:
         self.rest = b""
 
     def hear(self, data: bytes) -> Word | None:
-        """The word, or None while it is incomplete. Raises `MalformedInput` or `OtherVersion`."""
+        """The next word, or None while it is incomplete. Raises `MalformedInput` or `OtherVersion`."""
         self.rest += data
         heard = self.rest
         if not heard.startswith(MAGIC[: len(heard)]):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 from holdfast.kernel.errors import MalformedInput
 from holdfast.runtime.frames import FrameParser
-from holdfast.runtime.greeting import Ear, Knock, OtherVersion, Refused, Word, spoken
+from holdfast.runtime.greeting import Ear, Hello, Knock, OtherVersion, Proof, Refused, Word, spoken
+from holdfast.runtime.proofs import KEYLESS, UNPROVED, Proofs, Role, fresh_nonce
 
 if TYPE_CHECKING:
     from holdfast.runtime.links import Links
@@ -20,12 +21,16 @@ UNACKNOWLEDGED_MS_MAX = 5_000
 
 
 class Link(asyncio.Protocol):
-    """`peer`: who was dialled, or None until an accepted connection has said who it is."""
+    """`peer`: who was dialled, or None until an accepted connection has said who it is, and proved it where the site
+    has a key. `claimed`: who it says it is, meanwhile."""
 
     def __init__(self, links: Links, peer: str | None) -> None:
         self.peer = peer
+        self.claimed = ""
         self._links = links
         self._dialled = peer is not None
+        self._nonce = b"" if links.proofs is None else fresh_nonce()
+        self._opening: Hello | Knock | None = None  # of a caller that owes its proof
         self._ear: Ear | None = Ear()
         self._parser = FrameParser(links.frame_bytes_max)
         self._transport: asyncio.Transport | None = None
@@ -42,7 +47,7 @@ class Link(asyncio.Protocol):
         self._timer = self._links.loop.call_later(GREETING_TIMEOUT_S, self.drop, "no greeting came in time")
         set_options(transport.get_extra_info("socket"))
         if self.peer is not None:
-            transport.write(spoken(self._links.hello(self.peer)))
+            transport.write(spoken(self._links.opening(self.peer, self._nonce)))
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -121,29 +126,82 @@ class Link(asyncio.Protocol):
             on_frame(self.peer, service, payload[end:])
 
     def _greet(self, ear: Ear, data: bytes) -> None:
-        try:
-            word = ear.hear(data)
-        except OtherVersion as error:
-            self._refuse(str(error))
-            return
-        if word is None:
-            return
+        """Words, until there are frames or nothing more is to be heard."""
+        while self._ear is not None and self._transport is not None and not self._transport.is_closing():
+            try:
+                word = ear.hear(data)
+            except OtherVersion as error:
+                self._refuse(str(error))
+                return
+            if word is None:
+                return
+            self._hear(word, ear)
+            data = b""
+
+    def _hear(self, word: Word, ear: Ear) -> None:
+        links = self._links
         if isinstance(word, Refused):
-            self._links.counters["refusals"] += 1
+            links.counters["refusals"] += 1
             self.drop(f"it refused the link: {word.why}")
-        elif (why := self._links.objection(word, self.peer)) is not None:
+        elif isinstance(word, Proof) or self._opening is not None:
+            self._conclude(word, ear)
+        elif (why := links.objection(word, self.peer)) is not None:
             self._refuse(why)
-        elif isinstance(word, Knock):
-            self._links.answer_knock(word.node)
+        elif len(word.nonce) != len(self._nonce):
+            self._doubt(word.node)
+        elif links.proofs is not None:
+            self._prove(links.proofs, word, ear)
+        else:
+            self._agree(word, ear)
+
+    def _prove(self, proofs: Proofs, word: Hello | Knock, ear: Ear) -> None:
+        """The other side's nonce is here: answer it, and look at its own answer where it is the one that was called."""
+        me, node = self._links.me, word.node
+        if not self._dialled:
+            self._opening, self.claimed = word, node
+            answer = proofs.make("answer", me, node, (word.nonce, self._nonce))
+            self._say(Hello(self._links.site, me, node, self._nonce, answer))
+            return
+        nonces = (self._nonce, word.nonce)
+        if not isinstance(word, Hello) or not proofs.hold(word.proof, "answer", node, me, nonces):
+            self._doubt(node)
+            return
+        knocks = self._links.knocks(node)
+        self._say(Proof(proofs.make("knock" if knocks else "hello", me, node, nonces)))
+        if knocks:
             self.hang_up()
         else:
-            self._stand(word.node, ear.rest)
+            self._stand(node, ear.rest)
+
+    def _conclude(self, word: Word, ear: Ear) -> None:
+        """What a caller says to the answer: only the right proof will do."""
+        opening, proofs = self._opening, self._links.proofs
+        if opening is None or proofs is None or not isinstance(word, Proof):
+            raise MalformedInput(f"a {type(word).__name__} where none belongs")
+        role: Role = "hello" if isinstance(opening, Hello) else "knock"
+        nonces = (opening.nonce, self._nonce)
+        if proofs.hold(word.proof, role, opening.node, self._links.me, nonces):
+            self._agree(opening, ear)
+        else:
+            self._doubt(opening.node)
+
+    def _agree(self, word: Hello | Knock, ear: Ear) -> None:
+        """It is who it says it is, or there is no key that could tell."""
+        if isinstance(word, Knock):
+            self._links.answer_knock(word.node)
+            self.hang_up()
+            return
+        if not self._dialled and self._links.proofs is None:
+            self._say(Hello(self._links.site, self._links.me, word.node))
+        self._stand(word.node, ear.rest)
+
+    def _say(self, word: Word) -> None:
+        if self._transport is not None:
+            self._transport.write(spoken(word))
 
     def _stand(self, node: str, rest: bytes) -> None:
-        """Both hellos are said: from now on there are frames."""
+        """All is said: from now on there are frames."""
         self.peer = node
-        if not self._dialled and self._transport is not None:
-            self._transport.write(spoken(self._links.hello(node)))
         self._ear = None
         self._since_s = self._links.loop.time()
         if self._timer is not None:
@@ -152,6 +210,12 @@ class Link(asyncio.Protocol):
         self.greeted.set()
         if rest and self._transport is not None:
             self._take(rest)
+
+    def _doubt(self, node: str) -> None:
+        """It may be a stranger."""
+        self.claimed = node
+        self._links.counters["unproved"] += 1
+        self._refuse(KEYLESS if self._links.proofs is None else UNPROVED)
 
     def _refuse(self, why: str) -> None:
         self._links.counters["refusals"] += 1

@@ -4,6 +4,9 @@ The node whose name sorts lower dials; the other one, while it has no link, knoc
 be dialled and hangs up. Whoever is refused by a peer on this same host has proof that no such
 process runs (`PeerRefused`); nothing else proves anything.
 
+Where the site has a key, both ends of a connection prove that they have it (`proofs`) before anything else is said or
+believed; a stranger neither gets a link nor disturbs one. What follows on a link is neither sealed nor encrypted.
+
 The listening is the node's: it tells links from clients by the first byte and hands a connection
 over with `Links.accept`. Listen before `Links.start`, or peers see a live node refuse.
 """
@@ -22,6 +25,7 @@ from holdfast.kernel.errors import BrokenInvariant
 from holdfast.runtime.frames import FRAME_BYTES_MAX, LENGTH
 from holdfast.runtime.greeting import MAGIC, Hello, Knock, Word, spoken
 from holdfast.runtime.link import Link, set_options
+from holdfast.runtime.proofs import Proofs
 
 __all__ = ["MAGIC", "Address", "Event", "Link", "Links"]
 
@@ -34,6 +38,7 @@ SERVICE_NAME_BYTES_MAX = 255
 _REMEMBERED_COMPLAINTS_MAX = 1000
 _COUNTERS = (
     *("connects", "disconnects", "dials", "dials_refused", "knocks", "refusals", "malformed", "overflows", "unsent"),
+    "unproved",
     *("frames_sent", "frames_received", "bytes_sent", "bytes_received"),
 )
 
@@ -65,9 +70,10 @@ class Links:
     """All links of one node. Made inside a running loop.
 
     `me`: its name. `peers`: the site's nodes by name; this node's own address may be among them and
-    tells which peers share its host. `on_frame(node, service, payload)` is called within the
-    reading of the data; it may raise `MalformedInput`, which drops the link. `on_event(node, event)`:
-    a replaced link is reported lost before the new one stands, and every refused dial is reported.
+    tells which peers share its host. `secret`: the site's key, or None where it has none.
+    `on_frame(node, service, payload)` is called within the reading of the data; it may raise
+    `MalformedInput`, which drops the link. `on_event(node, event)`: a replaced link is reported lost
+    before the new one stands, and every refused dial is reported.
     `flushes_itself`: False where the caller calls `flush` at the end of its turns, which spares the
     loop a round for each.
     `counters` is a plain dict.
@@ -81,12 +87,14 @@ class Links:
         on_frame: OnFrame,
         on_event: OnEvent,
         *,
+        secret: bytes | None = None,
         frame_bytes_max: int = FRAME_BYTES_MAX,
         write_buffer_bytes_max: int = WRITE_BUFFER_BYTES_MAX,
         flushes_itself: bool = True,
     ) -> None:
         self.me = me
         self.site = site
+        self.proofs = None if secret is None else Proofs(secret, site)
         self.on_frame = on_frame
         self.on_event = on_event
         self.frame_bytes_max = frame_bytes_max
@@ -166,8 +174,13 @@ class Links:
 
     # What follows is for `Link`.
 
-    def hello(self, to: str) -> Hello:
-        return Hello(self.site, self.me, to)
+    def opening(self, to: str, nonce: bytes) -> Hello | Knock:
+        """What this node begins a connection with."""
+        return (Knock if self.knocks(to) else Hello)(self.site, self.me, to, nonce)
+
+    def knocks(self, at: str) -> bool:
+        """Does this node wait to be dialled by that one?"""
+        return self.me > at
 
     def objection(self, word: Word, dialled: str | None) -> str | None:
         """Why there can be no link with who says this, or None."""
@@ -213,7 +226,7 @@ class Links:
 
     def complain(self, link: Link, why: str) -> None:
         """One line in the log, not one at every attempt."""
-        whom = link.peer or f"a caller from {link.host}"
+        whom = link.peer or f"a caller from {link.host}" + (f" as {link.claimed!r}" if link.claimed else "")
         if self._complaints.get(whom) == why:
             return
         if len(self._complaints) >= _REMEMBERED_COMPLAINTS_MAX:
@@ -277,13 +290,14 @@ class Links:
             raise ConnectionRefusedError("nobody listens; TCP has connected this socket with itself")
 
     async def _speak(self, peer: _Peer, connection: socket.socket) -> None:
-        if self.me > peer.name:
+        if self.proofs is None and self.knocks(peer.name):
             set_options(connection)
-            await self.loop.sock_sendall(connection, spoken(Knock(self.site, self.me, peer.name)))
+            await self.loop.sock_sendall(connection, spoken(self.opening(peer.name, b"")))
             return
         _, link = await self.loop.create_connection(lambda: Link(self, peer.name), sock=connection.dup())
-        self._connections[link] = None
-        await link.greeted.wait()
+        if not link.ended.is_set():
+            self._connections[link] = None
+            await link.greeted.wait()
 
 
 def _redial_delay_s(attempts: int) -> float:

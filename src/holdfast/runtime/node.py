@@ -138,12 +138,15 @@ class Node:
         self._servers: list[asyncio.Server] = []
         neighbours = {node for service in self._services.values() for node in service.nodes}
         addresses = {node: Address(site.nodes[node].host, site.nodes[node].peer_port) for node in sorted(neighbours)}
-        self.links = Links(name, addresses, site.name, self._on_link_frame, self._on_event, flushes_itself=False)
+        secret = read_key(site.key) if site.needs_key(name) or site.key.exists() else None
+        self.links = Links(
+            name, addresses, site.name, self._on_link_frame, self._on_event, secret=secret, flushes_itself=False
+        )
         self.datagrams: Datagrams | None = None
-        if site.needs_key(name):
+        if secret is not None and site.needs_datagrams(name):
             others = {*addresses, *site.notice_partners(name)}  # with some of them it has no service in common
             known = {node: Address(site.nodes[node].host, site.nodes[node].peer_port) for node in sorted(others)}
-            self.datagrams = Datagrams(name, known, site.name, read_key(site.key), self._on_datagram)
+            self.datagrams = Datagrams(name, known, site.name, secret, self._on_datagram)
         limits = site.limits
         self.branches: dict[str, BranchServers] = {}
         self.faces: dict[str, Face] = {}
@@ -322,8 +325,8 @@ class Node:
         self._on_frame(node, service, payload, by_datagram=True)
 
     def _on_frame(self, node: str, service: str, payload: bytes, *, by_datagram: bool) -> None:
-        """Messages for a replica here, by the way its protocol uses: a link would let anybody in who can
-        reach the port, where datagrams are authenticated; and a datagram's loss would break a link's promise."""
+        """Messages for a replica here, by the way its protocol uses: each datagram is sealed, which a link's frames
+        are not; and a datagram's loss would break a link's promise."""
         driver = self.drivers.get(service)
         if driver is None or self._services[service].uses_datagrams != by_datagram:
             what = f"a service {service!r} that is not here" if driver is None else f"{service} by the wrong way"
