@@ -18,6 +18,7 @@ from holdfast.client.outcomes import Answer
 from holdfast.client.service import Service
 from holdfast.client.site import Options, Site, new_client_id
 from holdfast.planner.shell import Outcome
+from holdfast.private import make_file
 
 APP = "messages"
 DEADLINE_S = 15.0
@@ -118,6 +119,7 @@ def _read(file: Path) -> Telling | None:
 def _write(file: Path, telling: Telling) -> None:
     """Whole or not at all, and on the disk before anything leaves."""
     fresh = file.with_name(f"{file.name}.new")
+    make_file(fresh)
     with fresh.open("wb") as writing:
         writing.write(msgspec.json.encode(telling))
         writing.flush()
