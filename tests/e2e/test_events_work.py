@@ -12,6 +12,7 @@ import random
 import re
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ OFFER = [*((id, "Seminars") for id in SEMINARS), *((id, "Conferences") for id in
 THINKS_S = 0.02
 
 
-class Worker:
+class Worker(ABC):
     """One person at work in a thread. `answers`: the request's word and the text, of each."""
 
     def __init__(self, cities: Cities, who: str, stop: threading.Event) -> None:
@@ -51,9 +52,9 @@ class Worker:
         except Exception as error:  # whatever it is, it is told where the test looks
             self.problems.append(f"{type(error).__name__}: {error}")
 
+    @abstractmethod
     def turn(self, events: Events) -> None:
         """One thing that the person does."""
-        raise NotImplementedError
 
     def heard(self, word: str, answer: Answer) -> Answer:
         """Note an answer. Raises `Violation` for one that is wrong in itself."""

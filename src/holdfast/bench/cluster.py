@@ -182,7 +182,27 @@ class CeilingCluster(Cluster):
             time.sleep(POLL_SECONDS)
 
 
-class HoldfastCluster(Cluster):
+class SiteCluster(Cluster):
+    """Nodes of a site of our own, which lies in `site`."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.site = directory / "site.toml"
+
+    @property
+    def program(self) -> list[str]:
+        return [sys.executable, "-m", "holdfast.client.cli"]
+
+    def command(self, name: str) -> list[str]:
+        return [*self.program, "node", name, "--site", str(self.site)]
+
+    def found(self, lines: Sequence[str]) -> None:
+        """Write the site's file and its first disks."""
+        self.site.write_text("\n".join(lines) + "\n")
+        subprocess.run([*self.program, "init", str(self.site)], check=True, stdout=subprocess.DEVNULL)
+
+
+class HoldfastCluster(SiteCluster):
     """Three nodes of a site with one service; by default tickets under Lamport's order. `service`: the lines
     of its table, but for `nodes`; `more`: what else stands in the site file."""
 
@@ -202,7 +222,6 @@ class HoldfastCluster(Cluster):
         super().__init__(directory)
         ports = free_ports(9)
         self.addresses = tuple((HOST, port) for port in ports[:3])
-        self.site = directory / "site.toml"
         lines = ["[site]", 'name = "bench"', 'data = "data"']
         for place, node in enumerate(NAMES):
             lines += [f"[nodes.{node}]", f'host = "{HOST}"']
@@ -210,15 +229,7 @@ class HoldfastCluster(Cluster):
         tickets = ('app = "tickets"', 'protocol = "lamport"', f'failure_model = "{failure_model}"', f"seats = {seats}")
         lines += [f"[services.{name}]", f'identity = "{identity}"', *(service or tickets)]
         lines += [f"nodes = {{ {', '.join(f'{node} = {port}' for node, port in zip(NAMES, ports, strict=False))} }}"]
-        self.site.write_text("\n".join([*lines, *more]) + "\n")
-        subprocess.run([*self.program, "init", str(self.site)], check=True, stdout=subprocess.DEVNULL)
-
-    @property
-    def program(self) -> list[str]:
-        return [sys.executable, "-m", "holdfast.client.cli"]
-
-    def command(self, name: str) -> list[str]:
-        return [*self.program, "node", name, "--site", str(self.site)]
+        self.found([*lines, *more])
 
     def status(self, name: str) -> dict[str, Any] | None:
         """What the node says of its replica, None while it does not answer."""

@@ -23,7 +23,7 @@ from typing import Self
 import msgspec
 
 from holdfast.apps.messages import Send
-from holdfast.bench.cluster import HOST, POLL_SECONDS, Cluster, ClusterError, free_ports, people_lines
+from holdfast.bench.cluster import HOST, POLL_SECONDS, ClusterError, SiteCluster, free_ports, people_lines
 from holdfast.bench.load import quantile_ms
 from holdfast.bench.measure import Progress
 from holdfast.bench.messages_load import TEXT, TOKEN
@@ -78,7 +78,7 @@ class BoxFound(msgspec.Struct, frozen=True, kw_only=True):
     errors: list[str]
 
 
-class BoxNode(Cluster):
+class BoxNode(SiteCluster):
     """One node, one service of messages under `solo`, its owner of the inbox and who writes to it."""
 
     system = "messages"
@@ -87,19 +87,10 @@ class BoxNode(Cluster):
         super().__init__(directory)
         self.port, peer_port = free_ports(2)
         self.addresses = ((HOST, self.port),)
-        self.site = directory / "site.toml"
         lines = ['[site]\nname = "box"\ndata = "data"', f'[nodes.{NODE}]\nhost = "{HOST}"\npeer_port = {peer_port}']
         lines += [f'[services.{SERVICE}]\napp = "messages"\nprotocol = "solo"\nnodes = {{ {NODE} = {self.port} }}']
         lines += people_lines([OWNER, *(sender(number) for number in range(SENDERS))], TOKEN)
-        self.site.write_text("\n".join(lines) + "\n")
-        subprocess.run([*self._program, "init", str(self.site)], check=True, stdout=subprocess.DEVNULL)
-
-    @property
-    def _program(self) -> list[str]:
-        return [sys.executable, "-m", "holdfast.client.cli"]
-
-    def command(self, name: str) -> list[str]:
-        return [*self._program, "node", name, "--site", str(self.site)]
+        self.found(lines)
 
     def __enter__(self) -> Self:
         return self  # it is filled first

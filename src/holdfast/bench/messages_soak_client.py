@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,7 +90,7 @@ class Line:
         self._socket.close()
 
 
-class Person:
+class Person(ABC):
     """What both have in common: the file, and a server that can be reached."""
 
     def __init__(self, options: SoakClientOptions) -> None:
@@ -119,9 +120,9 @@ class Person:
         """Whether there is something left to do."""
         return True
 
+    @abstractmethod
     def converse(self, line: Line) -> None:
         """Go on on this connection. Raises `Lost`."""
-        raise NotImplementedError
 
 
 class Sender(Person):

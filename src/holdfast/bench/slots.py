@@ -13,7 +13,7 @@ from typing import Self
 
 import msgspec
 
-from holdfast.bench.cluster import HOST, POLL_SECONDS, START_SECONDS, Cluster, ClusterError, family, free_ports
+from holdfast.bench.cluster import HOST, POLL_SECONDS, START_SECONDS, ClusterError, SiteCluster, family, free_ports
 from holdfast.bench.events_report import spread
 from holdfast.bench.load import LoadResult
 from holdfast.bench.measure import Machine, Progress, describe_machine
@@ -82,7 +82,7 @@ class SlotsReport(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
 
-class VendorNode(Cluster):
+class VendorNode(SiteCluster):
     """One node with one vendor, and a key for each client."""
 
     system = "vendor"
@@ -90,20 +90,11 @@ class VendorNode(Cluster):
     def __init__(self, directory: Path, clients: int) -> None:
         super().__init__(directory)
         peer_port, self.port = free_ports(2)
-        self.site = directory / "site.toml"
         lines = ['[site]\ndata = "data"', f'[nodes.a]\nhost = "{HOST}"\npeer_port = {peer_port}']
         lines += [f"http_port = {self.port}", '[services.hotel]\napp = "slots"\nnodes = ["a"]']
         lines += ["requests_a_second = 1000000", "[services.hotel.keys]"]
         lines += [f'client{number} = "{key_hash(key(number))}"' for number in range(clients)]
-        self.site.write_text("\n".join(lines) + "\n")
-        subprocess.run([*self._program, "init", str(self.site)], check=True, stdout=subprocess.DEVNULL)
-
-    @property
-    def _program(self) -> list[str]:
-        return [sys.executable, "-m", "holdfast.client.cli"]
-
-    def command(self, name: str) -> list[str]:
-        return [*self._program, "node", name, "--site", str(self.site)]
+        self.found(lines)
 
     def __enter__(self) -> Self:
         try:
