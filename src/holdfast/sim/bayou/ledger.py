@@ -61,9 +61,10 @@ class Assigned(NamedTuple):
 
 class Seen:
     """How far the watch has come with one process. `fresh`: (number, epoch, write) committed in this step;
-    `unsynced`: (things asked of the disk, those, the last number, the digest there) that a crash may yet take away."""
+    `unsynced`: (things asked of the disk, those, the last number, the digest there) that a crash may yet take away,
+    and `placing`: (things asked of the disk, the names that got a place) too."""
 
-    __slots__ = ("assigned", "csn", "epoch", "fresh", "members_changed", "places", "unsynced")
+    __slots__ = ("assigned", "csn", "epoch", "fresh", "members_changed", "places", "placing", "unsynced")
 
     def __init__(self) -> None:
         self.csn = 0
@@ -73,6 +74,7 @@ class Seen:
         self.places = (0, 0, 0)
         self.fresh: list[Commit] = []
         self.unsynced: list[tuple[int, list[Commit], tuple[int, int], bytes]] = []
+        self.placing: list[tuple[int, list[tuple[Name, int]]]] = []
 
 
 class Ledger(Audit):
@@ -91,7 +93,8 @@ class Ledger(Audit):
         self.stores: dict[tuple[int, int], tuple[bytes, str, int]] = {}
         self.told: dict[str, str] = {}
         self.acknowledged: dict[Name, Acknowledged] = {}
-        self.assigned: dict[tuple[Name, int], Assigned] = {}
+        self.assigned: dict[tuple[Name, int], list[Assigned]] = {}
+        self.placed: dict[tuple[Name, int], None] = {}
         self.held: dict[int, dict[str, int]] = {}
         self.lost_disks: dict[int, None] = {}
         self.retired: dict[str, None] = {}
@@ -144,6 +147,8 @@ class Ledger(Audit):
         while seen.unsynced and seen.unsynced[0][0] <= process.kept:
             _, writes, last, digest = seen.unsynced.pop(0)
             self._firm(office, writes, last, digest)
+        while seen.placing and seen.placing[0][0] <= process.kept:
+            self.placed.update(dict.fromkeys(seen.placing.pop(0)[1]))
         if process.kept == process.asked:
             held = self.held.setdefault(office.disk.id, {})
             for name, number in log.vector.items():
@@ -218,8 +223,10 @@ class Ledger(Audit):
             )
         top = stamps[-1]
         assigned = Assigned(office.wall_ms, tuple(fresh), tuple(stamps), ended)
-        for name in fresh:  # a crash may have taken an earlier write of that name away, and its place
-            self.assigned[name, replica.epoch] = assigned
+        labels = [(name, replica.epoch) for name in fresh]
+        for label in labels:  # a crash may have taken an earlier write of that name away, and its place
+            self.assigned[label] = [assigned]
+        seen.placing.append((office.process.asked, labels))
         for entry in log.tail:
             write = entry.write
             if stamp_of(write) < top and (write.replica, write.number) not in places:
@@ -231,11 +238,11 @@ class Ledger(Audit):
 
     def _placed_again(self, assigned: Assigned, replica: Any) -> None:
         """A process is the primary from its first step on: what it places then may have had a place before, which a
-        crash took away."""
+        crash took away; or it still has it, for a disk may keep what nobody was told of."""
         firm = {(write.replica, write.number) for write in self.numbers.values()}
-        for name in assigned.names:
-            if name not in firm and (name, replica.epoch) in self.assigned:
-                self.assigned[name, replica.epoch] = assigned
+        for label in [(name, replica.epoch) for name in assigned.names if name not in firm]:
+            if label not in self.placed and label in self.assigned:
+                self.assigned[label].append(assigned)
 
     # ---- what users are told ----
 

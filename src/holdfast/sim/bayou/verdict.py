@@ -11,7 +11,7 @@ from holdfast.replication.bayou.log import id_of
 from holdfast.replication.bayou.messages import APP, CREATION, Write, decode_creation
 from holdfast.sim.audit import Violation
 from holdfast.sim.bayou.ground import Ground
-from holdfast.sim.bayou.ledger import Ledger, Name, parse, stamp_of
+from holdfast.sim.bayou.ledger import Assigned, Ledger, Name, parse, stamp_of
 from holdfast.sim.bayou.office import Office
 from holdfast.sim.bayou.workloads import Executed, OfficeWork
 
@@ -172,18 +172,23 @@ def _late_at_deadlines(
         wanted = machine.firm_by_ms(machine.decode_request(write.body)) if write.kind == APP else None
         return min(write.ms + ground.horizon_ms, wanted if wanted is not None else NEVER_MS)
 
+    def due_ms(assigned: Assigned) -> int:
+        return min((firm_by_ms(by_name[name]) for name in assigned.names if name in by_name), default=0)
+
     before: list[tuple[Write, int]] = []
     for write, epoch in zip(writes, epochs, strict=True):
         passed, label = next(((other, at) for other, at in before if stamp_of(other) > stamp_of(write)), (None, 0))
-        assigned = None if passed is None else ledger.assigned.get(((passed.replica, passed.number), label))
-        if assigned is not None and passed is not None and stamp_of(passed) not in assigned.stamps:
-            assigned = None  # that was for a write of its name that a crash has taken away
-        if assigned is not None and not any(name in assigned.ended for name in _lineage(write.replica, writes)):
-            due_ms = min((firm_by_ms(by_name[name]) for name in assigned.names if name in by_name), default=0)
-            if due_ms > assigned.wall_ms:
-                raise Violation(
-                    "late", f"{id_of(write)} is behind {passed and id_of(passed)}, which was not due before {due_ms}"
-                )
+        if passed is not None:
+            line = _lineage(write.replica, writes)
+            # One that was for a write of its name that a crash has taken away tells nothing about this one.
+            known = ledger.assigned.get(((passed.replica, passed.number), label), [])
+            times = [assigned for assigned in known if stamp_of(passed) in assigned.stamps]
+            early = [
+                each for each in times if due_ms(each) > each.wall_ms and not any(one in each.ended for one in line)
+            ]
+            if times and len(early) == len(times):
+                due = due_ms(early[0])
+                raise Violation("late", f"{id_of(write)} is behind {id_of(passed)}, which was not due before {due}")
         before.append((write, epoch))
 
 
