@@ -227,6 +227,31 @@ def test_a_vow_of_a_later_claim_s_voter_counts_for_that_claim_only(three: Replic
     assert three.core("law").replica.is_primary
 
 
+def test_a_claim_ends_with_the_state_that_tells_of_a_later_epoch(three: Replicas) -> None:
+    """law vows to it while music lacks what law knows to be confirmed: the claim waits, and is forgotten elsewhere."""
+    three.isolate("music")
+    three.submit("law", book(9))
+    three.deliver_all()
+    three.wait(SECOND_US)
+    three.jump(24 * 60 * MINUTE_US)
+    three.submit("music", "take-over")
+    for voter in ("biology", "law"):
+        three.hear("music", voter, Vow(66, 1, (), ()))
+    assert three.core("music").epochs.claimed == 66
+    assert "is the primary now" in three.book("biology", "hand-over law")
+    assert "is the primary now" in three.book("law", "hand-over biology")
+    for name in ("biology", "law"):
+        assert "dropped" in three.book(name, "truncate")
+    three.connect("biology", "music")
+    three.wait(3 * SECOND_US)
+    assert three.log("music").omitted == three.log("biology").csn == 1, "it has taken the state"
+    assert three.core("music").epochs.claimed == 0
+    assert epochs(three) == [(128, 0)] * 3
+    three.heal()
+    three.wait(3 * SECOND_US)
+    three.settled()
+
+
 def test_only_a_voter_may_lead() -> None:
     replicas = Replicas("biology law music physics", voters=VOTERS)
     assert "none of the voters" in replicas.book("physics", "take-over")

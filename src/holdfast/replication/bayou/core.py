@@ -64,7 +64,7 @@ class Bayou:
         self.replica = Replica(machine, configuration)
         self.epochs = Epochs(self.replica)
         self.snapshots = Snapshots(self.replica)
-        self.transfer = Transfer(self.replica, self.snapshots)
+        self.transfer = Transfer(self.replica, self.snapshots, self.epochs.learn)
         self.anti_entropy = AntiEntropy(self.replica, self.epochs, self.transfer)
         self.primary = Primary(self.replica, self.epochs, self.anti_entropy)
         self.members = Members(self.replica, self._write_own, lambda: self.epochs.is_claiming)

@@ -60,6 +60,8 @@ class Epochs:
 
     def _enthrone(self, epoch: int, primary: Peer) -> None:
         replica = self.replica
+        if epoch <= replica.epoch:
+            raise BrokenInvariant(f"epoch {epoch} begins, and {replica.epoch} has begun")
         replica.record(Enthroned(epoch, primary))
         replica.begin_epoch(epoch, primary)
         if primary == replica.me and self.claimed == epoch and not replica.votes:
@@ -310,8 +312,6 @@ class Epochs:
         """Claim again where nobody has answered; give up what nobody answers."""
         replica = self.replica
         patience_us = replica.configuration.patience_us
-        if self.claimed and len(replica.voters) == 1 and replica.vowed != self.claimed:
-            self.claimed = 0  # a state has told of a later epoch
         if self.claimed:
             self._consider_vows()
         if self.claimed and self._accepts_loss and replica.now_us - self.claimed_us >= patience_us:

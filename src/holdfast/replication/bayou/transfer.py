@@ -7,6 +7,8 @@ section 4.2.)
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from holdfast.kernel.contracts import Peer
@@ -40,11 +42,12 @@ class Given:
 
 
 class Transfer:
-    """Gives states, and takes them."""
+    """Gives states, and takes them. `learn(epoch, primary)`: see `Epochs.learn`."""
 
-    def __init__(self, replica: Replica, snapshots: Snapshots) -> None:
+    def __init__(self, replica: Replica, snapshots: Snapshots, learn: Callable[[int, Peer], None]) -> None:
         self.replica = replica
         self.snapshots = snapshots
+        self._learn = learn
         self._given: Given | None = None
         self._taking: tuple[int, int, int] = (0, 0, 0)  # peer, csn, epoch of the state that comes in
         self._parts: list[bytes] = []
@@ -143,8 +146,7 @@ class Transfer:
         self._put_back(mine)
         replica.held = {}  # it followed what was here; what still follows will be sent again
         self._keep_proposals(checkpoint.csn - csn_before)
-        if checkpoint.epoch > replica.epoch:
-            replica.begin_epoch(checkpoint.epoch, checkpoint.primary)
+        self._learn(checkpoint.epoch, checkpoint.primary)
         self._answer_waiting()
         self.snapshots.write_whole()
         replica.event(f"took over the state as of commit {checkpoint.csn} from a peer, and kept {len(mine)} writes")
