@@ -136,13 +136,14 @@ class Ledger(Audit):
             seen.members_changed = log.members_changed
             live = len(log.live)
             self.fewest[office.name] = min(live, self.fewest.get(office.name, live))
+        made = seen.fresh
         if log.csn != seen.csn:
             self._on_commits(office, seen)
         if not replica.is_primary:
             seen.assigned = None
         elif seen.assigned is None or seen.places != (log.csn, len(replica.proposed), replica.epoch):
             seen.places = (log.csn, len(replica.proposed), replica.epoch)
-            self._on_primary(office, seen)
+            self._on_primary(office, seen, made)
         process = office.process
         while seen.unsynced and seen.unsynced[0][0] <= process.kept:
             _, writes, last, digest = seen.unsynced.pop(0)
@@ -201,10 +202,13 @@ class Ledger(Audit):
             order.append(write)
         return order
 
-    def _on_primary(self, office: Office, seen: Seen) -> None:
-        """The primary gave places to writes: it may hold no other one with an earlier stamp."""
+    def _on_primary(self, office: Office, seen: Seen, made: list[Commit]) -> None:
+        """The primary gave places to writes: it may hold no other one with an earlier stamp. `made`: the commits of
+        this step, some of which may be truncated already."""
         replica, log = office.replica, office.replica.log
-        own = (write for csn, write in enumerate(log.committed, log.omitted + 1) if log.epoch_at(csn) >= replica.epoch)
+        commits = {csn: (log.epoch_at(csn), write) for csn, write in enumerate(log.committed, log.omitted + 1)}
+        commits |= {csn: (epoch, write) for csn, epoch, write in made}
+        own = [write for _, (epoch, write) in sorted(commits.items()) if epoch >= replica.epoch]
         held = (*own, *(write for _, write in replica.proposed))  # not what a primary before it has placed
         places = {(write.replica, write.number): write for write in held}
         known, seen.assigned = seen.assigned, dict.fromkeys(places)
