@@ -10,6 +10,7 @@ from msgspec.structs import fields
 
 from holdfast.apps.events import parse_person
 from holdfast.apps.messages import Messages
+from holdfast.apps.plans import Plans
 from holdfast.apps.rooms import DEPARTMENTS
 from holdfast.apps.tickets import Tickets
 from holdfast.catalog import APPS, GUARANTEES, PROTOCOLS, first_records, guarantee, make_app, make_core
@@ -80,6 +81,11 @@ def test_the_demo_site(tmp_path: Path) -> None:
         assert {
             hashed: person.id for hashed, person in clients_of(settings_of(vendor.options), site.people).items()
         } == keys
+    plans = site.services["plans"]
+    assert (plans.app, plans.protocol, plans.identity, plans.ports) == ("plans", "solo", "token", {"a": 7603})
+    planners = make_app(plans)
+    assert isinstance(planners, Plans)
+    assert planners.people == frozenset(site.people.ids)
     assert len(site.people) == 38
     assert sum(parse_person(id) is not None for id in site.people.ids) == 10
     assert site.people.login("ann", identity="trusted") == Person("ann", "Ann", ("manager",), "theatre", "box office")

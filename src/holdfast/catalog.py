@@ -13,6 +13,7 @@ from holdfast.apps import events, tickets
 from holdfast.apps.directory import Directory
 from holdfast.apps.keyvalue import KeyValue
 from holdfast.apps.messages import DAYS_MAX, REPEAT_SECONDS_MAX, Messages
+from holdfast.apps.plans import Plans
 from holdfast.apps.rooms import DEPARTMENTS, LEAD_HOURS_MAX, ROOMS, Rooms
 from holdfast.apps.slots import HOLDS_MAX, LEASE_SECONDS_MAX, SLOTS_MAX, Slots
 from holdfast.apps.values import Name
@@ -83,6 +84,10 @@ class SlotsOptions(VendorSettings, frozen=True, forbid_unknown_fields=True):
 
 
 class KeyValueOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """None."""
+
+
+class PlansOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """None."""
 
 
@@ -204,6 +209,7 @@ APPS: Mapping[str, AppEntry] = {
     "directory": AppEntry(lambda options, people: Directory(), DirectoryOptions, "lamport"),
     "slots": AppEntry(lambda options, people: options.app(), SlotsOptions, "solo"),
     "keyvalue": AppEntry(lambda options, people: KeyValue(), KeyValueOptions, "solo"),
+    "plans": AppEntry(lambda options, people: Plans(people), PlansOptions, "solo"),
     "messages": AppEntry(
         lambda options, people: Messages(people, **asdict(options)),
         MessagesOptions,

@@ -33,6 +33,8 @@ class Kind(msgspec.Struct, frozen=True):
 
 MESSAGES = "messages"
 """The app that has a site, and planted bugs, of its own."""
+PLANS = "plans"
+"""The app that gives notices; where another is named, it is a desk that does."""
 TRANSPORTS = ("stream", "lossy", "datagram")
 
 KINDS: dict[str, Kind] = {
@@ -49,7 +51,7 @@ KINDS: dict[str, Kind] = {
     ),
     "bayou": Kind((*OFFICES, MESSAGES), ground.MODELS, ground.FAULTS, TRANSPORTS, tuple(bayou_bugs.BUGS)),
     "notices": Kind(
-        (MESSAGES,),
+        (MESSAGES, PLANS),
         notices_models.MODELS,
         tuple(dict.fromkeys((*FAULTS, *ground.FAULTS))),
         ("stream",),

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from holdfast.kernel.contracts import App, Command, Context, Person, Query, Refusal, Reply
 from holdfast.kernel.store import Row
 from holdfast.sim.audit import Violation
+from holdfast.sim.notices.work import SourceWork
 
 if TYPE_CHECKING:
     from holdfast.kernel.store import TupleStore
-    from holdfast.sim.bayou.workloads import Executed
 
 THINGS = ("pump", "bed", "key")
 
@@ -133,21 +133,24 @@ class Register:
                 self.told += [(one, f"{command.mark}: {who} has the {command.thing}") for one in command.colleagues]
         self.holders[command.thing] = who
 
+    def compare(self, store: Any) -> None:
+        """Who has what is as the model has it."""
+        taken = {thing.name: thing.holder for thing in store.table(Thing)}
+        if taken != self.holders:
+            raise Violation("model", f"the things are taken {taken}, the model says {self.holders}")
 
-class DeskWork:
-    """The desk with its people, as the offices' judge wants it. `register`: what was told, as the judge found it."""
+
+class DeskWork(SourceWork):
+    """The desk with its people."""
+
+    model = Register
 
     def __init__(self, source: random.Random, people: Sequence[Person]) -> None:
-        self.source = source
-        self.staff = list(people)
+        super().__init__(source, people)
         self.marks = 0
-        self.register = Register()
 
     def app(self) -> App:
         return Desk()
-
-    def people(self, count: int) -> list[Person]:
-        return self.staff[:count]
 
     def draw(self, person: Person, now_ms: int) -> tuple[Any, bool]:
         source = self.source
@@ -160,19 +163,3 @@ class DeskWork:
             return Ask(thing, f"m{self.marks}"), False
         colleagues = tuple(one.id for one in source.sample(self.staff, source.choice((0, 0, 1, 2))))
         return Seize(thing, f"m{self.marks}", colleagues), False
-
-    def check(self, person: Person, command: Any, reply: Any, view: str) -> None:
-        """What an answer says by itself is never wrong."""
-
-    def judge(self, order: Sequence[Executed], store: Any) -> None:
-        """Note what was told."""
-        for done in order:
-            if isinstance(done.request.command, Desk.commands) and not done.repeated:
-                assert done.request.person is not None
-                self.register.do(done.request.person.id, done.request.command)
-        taken = {thing.name: thing.holder for thing in store.table(Thing)}
-        if taken != self.register.holders:
-            raise Violation("model", f"the things are taken {taken}, the model says {self.register.holders}")
-
-    def contested(self, order: Sequence[Executed]) -> tuple[int, int]:
-        return 0, 0

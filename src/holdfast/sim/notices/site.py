@@ -1,7 +1,7 @@
 """One run of notices: a source and its receiver, the road between them, faults on all sides, the calm, the verdict.
 
-The source is a desk (`desk`), the receiver is `messages`. Every committed notice of the source is in exactly one
-inbox in the end, in the source's order; nothing else is; and nothing is left in the outbox.
+The source is a desk (`desk`) or the app `plans` (`planners`), the receiver is `messages`. Every committed notice of the
+source is in exactly one inbox in the end, in the source's order; nothing else is; and nothing is left in the outbox.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ from holdfast.sim.messages.verdict import Court
 from holdfast.sim.messages.wing_work import WingWork
 from holdfast.sim.notices import bugs
 from holdfast.sim.notices.carrier import Carrier, Road
-from holdfast.sim.notices.desk import Desk, DeskWork, Register
+from holdfast.sim.notices.desk import DeskWork
+from holdfast.sim.notices.planners import PlansWork
 from holdfast.sim.notices.services import SECOND_US, LooseService, StrictService
 from holdfast.sim.notices.visitor import Visitor
+from holdfast.sim.notices.work import SourceWork
 from holdfast.sim.options import Options
 from holdfast.sim.trace import render
 from holdfast.sim.world import World
 
 CALM_US_MAX = 400 * SECOND_US
 """So long after all was healed, every notice has arrived."""
-SOURCE = "desk"
 PEOPLE = 3
+SOURCES: dict[str, type[SourceWork]] = {"plans": PlansWork}
+"""By the app that was chosen; every other means the desk."""
 
 
 class NoticesSite:
@@ -46,7 +49,8 @@ class NoticesSite:
         giver, taker = options.failure_model.split("-")
         self.mail = WingWork(source)
         people = self.mail.people(PEOPLE)
-        self.desk = DeskWork(source, people)
+        self.desk = SOURCES.get(options.app, DeskWork)(source, people)
+        self.name = self.desk.app().name
         self.begun_anew = giver != "bayou" and not options.faults and source.random() < 0.25
         self.source = self._service(giver, self.desk, self.bug.source)
         self.receiver = self._service(taker, self.mail, self.bug.receiver)
@@ -75,7 +79,7 @@ class NoticesSite:
 
     def _employ(self, host: Host) -> Carrier:
         receivers: list[Host] = list(self.receiver.hosts)
-        forwarder = self.bug.forwarder(SOURCE, host.number, len(receivers))
+        forwarder = self.bug.forwarder(self.name, host.number, len(receivers))
         return Carrier(host, forwarder, receivers, self.road)
 
     def _draw_thing(self, person: Person) -> tuple[Any, bool]:
@@ -135,7 +139,7 @@ class NoticesSite:
             self.world.after(100_000, self._begin_anew)
             return
         self._note("the source is begun anew")
-        self.lives.append(told_by(service.book.batches))
+        self.lives.append(self._told_by(service.book.batches))
         service.book = Book(self.world)
         for host in service.hosts:
             host.resume()
@@ -216,14 +220,14 @@ class NoticesSite:
                 raise Violation("notices", f"carried were {render(take)}, and the source had told {there}")
         for person in self.mail.crowd.people:
             box = self.mail.ward.box(person.id)
-            arrived = [copy.letter.text for copy in box if copy.letter.sender == f"service:{SOURCE}"]
+            arrived = [copy.letter.text for copy in box if copy.letter.sender == f"service:{self.name}"]
             expected = [text for to, text in told if to == person.id]
             first = len(arrived) - len(expected)
             if arrived[max(0, first) :] != expected or (first and not olds):
-                raise Violation("notices", f"{person.id} has {arrived} of the desk, which has told {expected}")
+                raise Violation("notices", f"{person.id} has {arrived} of {self.name}, which has told {expected}")
             before = [text for life in self.lives for to, text in life if to == person.id]
             if arrived[:first] != before[:first]:
-                raise Violation("notices", f"{person.id} has {arrived[:first]}, the desk had told {before} before")
+                raise Violation("notices", f"{person.id} has {arrived[:first]}, {self.name} had told {before} before")
         self.figures = (("notices", len(told)), ("taken", sum(len(take.notices) for take in takes)))
 
     def _told_in_the_end(self) -> list[tuple[str, str]]:
@@ -232,7 +236,7 @@ class NoticesSite:
             self._answered(self.source, self.visitors)
             return self.desk.register.told
         self._answered_as_executed(self.source.book.batches, self.visitors)
-        return told_by(self.source.book.batches)
+        return self._told_by(self.source.book.batches)
 
     def _taken_in_the_end(self) -> list[TakeNotices]:
         """Judge the receiver as a service of messages; and what it was handed."""
@@ -271,15 +275,14 @@ class NoticesSite:
                     raise Violation("lost", f"{visitor.name} was told {render(reply)} to {number}, the order says "
                                     f"{render(replies.get((visitor.name, number)))}")  # fmt: skip
 
-
-def told_by(batches: dict[int, Batch]) -> list[tuple[str, str]]:
-    """What a desk has told, from the order that it executed."""
-    register, done = Register(), dict[tuple[str, int], None]()
-    for _, batch in sorted(batches.items()):
-        for request in batch.requests:
-            key = (request.client, request.number)
-            if isinstance(request.command, Desk.commands) and key not in done:
-                done[key] = None
-                assert request.person is not None
-                register.do(request.person.id, request.command)
-    return register.told
+    def _told_by(self, batches: dict[int, Batch]) -> list[tuple[str, str]]:
+        """What a source has told, from the order that it executed."""
+        register, done = self.desk.model(), dict[tuple[str, int], None]()
+        for _, batch in sorted(batches.items()):
+            for request in batch.requests:
+                key = (request.client, request.number)
+                if isinstance(request.command, self.desk.app().commands) and key not in done:
+                    done[key] = None
+                    assert request.person is not None
+                    register.do(request.person.id, request.command)
+        return register.told
