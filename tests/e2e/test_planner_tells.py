@@ -1,89 +1,164 @@
-"""`holdfast plan --tell`: somebody hears of the pair, once, as a message."""
+"""`holdfast plan --tell`: people hear of the pair by messages from the service of plans, once, whatever is down."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.client.messages_site import people, token_of
-from tests.client.real_site import HOLDFAST, RealSite
-from tests.ports import free_ports
+from tests.client.real_site import HOLDFAST
+from tests.client.test_plan_told import outcome
+from tests.e2e.cluster import HOST, Cluster, environment
 
+from holdfast.client import plan_told
 from holdfast.vendors import key_hash
 
 VENDORS = ("hotel", "band")
+PLACES = {"messages": "b", "plans": "c", "hotel": "a", "band": "a"}
 
 
-class Wedding:
-    """One node with two vendors and the messages."""
+class Wedding(Cluster):
+    """Two vendors, the plans and the messages, at three nodes."""
 
     def __init__(self, folder: Path) -> None:
-        peer, http, messages, *lines = free_ports(5)
-        text = f'[site]\nname = "wedding"\n[nodes.a]\nhost = "127.0.0.1"\npeer_port = {peer}\nhttp_port = {http}\n'
-        text += '[services.messages]\napp = "messages"\nprotocol = "solo"\nidentity = "token"\n'
-        text += f"nodes = {{ a = {messages} }}\n"
-        for vendor, line in zip(VENDORS, lines, strict=True):
-            text += f'[services.{vendor}]\napp = "slots"\nprotocol = "solo"\nidentity = "trusted"\n'
-            text += f"nodes = {{ a = {line} }}\n"
-            text += f'[services.{vendor}.keys]\nbob = "{key_hash("bob-" + vendor)}"\n'
-        self.site = RealSite(folder, text + people(), [f"{name} at a: active" for name in ("messages", *VENDORS)])
-        addresses = [f"http://127.0.0.1:{http}/{vendor}/api" for vendor in VENDORS]
-        (folder / "keys").write_text("".join(f"{at} bob-{who}\n" for at, who in zip(addresses, VENDORS, strict=True)))
+        super().__init__(folder, http=True)
+        at = {vendor: f"http://{HOST}:{self.http_ports['a']}/{vendor}/api" for vendor in VENDORS}
+        (folder / "keys").write_text("".join(f"{at[vendor]} bob-{vendor}\n" for vendor in VENDORS))
         (folder / "keys").chmod(0o600)
-        self.words = [*(word for at in addresses for word in ("--vendor", at)), "--keys", "keys", "--rate", "50"]
+        self.keys = ["--keys", "keys", "--rate", "50", "--state", "plan.journal"]
+        self.vendors = [word for vendor in VENDORS for word in ("--vendor", at[vendor])]
 
-    def plan(self, *more: str, token: str = "demo-bob") -> subprocess.CompletedProcess[str]:
-        """A plan of Bob's for slots from 7 on."""
-        words = [*self.words, "--patience", "4", "--from", "7", "--state", "plan.journal", *more]
-        return self.holdfast("plan", *words, "--as", "bob", token=token)
+    def service_lines(self) -> list[str]:
+        return [people()]
 
-    def holdfast(self, *words: str, token: str) -> subprocess.CompletedProcess[str]:
-        environment = self.site.environment | {"HOLDFAST_TOKEN": token}
-        return subprocess.run(
-            [*HOLDFAST, *words], cwd=self.site.folder, env=environment, capture_output=True, text=True, timeout=60
+    def write_site(self, file: str, peer_ports: dict[str, int]) -> Path:
+        lines = ["[site]", 'name = "wedding"']
+        for name in self.names:
+            lines += [f"[nodes.{name}]", f'host = "{HOST}"', f"peer_port = {peer_ports[name]}"]
+            lines += [f"line_port = {self.line_ports[name]}", f"http_port = {self.http_ports[name]}"]
+        for service, node in PLACES.items():
+            app = "slots" if service in VENDORS else service
+            lines += [f"[services.{service}]", f'app = "{app}"', 'protocol = "solo"', f'nodes = ["{node}"]']
+            if service in VENDORS:
+                lines += [f"[services.{service}.keys]", f'bob = "{key_hash(f"bob-{service}")}"']
+        path = self.directory / file
+        path.write_text("\n".join([*lines, *self.service_lines()]))
+        return path
+
+    def up(self, *names: str) -> None:
+        """These nodes are started, and serve."""
+        self.start(*names)
+        self.wait(
+            lambda: all(self.status(name).get("state") == "active" for name in names), f"{', '.join(names)} to serve"
         )
 
-    def inbox(self, who: str) -> str:
-        return self.holdfast("messages", "--as", who, "inbox", token=token_of(who)).stdout
+    # -- Bob
+
+    def holdfast(self, *words: str, token: str = "demo-bob") -> subprocess.CompletedProcess[str]:
+        told = environment(HOLDFAST_TOKEN=token)
+        return subprocess.run(
+            [*HOLDFAST, *words], cwd=self.directory, env=told, capture_output=True, text=True, timeout=60
+        )
+
+    def plan(self, first: int, *tell: str, token: str = "demo-bob") -> subprocess.CompletedProcess[str]:
+        """A plan for slots from there on."""
+        words = [*self.vendors, *self.keys, "--patience", "4", "--from", str(first), "--as", "bob"]
+        return self.holdfast("plan", *words, *(word for who in tell for word in ("--tell", who)), token=token)
+
+    # -- Who is told
+
+    def read(self, who: str) -> list[tuple[str, str]]:
+        """(sender, text) of all messages of a person, the oldest first."""
+        found: list[tuple[str, str]] = []
+        while True:
+            lines = ("mode json", "use messages", f"login {who} {token_of(who)}", f"read {len(found) + 1}")
+            reply = json.loads(self.say("b", "".join(f"{line}\n" for line in lines)).splitlines()[-1])
+            if not reply["ok"]:
+                assert reply["type"] == "no_such_message"
+                return found
+            found.append((reply["reply"]["sender"], reply["reply"]["content"]))
+
+    def wait_told(self, who: str, *texts: str) -> None:
+        """Until nothing waits any more; then they have these, and nothing else."""
+        self.wait(lambda: self.status("c").get("notices_waiting") == 0, "an empty outbox")
+        assert self.read(who) == [("service:plans", text) for text in texts]
 
 
 @pytest.fixture(scope="module")
 def wedding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wedding]:
     wedding = Wedding(tmp_path_factory.mktemp("wedding"))
-    try:
-        wedding.site.await_active()
+    with contextlib.closing(wedding):
+        wedding.up("a", "c")  # the messages are down
         yield wedding
-    finally:
-        wedding.site.end()
 
 
-def test_the_pair_is_told_once_and_again_only_after_a_release(wedding: Wedding) -> None:
-    text = "Slot 7 is booked at hotel and band."
-    first = wedding.plan("--tell", "ann")
+def test_each_is_told_once_though_the_messages_were_down_and_again_when_it_changes(wedding: Wedding) -> None:
+    first = wedding.plan(7, "ann", "eve")
     assert first.returncode == 0, first.stderr
-    assert "ann is told" in first.stderr
-    again = wedding.plan("--tell", "ann")
+    assert "Slot 7 at hotel and band: ann and eve are told." in first.stderr
+    again = wedding.plan(7, "ann")
     assert again.returncode == 0, again.stderr
-    assert "ann has been told before" in again.stderr
-    assert wedding.inbox("ann").count(text) == 1
-    released = wedding.holdfast(
-        "plan", "release", "--keys", "keys", "--rate", "50", "--state", "plan.journal", token=""
-    )
+    assert "ann and eve had been told before" in again.stderr
+    assert wedding.status("c")["notices_waiting"] == 2
+    wedding.kill("c")
+    wedding.up("c")
+    earlier = wedding.plan(3, "ann", "bob")
+    assert earlier.returncode == 0, earlier.stderr
+    assert "Slot 3 at hotel and band: ann, eve and bob are told." in earlier.stderr
+    wedding.up("b")
+    seven = "bob has booked slot 7 at hotel and band."
+    three = "bob has booked slot 3 instead of 7 at hotel and band."
+    wedding.wait_told("ann", seven, three)
+    wedding.wait_told("eve", seven, three)
+    wedding.kill("b")
+    released = wedding.holdfast("plan", "release", *wedding.keys)
     assert released.returncode == 0, released.stderr
-    assert "ann is told" in wedding.plan("--tell", "ann").stderr
-    assert wedding.inbox("ann").count(text) == 2
+    assert "Slot 3 at hotel and band is withdrawn: ann, eve and bob are told." in released.stderr
+    wedding.kill("c")
+    wedding.up("b", "c")
+    gone = "bob no longer has slot 3 at hotel and band."
+    wedding.wait_told("ann", seven, three, gone)
+    wedding.wait_told("bob", "bob has booked slot 3 at hotel and band.", gone)
+
+
+def test_what_could_not_be_said_is_said_by_the_next_run(
+    wedding: Wedding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_told, "DEADLINE_S", 1.0)
+    said: list[str] = []
+
+    def tell(slot: int) -> bool:
+        teller = plan_told.teller(
+            tmp_path / "journal", ["eve"], site=str(wedding.site), as_="bob", token="demo-bob", say=said.append
+        )
+        assert teller is not None
+        return teller.tell(outcome(slot))
+
+    wedding.kill("c")
+    assert not tell(9)
+    assert said[0].startswith("plans cannot be reached now, and is to hear it at the end: ")
+    assert said[1].startswith("plans has not heard it yet: ")
+    wedding.up("c")
+    assert tell(9)
+    assert tell(9)
+    assert said[-2:] == ["Slot 9 at hotel and band: eve is told.", "eve had been told before"]
+    wedding.wait(lambda: wedding.status("c").get("notices_waiting") == 0, "an empty outbox")
+    news = ("service:plans", "bob has booked slot 9 at hotel and band.")
+    assert wedding.read("eve").count(news) == 1
 
 
 def test_who_cannot_be_told_is_named(wedding: Wedding) -> None:
-    nobody = wedding.plan("--tell", "nobody")
+    nobody = wedding.plan(7, "nobody")
     assert nobody.returncode == 75
-    assert "nobody could not be told: Failed: " in nobody.stderr
+    assert "nobody could not be told: Failed: there is nobody with the id 'nobody'" in nobody.stderr
 
 
 def test_a_wrong_token_is_heard_of_before_anything_is_booked(wedding: Wedding) -> None:
-    wrong = wedding.plan("--tell", "ann", token="demo-eve")
+    wrong = wedding.plan(7, "ann", token="demo-eve")
     assert wrong.returncode not in (0, 75)
     assert "token" in wrong.stderr
-    assert "looking" not in wrong.stderr
+    assert "what is free" not in wrong.stderr

@@ -52,6 +52,10 @@ DelayOption = Annotated[
 GraceOption = Annotated[
     float, typer.Option("--grace", metavar="S", help="How long vendors are waited for when the search is over.")
 ]
+TellOption = Annotated[
+    list[str] | None,
+    typer.Option("--tell", metavar="ID", help="Who is to hear of the pair, by a message; once for each."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")]
 
 
@@ -81,7 +85,7 @@ def plan(
     grace: GraceOption = 120.0,
     keys: KeysOption = None,
     state: StateOption = None,
-    to: Annotated[str, typer.Option("--tell", metavar="ID", help="Who is to hear of the pair, by a message.")] = "",
+    to: TellOption = None,
     site: SiteOption = "",
     as_: AsOption = "",
     token: TokenOption = "",
@@ -92,7 +96,7 @@ def plan(
     Ctrl-C keeps the match and gives back the rest; `holdfast plan release` gives back the match too. A
     second Ctrl-C ends at once: start it again, and it goes on from its journal. Exit status 1: no match;
     75: a vendor has not confirmed in time what it holds, or who is to be told could not be; the same
-    command, or for vendors `release`, finishes that.
+    command, or `release`, finishes that.
     """
     if context.invoked_subcommand is not None:
         sources = map(context.get_parameter_source, context.params)
@@ -103,16 +107,16 @@ def plan(
     if not vendor:
         raise Misuse("a plan needs vendors: --vendor URL, once for each. See `holdfast plan --help`.")
     screen = Screen(first, last)
-    service = told.messages(site, as_=as_, token=token, say=screen.tell) if to else None
     planner = Planner(
         vendor, keys, state=state, first=first, last=last, until=moment(until, datetime.now()), rate=rate,
         vendor_rate=vendor_rate, patience=patience, timeout_s=timeout, longest_delay_s=longest_delay,
         grace_s=grace, on_event=screen.tell, on_change=screen.refresh,
     )  # fmt: skip
+    teller = told.teller(planner.state, to or (), site=site, as_=as_, token=token, say=screen.tell)
     warn_of_keys(keys, screen.tell)
     outcome = screen.watch(planner, planner.run)
     report(outcome, as_json=json, sought=True)
-    is_told = service is None or told.tell_outcome(service, to, outcome, planner.state, screen.tell)
+    is_told = teller is None or teller.tell(outcome)
     if not outcome.complete or not is_told:
         raise typer.Exit(UNCONFIRMED)
     if outcome.slot is None:
@@ -128,11 +132,15 @@ def release(
     grace: GraceOption = 120.0,
     keys: KeysOption = None,
     state: StateOption = None,
+    site: SiteOption = "",
+    as_: AsOption = "",
+    token: TokenOption = "",
     json: JsonOption = False,
 ) -> None:
     """Give back all that is held at the plan's vendors, the match too.
 
-    The vendors are those of the journal, unless some are named.
+    The vendors are those of the journal, unless some are named. Whoever was told of the match is told of
+    this too.
     """
     screen = Screen(1, 500)
     vendors = vendor or list(recorded_vendors(state if state is not None else default_state()))
@@ -140,11 +148,12 @@ def release(
         vendors, keys, state=state, rate=rate, vendor_rate=vendor_rate, timeout_s=timeout,
         longest_delay_s=longest_delay, grace_s=grace, on_event=screen.tell, on_change=screen.refresh,
     )  # fmt: skip
+    teller = told.teller(planner.state, (), site=site, as_=as_, token=token, say=screen.tell)
     warn_of_keys(keys, screen.tell)
     outcome = screen.watch(planner, planner.release)
-    told.forget(planner.state)
     report(outcome, as_json=json, sought=False)
-    if not outcome.complete:
+    is_told = teller is None or teller.tell(outcome)
+    if not outcome.complete or not is_told:
         raise typer.Exit(UNCONFIRMED)
     if outcome.denied or any(outcome.held.values()):
         raise typer.Exit(1)

@@ -153,9 +153,10 @@ class Service:
         """Send a line as a person types it on the line protocol: `reserve "Mary Ann" 3`."""
         return answered(self._settled(submission([checked_line(text)], self._deadline_s, self._view))[0])
 
-    def repeat(self, client: str, number: int, *words: Word) -> Answer:
-        """Learn the outcome of request `number` of `client`, an earlier process that could not."""
-        return answered(self._settled(repetition(request_line(words), client, number, self._deadline_s))[0])
+    def repeat(self, client: str, number: int, *words: Word, lowest: int = 0) -> Answer:
+        """Learn the outcome of request `number` of `client`, an earlier process that could not. `lowest`: nothing
+        below is wanted any more, and what of it has not been executed is refused from now on."""
+        return answered(self._settled(repetition(request_line(words), client, number, self._deadline_s, lowest))[0])
 
     @property
     def server(self) -> Server | None:
