@@ -88,11 +88,12 @@ def test_a_change_between_two_replies_is_no_reply() -> None:
     call = shell.submit()
     shell.reach()
     shell.sent()
-    shell.hear(GREETED, CHANGED, DONE, b'{"missed":3}')
+    shell.hear(GREETED, CHANGED, DONE, b'{"missed":3,"text":"why."}', b'{"missed":0,"text":"it was away."}')
     assert isinstance(call.outcome, Answer)
-    assert [change.id for change in shell.session.changes] == ["a-1", ""]
+    assert [change.id for change in shell.session.changes] == ["a-1", "", ""]
     assert shell.session.changes[0] == Change("a-1", "bob", "committed", "Granted.")
-    assert "3 changes" in shell.session.changes[1].text
+    assert shell.session.changes[1].text == "3 changes are not told: why."
+    assert shell.session.changes[2].text == "changes are not told: it was away."
 
 
 def test_a_session_that_watches_stays_connected_and_tells_of_a_gap() -> None:

@@ -9,7 +9,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from holdfast.kernel.contracts import Halt, SnapshotPart, Step
+from holdfast.kernel.contracts import Change, Halt, SnapshotPart, Step
 from holdfast.kernel.gate import Gate
 from holdfast.kernel.replies import Unknown
 
@@ -115,6 +115,22 @@ def test_a_reset_stands_at_the_beginning_of_a_group_of_its_own() -> None:
     assert left(gate) == (["promise"], [])
 
 
+def test_that_something_was_missed_is_known_when_the_copied_state_is_on_the_disk_and_after_all_before_it() -> None:
+    gate = Gate()
+    part = SnapshotPart(1, 0, b"state", True, 1)
+    before, settled, after = (Change(name, "ann", "committed", REPLY) for name in ("before", "settled", "after"))
+    gate.absorb(step(b"old", changes=[before], settled_changes=[settled], settled_records=1))
+    gate.absorb(step(reset=True, snapshot=[part]))
+    gate.absorb(step(b"new", changes=[after]))
+    seen = []
+    while gate.next_group():
+        assert (gate.changes, gate.missed) == ([], False), "nothing more while it is being written"
+        gate.written()
+        seen.append(({change.id for change in gate.changes}, gate.missed))
+        gate.changes, gate.missed = [], False
+    assert seen == [({"before", "settled"}, False), (set(), True), ({"after"}, False)]
+
+
 def test_a_promise_waits_for_the_last_of_the_groups_that_are_full_already() -> None:
     gate = Gate()
     part = SnapshotPart(1, 0, b"state", True, 1)
@@ -201,6 +217,7 @@ class Interleavings(RuleBasedStateMachine):
         made.settled_records = max(0, self.asked - back)
         made.settled_promises = [(1, self._name(made.settled_records)) for _ in range(settled)]
         self.gate.absorb(made)
+        assert not self.gate.missed, "the copied state is not on the disk"
         self._leave()
 
     @rule()
@@ -216,8 +233,13 @@ class Interleavings(RuleBasedStateMachine):
     def end_write(self) -> None:
         if self.in_write is not None:
             self.synced += len(self.in_write.records)
+            was_reset = self.in_write.reset
             self.in_write = None
             self.gate.written()
+            assert self.gate.missed is was_reset, (
+                "missed is what lies before a state that was copied, when it is synced"
+            )
+            self.gate.missed = False
             self._leave()
 
     def _leave(self) -> None:
@@ -284,7 +306,34 @@ class ReleasesOneGroupEarly(Gate):
         super().written()
 
 
-@pytest.mark.parametrize("broken", [NeverHolds, ForgetsTheWrite, SettlesAtOnce, SettlesNever, ReleasesOneGroupEarly])
+class TellsOfACopyAtOnce(Gate):
+    """Says that something was missed before the copied state is synced."""
+
+    def absorb(self, made: Step) -> None:
+        super().absorb(made)
+        self.missed = self.missed or made.reset
+
+
+class TellsOfNoCopy(Gate):
+    """Never says so."""
+
+    def written(self) -> None:
+        super().written()
+        self.missed = False
+
+
+BROKEN = (
+    NeverHolds,
+    ForgetsTheWrite,
+    SettlesAtOnce,
+    SettlesNever,
+    ReleasesOneGroupEarly,
+    TellsOfACopyAtOnce,
+    TellsOfNoCopy,
+)
+
+
+@pytest.mark.parametrize("broken", BROKEN)
 def test_the_law_finds_a_broken_gate(broken: type[Gate]) -> None:
     machine = type("Broken", (Interleavings,), {"gate_type": broken})
     search = settings(phases=[Phase.generate], max_examples=300, report_multiple_bugs=False, database=None)

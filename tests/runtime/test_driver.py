@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import uvloop
 from tests.runtime.thread_writer import ThreadWriter
 
 from holdfast.apps.tickets import Found, NoReservation, Reserve, Reserved, Search, Tickets
-from holdfast.kernel.contracts import Halt, Recovered, Reply, Request, Step
+from holdfast.kernel.contracts import Halt, Recovered, Reply, Request, SnapshotPart, Step
 from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.gate import Group
 from holdfast.kernel.machine import Machine
@@ -73,14 +73,14 @@ class Stage:
     """A driver with one theatre alone on a disk."""
 
     def __init__(self, disk: Disk, core: Any = None, peers: tuple[str, ...] = ("a",), **limits: Any) -> None:
-        machine = Machine(Tickets(seats=1000)) if core is None else core.replica.machine
-        self.core = core or Solo(machine, disk="disk-1", name="tickets")
+        self.core = core or Solo(Machine(Tickets(seats=1000)), disk="disk-1", name="tickets")
+        machine = self.core.replica.machine if isinstance(core, Lamport) else self.core.machine
         self.order: list[str] = []
         self.sent: list[tuple[str, bytes]] = []
         self.turns = 0
         self.halts: list[Halt] = []
         self.stalls: list[Reply] = []
-        messages = None if core is None else Lamport.messages
+        messages = Lamport.messages if isinstance(core, Lamport) else None
         self.driver = Driver(
             "tickets",
             self.core,
@@ -343,5 +343,40 @@ def test_what_comes_before_the_start_waits_for_the_journal(disk: Disk) -> None:
         await until(lambda: guest.reply)
         assert seen[:2] == ["recover", "submit"]
         driver.close()
+
+    in_a_loop(story)
+
+
+class Copying(Solo):
+    """Its next step is as if it had taken over a peer's state."""
+
+    copies = False
+
+    def submit(self, now_us: int, requests: Sequence[tuple[Any, Request]]) -> Step:
+        step = super().submit(now_us, requests)
+        if self.copies:
+            step.reset = True
+            step.snapshot = [SnapshotPart(1, 0, b"state", True, 0)]
+        return step
+
+
+def test_who_watches_is_told_of_what_was_missed_when_the_copied_state_is_on_the_disk(disk: Disk) -> None:
+    async def story() -> None:
+        told: list[list[str]] = []
+        core = Copying(Machine(Tickets(seats=1000)), disk="disk-1", name="tickets")
+        stage = Stage(disk, core, on_missed=lambda: told.append(list(stage.order)))
+        await stage.settled()
+        core.copies = True
+        disk.free.clear()
+        stage.book("bob")
+        await until(lambda: stage.driver._under_way is not None and stage.driver._under_way.reset)
+        assert told == []
+        core.copies = False
+        disk.free.set()
+        await until(lambda: told)
+        stage.book("eve")
+        await until(lambda: "eve" in stage.order)
+        assert told == [["first", "bob"]], "once, behind what waited for it too"
+        stage.driver.close()
 
     in_a_loop(story)

@@ -294,7 +294,7 @@ def test_who_does_not_read_misses_changes_and_is_told_how_many() -> None:
             told += 1
             house.lines.tell("tickets", change(f"x-{told}", text=text))
             house.lines.flush()
-            return all(connection._missed > 2 for connection in house.lines.connections)
+            return all(connection._unasked.missed > 2 for connection in house.lines.connections)
 
         await until(tell)
         last = told
@@ -310,12 +310,50 @@ def test_who_does_not_read_misses_changes_and_is_told_how_many() -> None:
         seen = 0
         while "change" in (fields := json.loads(await programs.line())):
             seen += 1
-        assert fields == {"missed": last - seen}
+        assert fields == {"missed": last - seen, "text": "they came faster than they were read; ask again."}
         house.lines.tell("tickets", change("x-0"))
         house.lines.flush()
         assert await people.line() == "* changed x-0 committed: Maple is reserved."
 
     play(scenario, tentative=True, unread_bytes_max=10_000)
+
+
+AWAY = "the replica here was away, and has taken over what became of them from another one; ask again."
+
+
+def test_who_watches_is_told_when_nobody_can_tell_what_has_changed() -> None:
+    async def scenario(house: House, connect: Any) -> None:
+        everybody, programs, nobody = [await connect() for _ in range(3)]
+        await answer(everybody, "watch")
+        await programs.say("login ann\nmode json\nwatch mine\n")
+        await programs.lines(3)
+        house.lines.tell("tickets", change("x-1"))
+        house.lines.tell_missed("tickets")
+        house.lines.tell_missed("open")
+        house.lines.flush()
+        house.lines.tell("tickets", change("x-2"))
+        house.lines.flush()
+        assert await everybody.lines(3) == [
+            "* changed x-1 committed: Maple is reserved.",
+            f"* missed changes: {AWAY}",
+            "* changed x-2 committed: Maple is reserved.",
+        ]
+        told = [json.loads(line) for line in await programs.lines(3)]
+        assert told[1] == {"missed": 0, "text": AWAY}
+        assert await answer(nobody, "search ann") == "search ann"
+
+    play(scenario, tentative=True)
+
+
+def test_where_everything_is_final_nothing_can_be_missed() -> None:
+    async def scenario(house: House, connect: Any) -> None:
+        client = await connect()
+        assert (await answer(client, "watch")).startswith("There will be none")
+        house.lines.tell_missed("tickets")
+        house.lines.flush()
+        assert await answer(client, "search ann") == "search ann"
+
+    play(scenario)
 
 
 def test_a_burst_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:

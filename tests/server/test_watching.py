@@ -11,7 +11,7 @@ from holdfast.kernel.contracts import Change, Person
 from holdfast.kernel.replies import Malformed
 from holdfast.server import reply_lines
 from holdfast.server.reply_lines import ChangeLines
-from holdfast.server.watching import Watchers
+from holdfast.server.watching import Unasked, Watchers
 
 ANN, BOB = Person("ann"), Person("bob")
 
@@ -26,6 +26,9 @@ class Screen:
 
     def push(self, lines: ChangeLines) -> None:
         self.told.append(lines.for_programs if self.as_json else lines.for_people)
+
+    def push_missed(self) -> None:
+        self.told.append(b"missed")
 
 
 def change(person: str) -> Change:
@@ -42,6 +45,35 @@ def test_only_whom_it_concerns_hears_of_it() -> None:
     for whose in ("ann", "carl", ""):
         watchers.tell("rooms", change(whose))
     assert [len(screen.told) for screen in (anns, bobs, all_of_it, elsewhere)] == [1, 0, 3, 0]
+
+
+def test_everybody_who_watches_a_service_hears_that_something_was_missed_there() -> None:
+    watchers = Watchers()
+    anns, all_of_it, elsewhere, nobody = Screen(ANN), Screen(), Screen(ANN), Screen(ANN)
+    watchers.add(anns, "rooms", mine=True)
+    watchers.add(all_of_it, "rooms", mine=False)
+    watchers.add(elsewhere, "events", mine=True)
+    watchers.tell_missed("rooms")
+    watchers.tell_missed("slots")
+    assert [screen.told for screen in (anns, all_of_it, elsewhere, nobody)] == [[b"missed"], [b"missed"], [], []]
+
+
+def test_what_was_missed_is_told_behind_what_was_not_once_the_client_reads() -> None:
+    unasked = Unasked(10)
+    assert not unasked
+    assert unasked.add(b"12345\n", is_read=True)
+    assert not unasked.add(b"12345\n", is_read=True), "there is no room"
+    assert not unasked.add(b"1\n", is_read=False)
+    assert unasked.take(as_json=True, is_read=False) == [b"12345\n"]
+    assert unasked.missed == 2
+    assert [json.loads(line)["missed"] for line in unasked.take(as_json=True, is_read=True)] == [2]
+    assert not unasked
+    unasked.add(b"1\n", is_read=False)
+    unasked.fall_behind()
+    assert unasked.take(as_json=False, is_read=False) == []
+    (line,) = unasked.take(as_json=False, is_read=True)
+    assert line.startswith(b"* missed changes: "), "of what nobody can count there is no number"
+    assert not unasked
 
 
 def test_who_logs_in_as_somebody_else_hears_what_is_theirs() -> None:

@@ -75,6 +75,7 @@ def test_a_seed_gives_the_same_trace_under_every_hash_seed() -> None:
 
 FOUND_WITHIN: dict[str, tuple[int, Options]] = {
     "push-before-sync": (10, messages(model="majority")),
+    "silent-reset": (5, messages(model="perfect")),
     "retry-twice": (3, messages(model="majority")),
     "told-at-home": (3, messages(model="majority")),
     "told-each-time": (3, messages("bayou")),

@@ -131,6 +131,7 @@ CHANGE_BEGINS = (b'{"change":', b'{"missed":')
 class _Pushed(msgspec.Struct, frozen=True):
     change: Change | None = None
     missed: int = 0
+    text: str = ""
 
 
 def parse_change(line: bytes) -> Change | None:
@@ -139,5 +140,5 @@ def parse_change(line: bytes) -> Change | None:
         pushed = msgspec.json.decode(line, type=_Pushed)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    missed = f"{pushed.missed} changes came faster than they were read and are not told"
-    return pushed.change or Change("", "", "", missed)
+    how_many = f"{pushed.missed} changes" if pushed.missed else "changes"
+    return pushed.change or Change("", "", "", f"{how_many} are not told: {pushed.text}".removesuffix(": "))

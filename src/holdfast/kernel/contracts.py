@@ -18,7 +18,8 @@ Caller's duties towards a core (after etcd/raft's list, and `aioquic`'s seam):
 7. When `Step.halt` is set, stop the replica and tell the operator its text.
 8. Where the core has `set_clock` (it `keeps_time`), call it before the inputs of each turn: it is
    the only way the time of day comes in, and such a core's commands carry no `Advance`.
-9. Tell `Step.changes` to whoever watches, under the same rule as `Step.replies`.
+9. Tell `Step.changes` to whoever watches, under the same rule as `Step.replies`; and when a `Step.reset` is
+   on the disk, that there were changes which nobody is told.
 10. When an app is `Timely` and something is due, submit `Advance` (to a core that `keeps_time`, `PassTime`).
 """
 
@@ -261,9 +262,9 @@ class Step:
     older records only, the first `settled_records` that this core has asked for since it was made; so
     they need not wait for what is being written now. `snapshot`: slices for the journal. `reset`: the
     journal is to be emptied first and begun anew with this step's `snapshot` and `records` (a state
-    copied from a peer replaces it). `wake_us`: when to call `wake`, or None. `events`: what operators
-    should read, one line each. `changes`: for whoever watches: outcomes that have changed or become
-    firm, and what an app tells.
+    copied from a peer replaces it); what led to that state is not among the `changes`. `wake_us`: when
+    to call `wake`, or None. `events`: what operators should read, one line each. `changes`: for whoever
+    watches: outcomes that have changed or become firm, and what an app tells.
     """
 
     __slots__ = ("changes", "data", "events", "halt", "promises", "records", "replies", "reset",

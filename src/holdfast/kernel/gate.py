@@ -34,8 +34,8 @@ class Gate:
     """Absorbs steps, hands out groups to write one at a time, releases what waited for them.
 
     Shell's duties: after `absorb` or `written`, empty `data`, `promises` and `replies` into the
-    network and to the clients; write `next_group()` when it gives one, and call `written` once it
-    is synced. A failed write is final: never call `written` for it.
+    network and to the clients, then `changes`, then see to `missed`; write `next_group()` when it gives
+    one, and call `written` once it is synced. A failed write is final: never call `written` for it.
     """
 
     def __init__(self) -> None:
@@ -44,6 +44,9 @@ class Gate:
         self.replies: list[tuple[Token, Reply]] = []
         self.events: list[str] = []
         self.changes: list[Change] = []
+        self.missed = False
+        """A state that was copied is on the disk, and what led to it is told to nobody: whoever watches
+        has to be told that. It stands behind all `changes` of before; the shell takes it back."""
         self.wake_us: int | None = None
         self.halt: Halt | None = None
         self._group = Group(1)
@@ -129,6 +132,7 @@ class Gate:
         assert self._writing is not None, "written() without a group being written"
         ordinal = self._writing.ordinal
         self._synced = max(self._synced, self._writing.records_upto)
+        self.missed = self.missed or self._writing.reset
         self._writing = None
         while self._settled and self._settled[0].settled_records <= self._synced:
             step = self._settled.popleft()

@@ -79,7 +79,8 @@ class Driver:
     for a request ends within `deadline_seconds` whatever the disk does; and the peers hear nothing.
     `room(node)`, where messages can be lost: how many bytes go in one piece; more messages of a turn than
     that leave divided, so that they are not lost together.
-    `on_change(change)` is called for each outcome that changes after its reply.
+    `on_change(change)` is called for each outcome that changes after its reply; `on_missed()` when there were
+    some that nobody is told, as the replica has taken over a state.
     Beyond `waiting_max` replies that wait for the disk, requests are refused.
     """
 
@@ -97,6 +98,7 @@ class Driver:
         on_halt: Callable[[Halt], None],
         on_stall: Callable[[Reply], None],
         on_change: Callable[[Change], None] = lambda change: None,
+        on_missed: Callable[[], None] = lambda: None,
         *,
         room: Callable[[str], int] | None = None,
         deadline_seconds: float = 10.0,
@@ -116,6 +118,7 @@ class Driver:
         self._on_halt = on_halt
         self._on_stall = on_stall
         self._on_change = on_change
+        self._on_missed = on_missed
         self._room = room
         self._time_keeper = core if isinstance(core, TimeKeeper) else None
         self._timed = machine.app if isinstance(machine.app, Timed) and self._time_keeper is None else None
@@ -348,10 +351,13 @@ class Driver:
                 waiter.deliver(reply)
             gate.replies.clear()
             self._on_turn()
-        if gate.changes:
+        if gate.changes or gate.missed:
             for change in gate.changes:
                 self._on_change(change)
             gate.changes.clear()
+            if gate.missed:
+                gate.missed = False
+                self._on_missed()
             self._on_turn()
 
     def _post(self, node: str, messages: list[Any]) -> None:

@@ -42,8 +42,8 @@ from holdfast.server.controls import (
 from holdfast.server.face import Face, Service
 from holdfast.server.grammar import LINE_BYTES_MAX, Grammar
 from holdfast.server.reading import ReadingSession, SessionTold
-from holdfast.server.reply_lines import ChangeLines, json_line, missed_line, text_line
-from holdfast.server.watching import Watchers
+from holdfast.server.reply_lines import ChangeLines, json_line, text_line
+from holdfast.server.watching import Unasked, Watchers
 
 __all__ = ["Connection", "Face", "LineServer", "Service"]
 
@@ -98,6 +98,10 @@ class LineServer:
         """An outcome of this service has changed or become final; it leaves with the next `flush`."""
         self.watchers.tell(service, change)
 
+    def tell_missed(self, service: str) -> None:
+        """The replica of this service has taken over a state, and what led to it is not told; likewise."""
+        self.watchers.tell_missed(service)
+
     def fail(self, service: str, reply: Reply) -> None:
         """The replica of this service is gone: answer every request that it had taken and not answered."""
         for connection in list(self.connections):
@@ -144,9 +148,7 @@ class Connection(asyncio.Protocol):
         self.is_touched = False
         self._is_json = False
         self._session: ReadingSession | None = None  # only once a view or a session was chosen
-        self._pushed: list[bytes] = []
-        self._pushed_bytes = 0
-        self._missed = 0
+        self._unasked = Unasked(server.unread_bytes_max)
         self._is_proved = False  # the person has shown a token
         self._transport: asyncio.Transport | None = None
         self._lines: deque[bytes] = deque()  # not looked at yet
@@ -257,7 +259,7 @@ class Connection(asyncio.Protocol):
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
-        if self._missed:
+        if self._unasked:
             self.touch()
         self._work()
         self.server.flush()
@@ -419,11 +421,11 @@ class Connection(asyncio.Protocol):
         mine = whose == "mine" or face.private
         if mine and self.person is None:
             return Malformed("nobody has said who you are; write login ID first.")
+        if not (face.private or face.tentative):
+            return Helped(f"There will be none: all that {face.name} answers is final.")
         self.server.watchers.add(self, face.name, mine=mine)
         if face.private:
             return Helped(f"What {face.name} has for you is told from now on.")
-        if not face.tentative:
-            return Helped(f"There will be none: all that {face.name} answers is final.")
         return Helped(f"{'Your' if whose == 'mine' else 'All'} changes of {face.name} are told from now on.")
 
     async def _check_login(self, slot: Slot, login: Login) -> None:
@@ -458,19 +460,13 @@ class Connection(asyncio.Protocol):
     def push(self, lines: ChangeLines) -> None:
         """A line that nobody asked for. While the client does not read, it misses what there is to tell."""
         line = lines.for_programs if self._is_json else lines.for_people
-        if self._stalled is not None or self._pushed_bytes + len(line) > self.server.unread_bytes_max:
-            self._missed += 1
-            return
-        self._pushed.append(line)
-        self._pushed_bytes += len(line)
-        self.touch()
+        if self._unasked.add(line, is_read=self._stalled is None):
+            self.touch()
 
-    def _take_pushed(self) -> list[bytes]:
-        pushed, self._pushed, self._pushed_bytes = self._pushed, [], 0
-        if self._missed and self._stalled is None:
-            pushed.append(missed_line(self._missed, as_json=self._is_json))
-            self._missed = 0
-        return pushed
+    def push_missed(self) -> None:
+        """It has missed something, whether it reads or not."""
+        self._unasked.fall_behind()
+        self.touch()
 
     def flush(self) -> None:
         """Write every reply whose turn has come, and what there is to tell, in one piece."""
@@ -481,8 +477,8 @@ class Connection(asyncio.Protocol):
         ready: list[bytes] = []
         while slots and (reply := slots[0].reply) is not None:
             ready.append(slots.popleft().write_reply(reply))
-        if self._pushed or self._missed:
-            ready += self._take_pushed()
+        if self._unasked:
+            ready += self._unasked.take(as_json=self._is_json, is_read=self._stalled is None)
         if ready:
             transport.write(ready[0] if len(ready) == 1 else b"".join(ready))
         if self._lines and not self._goes_on:  # in the next turn, so that others get theirs

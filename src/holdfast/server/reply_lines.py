@@ -109,10 +109,15 @@ class ChangeLines:
 
 
 def missed_line(count: int, *, as_json: bool) -> bytes:
-    """What a client is told that did not read so many of its changes in time."""
+    """What a client is told that did not read so many of its changes in time; 0: nobody knows how many there
+    were, as the replica here was away and has taken over another one's state."""
+    if count:
+        what, why = f"{count} change{'s' * (count > 1)}", "they came faster than they were read"
+    else:
+        what, why = "changes", "the replica here was away, and has taken over what became of them from another one"
     if as_json:
-        return encode_json({"missed": count}) + b"\n"
-    return safe_line(f"* missed {count} change{'s' * (count > 1)}: they came faster than they were read; ask again.")
+        return encode_json({"missed": count, "text": f"{why}; ask again."}) + b"\n"
+    return safe_line(f"* missed {what}: {why}; ask again.")
 
 
 def safe_line(text: str) -> bytes:

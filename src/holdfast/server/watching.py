@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from holdfast.kernel.contracts import Change, Person
-from holdfast.server.reply_lines import ChangeLines
+from holdfast.server.reply_lines import ChangeLines, missed_line
 
 
 class Watcher(Protocol):
@@ -15,6 +15,46 @@ class Watcher(Protocol):
 
     def push(self, lines: ChangeLines) -> None:
         """Tell it a line that nobody asked for, in the form of its mode."""
+
+    def push_missed(self) -> None:
+        """Tell it that there were changes, nobody knows how many, which it is not told."""
+
+
+class Unasked:
+    """The lines that nobody asked for, of one connection, until they are written. Beyond `bytes_max` of them, or
+    while its client does not read, it misses what there is to tell, and is told so when it can be."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes_max = bytes_max
+        self.missed = 0
+        """How many lines were left out."""
+        self._is_behind = False
+        self._lines: list[bytes] = []
+        self._bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._lines or self.missed or self._is_behind)
+
+    def add(self, line: bytes, *, is_read: bool) -> bool:
+        """Keep a line for the next writing, unless it is missed. `is_read`: whether the client reads."""
+        if not is_read or self._bytes + len(line) > self.bytes_max:
+            self.missed += 1
+            return False
+        self._lines.append(line)
+        self._bytes += len(line)
+        return True
+
+    def fall_behind(self) -> None:
+        """There were others, nobody knows how many."""
+        self._is_behind = True
+
+    def take(self, *, as_json: bool, is_read: bool) -> list[bytes]:
+        """What is to be written, and what was missed behind it, if the client reads."""
+        lines, self._lines, self._bytes = self._lines, [], 0
+        if is_read and (self.missed or self._is_behind):
+            lines.append(missed_line(0 if self._is_behind else self.missed, as_json=as_json))
+            self.missed, self._is_behind = 0, False
+        return lines
 
 
 class Watchers:
@@ -52,6 +92,12 @@ class Watchers:
         service, whose = self._watching.get(watcher, ("", None))
         if whose is not None:
             self.add(watcher, service, mine=True)
+
+    def tell_missed(self, service: str) -> None:
+        """Tell everybody who watches the service that there were changes which nobody is told."""
+        for place in [place for place in self._of if place[0] == service]:
+            for watcher in self._of[place]:
+                watcher.push_missed()
 
     def tell(self, service: str, change: Change) -> None:
         """Push a change to everybody whom it concerns."""

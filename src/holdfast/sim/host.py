@@ -337,6 +337,9 @@ class Host:
     def _changed(self, change: Change) -> None:
         """An outcome that whoever watches is told. Here nobody watches."""
 
+    def _missed(self) -> None:
+        """Whoever watches is told that there were changes which nobody is told. Here nobody watches."""
+
     def _flush(self) -> None:
         gate = self.gate
         if gate.data:
@@ -363,6 +366,9 @@ class Host:
             for change in changes:
                 self.process.leaves(change)
                 self._changed(change)
+        if gate.missed:
+            gate.missed = False
+            self._missed()
         self._write()
 
     def _write(self) -> None:

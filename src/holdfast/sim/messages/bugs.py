@@ -61,6 +61,14 @@ class HastyPush(Gate):
         self.changes += told
 
 
+class SilentReset(Gate):
+    """Takes over a state, and tells nobody who watches that something was missed."""
+
+    def written(self) -> None:
+        super().written()
+        self.missed = False
+
+
 def _retry_twice(core: Any) -> None:
     """Executes a retry again."""
     machine = machine_of(core)
@@ -211,6 +219,7 @@ class NeverAsks(Device):
 
 BUGS: dict[str, Bug] = {
     "push-before-sync": Bug(gate=HastyPush),
+    "silent-reset": Bug(gate=SilentReset),
     "retry-twice": Bug(core=_retry_twice),
     "told-at-home": Bug(core=_told_at_home),
     "told-each-time": Bug(core=_told_each_time),

@@ -108,15 +108,18 @@ class Device:
         if self.post is post and life == self._life:
             self.hang_up()
 
-    def travels(self, post: Host, told: Reply) -> None:
-        """Something is pushed to it."""
+    def travels(self, post: Host, told: Reply | None) -> None:
+        """Something is pushed to it; None: that there was something which it is not told."""
         if not self.calm and self.world.chance(self.habits.lost):
             self.steady = False
             return
         self.world.after(self.world.between(20, self.habits.way_us_max), self._arrives, post, told, self._life)
 
-    def _arrives(self, post: Host, told: Reply, life: int) -> None:
+    def _arrives(self, post: Host, told: Reply | None, life: int) -> None:
         if self.post is not post or life != self._life:
+            return
+        if told is None:
+            self.fetch()
             return
         self.crowd.shown(self.person, told)
         if isinstance(told, AckHeard):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from holdfast.apps.messages.replies import Arrived
+from holdfast.apps.messages.rows import Box
 from holdfast.kernel.contracts import Change, Reply, Request
 from holdfast.kernel.machine import Advance, Stamp
 from holdfast.sim.audit import Audit, Violation
@@ -43,7 +45,8 @@ class Book(Audit):
 
 class Post(Host):
     """`devices`: who watches here. `owed`: what this process has told, and has not let go yet; and whether it
-    has to: what it did again as it read its journal was told when it was done."""
+    has to: what it did again as it read its journal was told when it was done. `gaps`: by person, what they
+    were told out of the row of their inbox's numbers; to be excused by a word that something was missed."""
 
     audit: Book
     due_look_us = DUE_LOOK_US
@@ -52,15 +55,16 @@ class Post(Host):
         super().__init__(*arguments)
         self.devices: dict[Device, None] = {}
         self.owed: deque[tuple[tuple[str, str, Reply], bool]] = deque()
+        self.gaps: dict[str, str] = {}
+        self._last: defaultdict[str, int | None] = defaultdict(int)
         self._is_reading = False
-        self._position = 0
 
     # ---- the order, as it is executed ----
 
     def start(self) -> None:
         """See `Host`. Nobody watches a process that has just started."""
         self.owed.clear()
-        self._position = 0
+        self.gaps.clear()
         super().start()
 
     def _recover(self) -> None:
@@ -70,6 +74,8 @@ class Post(Host):
             super()._recover()
         finally:
             self._is_reading = False
+        boxes = machine_of(self.core).store.table(Box)
+        self._last = defaultdict(int, {box.person: box.last for box in boxes})
 
     def _watch_machine(self) -> None:
         core, machine = self.core, machine_of(self.core)
@@ -80,8 +86,8 @@ class Post(Host):
             before = len(machine._told)
             replies = execute(requests, stamp)
             told = machine._told[before:]
-            self._position = core.position if is_solo else core.replica.position + 1
-            self.audit.write(self._position, Batch(stamp, list(requests), replies, told))
+            position = core.position if is_solo else core.replica.position + 1
+            self.audit.write(position, Batch(stamp, list(requests), replies, told))
             self.owed += ((one, not self._is_reading) for one in told)
             return replies
 
@@ -93,15 +99,6 @@ class Post(Host):
             if any(not is_query for _, _, is_query in self._arrived):
                 self._arrived.insert(0, (self._unheard(), Request(Advance(self.wall_ms)), False))
         super()._submit()
-
-    def _look(self) -> None:
-        """See `Host`. Who watches is not told what lies before a state that was copied, and has to ask."""
-        super()._look()
-        position = self.setup.probe(self.core).position
-        if position > self._position:
-            self._position = position
-            for device in self.devices:
-                device.steady = False
 
     # ---- who watches ----
 
@@ -116,9 +113,23 @@ class Post(Host):
             raise Violation("told", f"{self.name} tells {change.person} {render(change.reply)}, which nothing has told")
         if lost is not None:
             raise Violation("told", f"{self.name} has never told {lost}")
+        if isinstance(change.reply, Arrived) and not change.reply.repeats:
+            self._in_a_row(change.person, change.reply.number)
         for device in list(self.devices):
             if device.person.id == change.person:
                 device.travels(self, change.reply)
+
+    def _in_a_row(self, person: str, number: int) -> None:
+        last = self._last[person]
+        if last is not None and number > last + 1:
+            self.gaps[person] = f"{self.name} tells {person} of {number} after {last}"
+        self._last[person] = number
+
+    def _missed(self) -> None:
+        self.gaps.clear()
+        self._last = defaultdict(lambda: None)
+        for device in list(self.devices):
+            device.travels(self, None)
 
     def _end(self, state: str, silent: bool) -> None:
         devices, self.devices = self.devices, {}

@@ -174,6 +174,8 @@ class MessagesSite(Site):
             owed = [told for told, is_owed in host.owed if is_owed]
             if owed:
                 raise Violation("told", f"{host.name} has never told {owed[0]}")
+            for gap in host.gaps.values():
+                raise Violation("push", f"{gap}, and has not said that anything was missed")
         for device in self.devices:
             judge_device(ward, device)
         wall_ms = self.hosts[0].wall_ms

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.apps.messages import words
 from holdfast.apps.messages.replies import Arrived, Since
-from holdfast.apps.messages.rows import Item
+from holdfast.apps.messages.rows import Item, Message
 from holdfast.kernel.contracts import Change, Person, Reading, Reply, Request
 from holdfast.kernel.replies import Behind, Outcome, Unavailable
 from holdfast.sim.audit import Violation
@@ -31,7 +31,8 @@ PATIENCE_US = 2 * MINUTE_US
 
 
 class Wing(Office):
-    """An office with people's devices on its lines."""
+    """An office with people's devices on its lines. `told`: (person, id) of what this process has told; `known`: of
+    what it had when it started, or when it said last that something was missed: whoever watches has asked then."""
 
     due_look_us = DUE_LOOK_US
 
@@ -39,11 +40,29 @@ class Wing(Office):
         super().__init__(*arguments)
         self.devices: dict[WingDevice, None] = {}
         self.told: dict[tuple[str, str], None] = {}
+        self.known: dict[tuple[str, str], None] = {}
 
     def start(self) -> None:
         """See `Host`."""
         self.told.clear()
+        self.known.clear()
         super().start()
+
+    def _recover(self) -> None:
+        super()._recover()
+        self.known = _arrived(self.replica.machine.store)
+
+    def _missed(self) -> None:
+        self.known = _arrived(self.replica.machine.store)
+        for device in list(self.devices):
+            device.travels(None)
+
+    def check_told(self) -> None:
+        """Raise `Violation` if somebody who watched all the time has neither heard of a message nor of a gap. Of a
+        group's nothing is said: who made it or was invited may have come out otherwise at first."""
+        for person, id in _arrived(self.replica.machine.store):
+            if (person, id) not in self.told and (person, id) not in self.known:
+                raise Violation("push", f"{self.name} has never told {person} of {id}, nor that anything was missed")
 
     def _changed(self, change: Change) -> None:
         super()._changed(change)
@@ -139,12 +158,15 @@ class WingDevice:
         if self._question is question:
             self._question = None
 
-    def travels(self, told: Reply) -> None:
-        """Something is pushed; the line may break before it comes."""
+    def travels(self, told: Reply | None) -> None:
+        """Something is pushed, None: that something is not; the line may break before it comes."""
         if self.world.chance(0.9):
             self.later(self._arrives, told)
 
-    def _arrives(self, told: Reply) -> None:
+    def _arrives(self, told: Reply | None) -> None:
+        if told is None:
+            self.ask()
+            return
         self.work.crowd.shown(self.person, told)
         if isinstance(told, Arrived):
             self.pushed(told)
@@ -257,6 +279,9 @@ class WingSite(BayouSite):
     def _judge_devices(self) -> None:
         if self.ground.may_lose:  # what was final may be lost there
             return
+        for wing in self.offices:
+            if wing.serving:
+                wing.check_told()
         ids = {copy.letter.id for box in self.work.ward.boxes.values() for copy in box}
         for device in self.devices:
             device.judge(self.work.ward)
@@ -274,6 +299,16 @@ class WingSite(BayouSite):
             return any(disk not in self.ledger.lost_disks for disk in held)
         command = done.request.command
         return not done.repeated and not (isinstance(command, words.Send) and "#" in command.to)
+
+
+def _arrived(store: Any) -> dict[tuple[str, str], None]:
+    """(person, id) of the messages of two people in the inboxes."""
+    messages, found = store.table(Message), dict[tuple[str, str], None]()
+    for item in store.table(Item):
+        message = messages.get((item.conversation, item.message))
+        if message is not None and not item.conversation.startswith("#"):
+            found[item.person, message.id] = None
+    return found
 
 
 def _last_item(store: Any, person: str) -> int:
