@@ -300,10 +300,10 @@ def opened(site: Path, state: Path, *to: str, as_: str = "bob") -> Teller | None
 def test_the_site_has_one_service_of_plans_and_it_is_known_whose_the_plan_is(tmp_path: Path, state: Path) -> None:
     site = tmp_path / "site.toml"
     site.write_text(NODE)
-    with pytest.raises(Misuse, match="the site's service of the app plans, and the site has none"):
+    with pytest.raises(Misuse, match="needs one service of the app plans, and this one has none"):
         opened(site, state, "alice")
     site.write_text(NODE + SERVICE.format("one", 7901) + SERVICE.format("two", 7902))
-    with pytest.raises(Misuse, match="the site has several: one, two"):
+    with pytest.raises(Misuse, match="this one has several: one, two"):
         opened(site, state, "alice")
     site.write_text(NODE + SERVICE.format("one", 7901))
     with pytest.raises(Misuse, match="--as ID"):

@@ -138,7 +138,7 @@ def teller(
     opened = Site.at(addresses, **_options(as_, token))
     if not opened.person:
         raise Misuse("--tell needs to know whose plan it is: --as ID, with --token or HOLDFAST_TOKEN")
-    service: Service = opened.service(_service_of(addresses))
+    service: Service = opened.service(_service_of(addresses, told_file(state)))
     try:
         service.call("mine")
     except DeadlineExceeded as error:
@@ -161,11 +161,12 @@ def _options(as_: str, token: str) -> Options:
     return options
 
 
-def _service_of(addresses: Addresses) -> str:
+def _service_of(addresses: Addresses, file: Path) -> str:
     found = [name for name in addresses.names() if addresses.app(name) == APP]
     if len(found) != 1:
         which = f"has several: {', '.join(found)}" if found else "has none"
-        raise Misuse(f"to tell people of a plan needs the site's service of the app {APP}, and the site {which}")
+        told = f"to tell people of a plan, as --tell asks or {file} has it from before,"
+        raise Misuse(f"{told} a site needs one service of the app {APP}, and this one {which}")
     return found[0]
 
 
