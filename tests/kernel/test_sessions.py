@@ -10,8 +10,9 @@ from tests.kernel.bell import Bell, Bells, Ring, Rung, ring
 from holdfast.kernel import sessions
 from holdfast.kernel.contracts import Reply, Request
 from holdfast.kernel.machine import Machine
-from holdfast.kernel.replies import Expired, Forbidden, Forgotten
-from holdfast.kernel.sessions import RETENTION_MS, WINDOW, PlainClients, Session, birth_ms
+from holdfast.kernel.replies import Expired, Forgotten, OutOfClients
+from holdfast.kernel.sessions import RETENTION_MS, WINDOW, PlainClients, PlainClientsOf, Session, birth_ms, owner_of
+from holdfast.kernel.store import TupleStore
 
 HOUR_MS = 3_600_000
 NOW_MS = 1_795_218_000_000
@@ -236,10 +237,93 @@ def test_there_is_a_stated_limit_of_plain_ids_and_the_refusal_says_what_to_do(mo
     bells = Bells()
     bells.do(ring("ann", 1), ring("bob", 1), ring("ann", 2))
     refused = bells.one(ring("eve", 1))
-    assert isinstance(refused, Forbidden)
-    assert "end yours in ." in refused.text()
+    assert refused == OutOfClients("", 2)
+    assert "there are 2 client ids without a birth" in refused.text()
+    assert "an id that ends in .<Unix milliseconds>" in refused.text()
     assert session(bells, "eve") is None
     assert bells.do(ring("ann", 3), ring(YOUNG, 1), ring()) == [Rung(4), Rung(5), Rung(6)]
+
+
+def test_one_person_has_a_share_of_the_plain_ids_and_the_others_have_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "PLAIN_CLIENTS_OF_ONE_MAX", 2)
+    bells = Bells()
+    bells.do(ring("eve:1", 1), ring("eve:2", 1))
+    refused = bells.one(ring("eve:3", 1))
+    assert refused == OutOfClients("eve", 2)
+    assert "eve has 2 client ids without a birth" in refused.text()
+    assert session(bells, "eve:3") is None
+    assert bells.do(ring("eve:3", 1), ring("eve:1", 2), ring(f"eve:x.{NOW_MS}", 1)) == [refused, Rung(3), Rung(4)]
+    assert bells.do(ring("bob:1", 1), *(ring(f"nobody{n}", 1) for n in range(3))) == [Rung(n) for n in range(5, 9)]
+    assert plain_clients(bells) == 6
+
+
+@pytest.mark.parametrize(
+    ("client", "owner"), [("ann:x", "ann"), ("ann:x:y", "ann"), (":x", ""), ("ann", ""), ("", ""), ("ann:", "ann")]
+)
+def test_the_owner_stands_before_the_first_colon(client: str, owner: str) -> None:
+    assert owner_of(client) == owner
+
+
+def of_an_earlier_version(bells: Bells) -> None:
+    """Its store has no row by owner, and so does its snapshot."""
+    counts = bells.machine.store.table(PlainClientsOf)
+    for row in list(counts):
+        counts.delete(row.owner)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.sampled_from(("", "ann:", "bob:", "eve:")), st.integers(1, 5)),
+            st.just(("copied", 0)),
+            st.just(("upgraded", 0)),
+        ),
+        max_size=60,
+    )
+)
+def test_what_is_refused_is_what_a_plain_count_says_at_every_replica(story: list[tuple[str, int]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sessions, "PLAIN_CLIENTS_MAX", 12)
+        patch.setattr(sessions, "PLAIN_CLIENTS_OF_ONE_MAX", 3)
+        bells, other = Bells(), Bells()
+        known: set[str] = set()
+        numbers: dict[str, int] = {}
+        for what, value in story:
+            if what == "copied":
+                store = TupleStore.restore(bells.machine.rows, bells.machine.store.snapshot())
+                assert bells.machine.replace_store(store) is None
+            elif what == "upgraded":
+                of_an_earlier_version(bells)
+                of_an_earlier_version(other)
+            else:
+                client = f"{what}{value}"
+                number = numbers[client] = numbers.get(client, 0) + 1
+                theirs = len([one for one in known if what and one.startswith(what)])
+                fits = client in known or (len(known) < 12 and theirs < 3)
+                replies = [one.one(ring(client, number)) for one in (bells, other)]
+                assert replies[0] == replies[1]
+                if fits:
+                    known.add(client)
+                    assert isinstance(replies[0], Rung)
+                elif len(known) < 12:
+                    assert replies[0] == OutOfClients(what[:-1], 3)
+                else:
+                    assert replies[0] == OutOfClients("", 12)
+            assert bells.machine.digest() == other.machine.digest()
+
+
+def test_of_a_store_of_an_earlier_version_all_are_counted_when_the_next_one_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sessions, "PLAIN_CLIENTS_OF_ONE_MAX", 2)
+    bells = Bells()
+    bells.do(ring("eve:1", 1), ring("eve:2", 1), ring("ann", 1), ring(f"eve:x.{NOW_MS}", 1))
+    of_an_earlier_version(bells)
+    assert bells.do(ring("eve:1", 2), ring(f"eve:y.{NOW_MS}", 1)) == [Rung(5), Rung(6)]
+    assert not len(bells.machine.store.table(PlainClientsOf)), "whoever is known costs nothing"
+    assert bells.do(ring("bob:1", 1), ring("eve:3", 1)) == [Rung(7), OutOfClients("eve", 2)]
+    counts = {row.owner: row.count for row in bells.machine.store.table(PlainClientsOf)}
+    assert counts == {"eve": 2, "bob": 1}
 
 
 def test_a_known_plain_id_is_counted_once() -> None:

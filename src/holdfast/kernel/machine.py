@@ -17,8 +17,8 @@ from holdfast.kernel import notices
 from holdfast.kernel.contracts import App, Change, Command, Context, Refusal, Reply, Request, Timely
 from holdfast.kernel.errors import BrokenInvariant, MalformedInput
 from holdfast.kernel.notices import DropNotices, Notice, Outbox, TakeNotices
-from holdfast.kernel.replies import Advanced, Expired, Forbidden, Forgotten, Malformed
-from holdfast.kernel.sessions import RETENTION_MS, Known, PlainClients, Session, Sessions
+from holdfast.kernel.replies import Advanced, Expired, Forbidden, Forgotten, Malformed, OutOfClients
+from holdfast.kernel.sessions import RETENTION_MS, Known, PlainClients, PlainClientsOf, Session, Sessions
 from holdfast.kernel.store import Row, TupleStore
 
 Stamp = tuple[int, int]
@@ -52,7 +52,15 @@ class Clock(Row, frozen=True):
 
 KERNEL_COMMANDS: tuple[type[Command], ...] = (Advance, PassTime, *notices.COMMANDS)
 """Commands that every machine knows, whatever its app. No port has words for them."""
-KERNEL_REPLIES: tuple[type[Reply], ...] = (Advanced, *notices.REPLIES, Malformed, Forgotten, Expired, Forbidden)
+KERNEL_REPLIES: tuple[type[Reply], ...] = (
+    Advanced,
+    *notices.REPLIES,
+    Malformed,
+    Forgotten,
+    Expired,
+    OutOfClients,
+    Forbidden,
+)
 """Replies that any command may get."""
 
 
@@ -69,7 +77,7 @@ class Machine:
         self.app = app
         self.retention_ms = retention_ms
         self.in_order = in_order
-        self.rows: tuple[type[Row], ...] = (*app.rows, Session, PlainClients, Clock, *notices.ROWS)
+        self.rows: tuple[type[Row], ...] = (*app.rows, Session, PlainClients, PlainClientsOf, Clock, *notices.ROWS)
         commands: Any = Union[(*app.commands, *KERNEL_COMMANDS)]
         request = msgspec.defstruct("AppRequest", [("command", commands)], bases=(Request,), frozen=True, gc=False)
         self._batch_decoder = msgspec.msgpack.Decoder(list[request])  # type: ignore[valid-type]

@@ -74,6 +74,22 @@ class Expired(Refusal, frozen=True, tag="expired"):
         return f"Failed: the session of {self.client} has expired; nothing was executed; use a new client id."
 
 
+class OutOfClients(Refusal, frozen=True, tag="out_of_clients"):
+    """Nothing was executed: so many client ids without a birth are kept for good, and this would be one more.
+    `owner`: whose they are, "" for those of all together."""
+
+    owner: str
+    count: int
+
+    def text(self) -> str:
+        whose = f"{self.owner} has {self.count}" if self.owner else f"there are {self.count}"
+        return (
+            f"Failed: {whose} client ids without a birth here, and they are kept for good; nothing was executed; "
+            "use one of those again (a folder or a device that has sent before), or an id that ends in "
+            ".<Unix milliseconds>."
+        )
+
+
 class Forbidden(Refusal, frozen=True, tag="forbidden"):
     """Who asks may not do this."""
 

@@ -12,7 +12,8 @@ first answer. What keeps it bounded:
   whose birth lies that far back is refused with `Expired`. So a row may be dropped whole: nothing
   older can come to life again, whatever the clients' clocks say.
 - An id without a birth could come back at any time, so of its row the numbers are kept for good
-  and only the answers go. Of those ids there are at most `PLAIN_CLIENTS_MAX`; one more is refused.
+  and only the answers go. Of those ids there are at most `PLAIN_CLIENTS_MAX`, and of one owner (who stands
+  before the first colon of the id) at most `PLAIN_CLIENTS_OF_ONE_MAX`; one more is refused.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ from typing import cast
 import msgspec
 
 from holdfast.kernel.contracts import Refusal, Reply, Request
-from holdfast.kernel.replies import Expired, Forbidden, Forgotten
+from holdfast.kernel.replies import Expired, Forgotten, OutOfClients
 from holdfast.kernel.store import Condition, Row, Select, TupleStore
 
 WINDOW = 128
 RETENTION_MS = 24 * 3600 * 1000
 PLAIN_CLIENTS_MAX = 100_000
+PLAIN_CLIENTS_OF_ONE_MAX = 1_000
+"""So that nobody uses up everybody's. Those of nobody are counted with all only."""
 UNSEEN_MAX = 1024
 """Ranges of numbers never executed that are remembered of a client; older ones count as executed."""
 EXPIRED_A_TIME_MAX = 1000
@@ -67,6 +70,22 @@ class PlainClients(Row, frozen=True):
     count: int
 
 
+class PlainClientsOf(Row, frozen=True):
+    """How many of them an owner has."""
+
+    table = "holdfast.plain_clients_of"
+    key = ("owner",)
+
+    owner: str
+    count: int
+
+
+def owner_of(client: str) -> str:
+    """Whose client id it is, "" for nobody's."""
+    owner, colon, _ = client.partition(":")
+    return owner if colon else ""
+
+
 @lru_cache(maxsize=4096)
 def birth_ms(client: str) -> int | None:
     """The birth that a client id carries, Unix milliseconds, or None."""
@@ -97,6 +116,7 @@ class Sessions:
         self._retention_ms = retention_ms
         self._table = store.table(Session)
         self._plain = store.table(PlainClients)
+        self._plain_of = store.table(PlainClientsOf)
         self.recorded: dict[str, Known] = {}
 
     def lookup(self, request: Request, now_ms: int) -> Known | bytes | Reply:
@@ -122,14 +142,38 @@ class Sessions:
     def _open(self, client: str, now_ms: int) -> Known | Refusal:
         birth = birth_ms(client)
         if birth is None:
-            plain = self._plain.get(0) or PlainClients(0, 0)
-            if plain.count >= PLAIN_CLIENTS_MAX:
-                why = f"{plain.count} client ids without a birth are known already; end yours in .<Unix milliseconds>"
-                return Forbidden(why)
-            self._plain.put(PlainClients(0, plain.count + 1))
+            refusal = self._count_plain(owner_of(client))
+            if refusal is not None:
+                return refusal
         elif now_ms and not now_ms - self._retention_ms < birth < now_ms + self._retention_ms:
             return Expired(client)
         return Known(client, 0, {}, ())
+
+    def _count_plain(self, owner: str) -> Refusal | None:
+        """One more id without a birth, unless there are too many."""
+        total = self._plain.get(0) or PlainClients(0, 0)
+        if total.count >= PLAIN_CLIENTS_MAX:
+            return OutOfClients("", total.count)
+        if owner:
+            if total.count and not len(self._plain_of):
+                self._count_by_owner()
+            known = self._plain_of.get(owner) or PlainClientsOf(owner, 0)
+            if known.count >= PLAIN_CLIENTS_OF_ONE_MAX:
+                return OutOfClients(owner, known.count)
+            self._plain_of.put(PlainClientsOf(owner, known.count + 1))
+        self._plain.put(PlainClients(0, total.count + 1))
+        return None
+
+    def _count_by_owner(self) -> None:
+        """Once, in a store of an earlier version, which knows only how many there are of all. All of them are
+        in the table: whoever came in this batch or run was counted after this."""
+        counts: dict[str, int] = {}
+        for session in self._table:
+            owner = owner_of(session.client)
+            if owner and birth_ms(session.client) is None:
+                counts[owner] = counts.get(owner, 0) + 1
+        for owner, count in counts.items():
+            self._plain_of.put(PlainClientsOf(owner, count))
 
     def record(self, session: Known, request: Request, answer: Reply, now_ms: int) -> None:
         """Keep the answer; forget what the client no longer needs."""

@@ -9,7 +9,16 @@ import msgspec
 
 from holdfast.kernel.contracts import App, Reply, Request
 from holdfast.kernel.errors import MalformedInput
-from holdfast.kernel.replies import Expired, Forbidden, Forgotten, Malformed, Overloaded, Unavailable, Unknown
+from holdfast.kernel.replies import (
+    Expired,
+    Forbidden,
+    Forgotten,
+    Malformed,
+    OutOfClients,
+    Overloaded,
+    Unavailable,
+    Unknown,
+)
 from holdfast.server.calls import Message
 
 CHANNEL = "branch"
@@ -91,7 +100,7 @@ class Wire:
     def __init__(self, app: App) -> None:
         words: Any = Union[(*app.commands, *app.queries)]
         request = msgspec.defstruct("BranchRequest", [("command", words)], bases=(Request,), frozen=True, gc=False)
-        refusals = (Malformed, Forgotten, Expired, Forbidden, Unavailable, Overloaded, Unknown)
+        refusals = (Malformed, Forgotten, Expired, OutOfClients, Forbidden, Unavailable, Overloaded, Unknown)
         replies: Any = Union[(*app.replies, *refusals)]
         self.encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
         self._message = msgspec.msgpack.Decoder(AnyMessage)
