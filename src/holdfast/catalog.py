@@ -182,13 +182,15 @@ class SequencerOptions(ProtocolOptions, frozen=True, forbid_unknown_fields=True)
 class ProtocolEntry(msgspec.Struct, frozen=True):
     """`models`: the failure models to choose from, if there is a choice. `nodes_max`: most servers.
     `options`: the settings a service under it may have beside the common ones. `tentative`: its replies
-    may come before they are final. `datagrams`: its messages go by UDP, and may be lost, doubled and overtaken."""
+    may come before they are final. `datagrams`: its messages go by UDP, and may be lost, doubled and overtaken.
+    `tells`: whoever watches is told what an app tells people; not where one replica alone is not to be believed."""
 
     models: tuple[FailureModel, ...]
     nodes_max: int
     options: type[ProtocolOptions] = ProtocolOptions
     tentative: bool = False
     datagrams: bool = False
+    tells: bool = True
 
 
 class Guarantee(msgspec.Struct, frozen=True):
@@ -223,7 +225,7 @@ PROTOCOLS: Mapping[str, ProtocolEntry] = {
     "solo": ProtocolEntry((), 1),
     "lamport": ProtocolEntry(("perfect", "majority"), 64),
     "bayou": ProtocolEntry((), 64, BayouOptions, tentative=True),
-    "sequencer": ProtocolEntry((), 64, SequencerOptions, datagrams=True),
+    "sequencer": ProtocolEntry((), 64, SequencerOptions, datagrams=True, tells=False),
 }
 
 GUARANTEES: tuple[Guarantee, ...] = (

@@ -88,7 +88,7 @@ class Replica(Echo):
 
 
 class House:
-    """A line server on a free port of this loop. `tentative`: before a `Replica`. `private`: see `Face`."""
+    """A line server on a free port of this loop. `tentative`: before a `Replica`. `private`, `tells`: see `Face`."""
 
     def __init__(
         self,
@@ -97,13 +97,14 @@ class House:
         holds: bool = False,
         tentative: bool = False,
         private: bool = False,
+        tells: bool = True,
         **limits: int,
     ) -> None:
         app = Tickets(seats=10)
         self.echo = Replica() if tentative else Echo(holds=holds)
         self.other = Echo()
         grammar = Grammar(app.commands, app.queries, line_bytes_max=limits.get("line_bytes_max", 1000))
-        self.face = Face("tickets", self.echo, grammar, identity, tentative=tentative, private=private)
+        self.face = Face("tickets", self.echo, grammar, identity, tentative=tentative, private=private, tells=tells)
         faces = {"tickets": self.face, "open": Face("open", self.other, grammar, "trusted")}
         people = People([Person("ann", "Ann"), Person("bob", "Bob")], {"ann": TokenHash.of(TOKEN)})
         self.peers: list[bytes] = []

@@ -85,6 +85,20 @@ def test_who_logs_in_anew_is_told_what_is_theirs_from_then_on() -> None:
     play(scenario, identity="token", private=True)
 
 
+def test_a_service_that_tells_nothing_says_so() -> None:
+    async def scenario(house: House, connect: Any) -> None:
+        client = await connect()
+        await said(client, f'login ann "{TOKEN}"')
+        assert await said(client, "watch") == (
+            "tickets tells nothing unasked, under the protocol that it has here; ask now and then."
+        )
+        house.lines.tell_missed("tickets")
+        house.lines.flush()
+        assert await said(client, "search ann") == "search ann ann"
+
+    play(scenario, identity="token", private=True, tells=False)
+
+
 def test_the_outbox_of_a_private_service_is_shown_to_nobody() -> None:
     async def scenario(house: House, connect: Any) -> None:
         with_an_administrator(house)

@@ -181,11 +181,14 @@ class Node:
         except ValueError as error:
             why = f"{service.app} cannot be served under {service.protocol}: {error}"
             raise ConfigurationError(why, file=str(self.site.file), key=f"services.{service.name}") from error
-        tentative = PROTOCOLS[service.protocol].tentative
+        protocol = PROTOCOLS[service.protocol]
         servers, private = self._branch_servers(service, replicated), APPS[service.app].private
         words = (*replicated.commands, *replicated.queries) if private else ()
         door = Guard(servers or _Door(self, service.name), words)
-        face = Face(service.name, door, grammar, service.identity, tentative=tentative, private=private)
+        face = Face(
+            service.name, door, grammar, service.identity, tentative=protocol.tentative, private=private,
+            tells=protocol.tells,
+        )  # fmt: skip
         if servers is not None:
             face.on_malformed = servers.malformed
         return face

@@ -24,7 +24,8 @@ class Service(Protocol):
 class Face:
     """One service as the line protocol shows it. `tentative`: its replies need not be final, so that it
     matters which view a question sees, and what a session has seen before. `private`: whatever it has to tell is
-    somebody's, so that nobody watches but for what is theirs, and its outbox is not shown."""
+    somebody's, so that nobody watches but for what is theirs, and its outbox is not shown. `tells`: whether it says
+    anything unasked."""
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class Face:
         *,
         tentative: bool = False,
         private: bool = False,
+        tells: bool = True,
     ) -> None:
         self.name = name
         self.service = service
@@ -42,5 +44,6 @@ class Face:
         self.identity: Identity = identity
         self.tentative = tentative
         self.private = private
+        self.tells = tells
         self.on_malformed: Callable[[Person | None, bytes, Malformed], object] | None = None
         """Hears of lines that make no request: who sent one, the line, and its refusal."""

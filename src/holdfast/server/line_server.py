@@ -423,6 +423,8 @@ class Connection(asyncio.Protocol):
             return Malformed("nobody has said who you are; write login ID first.")
         if not (face.private or face.tentative):
             return Helped(f"There will be none: all that {face.name} answers is final.")
+        if not face.tells:
+            return Helped(f"{face.name} tells nothing unasked, under the protocol that it has here; ask now and then.")
         self.server.watchers.add(self, face.name, mine=mine)
         if face.private:
             return Helped(f"What {face.name} has for you is told from now on.")
