@@ -29,6 +29,7 @@ FOUND_WITHIN: dict[str, tuple[int, Options]] = {
     "retirement-forgotten": (10, bayou("immediate", faults=("retire", "offline", "new", "split", "file"))),
     "followed-future": (10, bayou("immediate", faults=("jump",))),
     "nobody-heard": (10, bayou("all-heard")),
+    "hasty-deadline": (15, bayou("all-heard")),
     "behind-ignored": (10, bayou("immediate")),
     "executed-again": (3, bayou("immediate")),
 }

@@ -202,7 +202,7 @@ class RoomsPage:
         return self._template.response(page, status)
 
     async def _firm_by(self, standings: Sequence[Standing]) -> dict[str, str]:
-        """When each tentative request is final at the latest, where the protocol can say so: it has a
+        """When each tentative request is final at the latest, in a sentence, where the protocol can say so: it has a
         word `stable` then."""
         grammar = self._face.grammar
         if "stable" not in grammar.words:
@@ -211,7 +211,7 @@ class RoomsPage:
         asked = [grammar.parse(f"stable {id}".encode()) for id in ids]
         questions = [request.command for request in asked if isinstance(request, Request)]
         replies = await self._ask_all(questions, None)
-        return {id: getattr(unwrapped(reply), "firm_by", "") for id, reply in zip(ids, replies, strict=True)}
+        return {id: _firm_by(unwrapped(reply)) for id, reply in zip(ids, replies, strict=True)}
 
     # -- POST
 
@@ -352,3 +352,10 @@ def _id_of(reply: Reply) -> str:
     """The request that a reply put on record, granted or not; "" if it put none there."""
     own = unwrapped(reply)
     return own.id if isinstance(own, _ON_RECORD) else ""
+
+
+def _firm_by(stability: Reply) -> str:
+    by = getattr(stability, "firm_by", "")
+    if getattr(stability, "overdue", False):
+        return f"It was to be firm by {by}; what came of it has not been heard here."
+    return f"Firm by {by} at the latest." if by else ""

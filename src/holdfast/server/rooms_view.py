@@ -175,7 +175,7 @@ def told_of(standing: Standing, firm_by: str) -> Told:
     if standing.why:
         parts.append(_sentence(standing.why))
     if firm_by:
-        parts.append(f"Firm by {firm_by} at the latest.")
+        parts.append(firm_by)
     parts.append(f"({standing.id})")
     is_lost = standing.place is None or (standing.outcome == "cancelled" and standing.lost is not None)
     return Told(" ".join(parts), is_lost)
@@ -220,7 +220,7 @@ def _blocks(
 
 
 def mine(standing: Standing, firm_by: str) -> Mine:
-    """A request of the own department. `firm_by`: when it is final at the latest, or "" if it is."""
+    """A request of the own department. `firm_by`: a sentence on when it is final at the latest, or "" if it is."""
     state, badge = _BADGES.get(standing.outcome, ("", ""))
     where = standing.place or standing.wanted
     notes = []
@@ -235,7 +235,7 @@ def mine(standing: Standing, firm_by: str) -> Mine:
     if standing.why:
         notes.append(_sentence(standing.why))
     if firm_by:
-        notes.append(f"Firm by {firm_by} at the latest.")
+        notes.append(firm_by)
     if standing.booking:
         notes.append(f"A change of {standing.booking}.")
     about = f"{standing.id}, entered at {standing.entered}."

@@ -97,6 +97,7 @@ def test_with_one_voter_that_is_gone_a_take_over_needs_the_operator_s_word() -> 
     assert any("may come out otherwise" in text for kind, text in replicas.lines if kind == "event")
     replicas.submit("music", book(9, day=TODAY))
     replicas.jump(70 * MINUTE_US)
+    replicas.wait(3 * SECOND_US)
     assert committed(replicas, "music") == ["music-1"]
     replicas.restart("biology")
     replicas.wait(3 * SECOND_US)
@@ -154,6 +155,7 @@ def test_an_old_primary_that_is_cut_off_confirms_nothing(three: Replicas) -> Non
     three.jump(70 * MINUTE_US)
     three.submit("music", book(12, day=TODAY))
     three.jump(110 * MINUTE_US)
+    three.wait(3 * SECOND_US)
     assert three.log("biology").csn == 0
     assert committed(three, "law") == ["music-1"]
     three.heal()

@@ -109,6 +109,29 @@ def test_while_a_member_is_away_a_write_is_firm_at_its_deadline_not_before(line:
     assert committed(replicas, "law") == ["law-1"]
 
 
+def test_at_its_deadline_a_write_waits_for_those_who_are_there() -> None:
+    """The meeting begins within the hour: its deadline lies before its stamp."""
+    replicas = Replicas("biology law music")
+    today = "2026-11-30"
+    replicas.submit("law", book(9, day=today))
+    replicas.now_us += 2_000
+    replicas.submit("biology", book(9, day=today))
+    replicas.deliver("biology", "music")
+    assert replicas.log("biology").csn == 0
+    replicas.deliver_all()
+    assert committed(replicas, "music") == ["law-1", "biology-1"]
+
+
+def test_at_its_deadline_a_write_waits_for_those_who_are_away_no_longer_than_for_an_answer() -> None:
+    replicas = Replicas("biology law music")
+    replicas.isolate("music")
+    replicas.submit("law", book(9, day="2026-11-30"))
+    replicas.wait(SECOND_US)
+    assert committed(replicas, "law") == []
+    replicas.wait(2 * SECOND_US)
+    assert committed(replicas, "law") == ["law-1"]
+
+
 def test_a_deadline_takes_along_what_stands_before_it_and_leaves_what_stands_behind() -> None:
     replicas = Replicas("biology law music")
     replicas.isolate("music")

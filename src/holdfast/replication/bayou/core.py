@@ -451,7 +451,7 @@ class Bayou:
             name = self.replica.renamed[name]
         entry = log.entries.get(name) if name is not None else None
         if entry is not None:
-            return words.Stability(id, True, 0, self.replica.time_text(self.replica.firm_by_ms(entry)))
+            return words.Stability(id, True, 0, *self.replica.firm_by(entry))
         if name is None or not log.is_committed(name):
             return words.Stability(id, False, 0, "")
         place = next((i for i, write in enumerate(log.committed, log.omitted + 1) if name_of(write) == name), -1)

@@ -7,7 +7,8 @@ still be on its way. So there are two policies:
 - `all-heard`: the primary asks every replica for a synced promise never to stamp at or below `t`, and
   for all its writes up to `t`. When all have answered, nothing earlier can come any more, and what is
   stamped up to `t` is committed in stamp order. While somebody is away, a write is committed at its
-  deadline, with all that is stamped before it; whoever comes later stands behind them, "late".
+  deadline, but not before those who are there have had time to answer, with all that is stamped before
+  it; whoever comes later stands behind them, "late".
 
 Either way the commits leave the tail from its head, so an author's writes are committed in its order,
 and a write that follows what its author saw follows it here too.
@@ -109,9 +110,12 @@ class Primary:
         arrived, replica.log.arrived = replica.log.arrived, []
         if replica.configuration.policy == "immediate" or not arrived:
             return
+        # What comes at or behind its deadline waits for the answers of those who are there all the same.
+        first_ms = replica.deadline_ms + replica.configuration.patience_us // 1000
         # Numbered, because a write that was put back into the tail comes twice.
         noted = [
-            (replica.firm_by_ms(entry), entry.stamp, number, entry) for number, entry in enumerate(arrived, self._noted)
+            (max(replica.firm_by_ms(entry), first_ms), entry.stamp, number, entry)
+            for number, entry in enumerate(arrived, self._noted)
         ]
         self._noted += len(noted)
         if len(noted) > len(self._deadlines):

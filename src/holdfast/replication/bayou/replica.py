@@ -336,20 +336,30 @@ class Replica:
     def outcome(self, entry: Entry, firm: str) -> Outcome:
         """What the user hears of a write."""
         write = entry.write
-        has_deadline = firm == "tentative" and self.configuration.policy != "immediate"
-        firm_by = self.time_text(self.firm_by_ms(entry)) if has_deadline else ""
+        firm_by, warning = "", self.warning
+        if firm == "tentative" and self.configuration.policy != "immediate":
+            firm_by, is_overdue = self.firm_by(entry)
+            if is_overdue:
+                unheard = f"it was to be firm by {firm_by}, and what came of it has not been heard here"
+                firm_by, warning = "", f"{warning}; {unheard}" if warning else unheard
         vector = ((write.replica, write.number),)
-        return Outcome(entry.reply, firm, id_of(write), firm_by, vector, self.warning)
+        return Outcome(entry.reply, firm, id_of(write), firm_by, vector, warning)
+
+    def firm_by(self, entry: Entry) -> tuple[str, bool]:
+        """The same as people read it, and whether it is over by now: then this replica is cut off from the primary."""
+        ms = self.firm_by_ms(entry)
+        return self.time_text(ms), self.wall_ms > ms + self.configuration.patience_us // 1000
 
     def firm_by_ms(self, entry: Entry) -> int:
         """When the primary commits a write at the latest, whoever is away: the earlier of its stamp and the
-        horizon, and what the app says."""
+        horizon, and what the app says; but those who are there are given the time to answer."""
         if entry.firm_by_ms is None:
             entry.firm_by_ms = entry.write.ms + self.configuration.horizon_ms
             request = self.views.wanted_by(entry)
             wanted = None if request is None else self.machine.firm_by_ms(request)
             if wanted is not None:
-                entry.firm_by_ms = min(entry.firm_by_ms, wanted)
+                patience_ms = self.configuration.patience_us // 1000
+                entry.firm_by_ms = min(entry.firm_by_ms, max(wanted, entry.write.ms + patience_ms))
         return entry.firm_by_ms
 
     # -- A wrong clock

@@ -78,12 +78,14 @@ class Done(Reply, frozen=True, tag="done"):
 
 
 class Stability(Reply, frozen=True, tag="stability"):
-    """`number`: the write's place in the committed order, 0 while it is tentative. `known`: whether it is here."""
+    """`number`: the write's place in the committed order, 0 while it is tentative. `known`: whether it is here.
+    `overdue`: the time that it was to be firm by has passed, and nothing has been heard here of what came of it."""
 
     id: str
     known: bool
     number: int
     firm_by: str
+    overdue: bool = False
 
     def text(self) -> str:
         if not self.known:
@@ -91,6 +93,8 @@ class Stability(Reply, frozen=True, tag="stability"):
         if self.number:
             return f"{self.id} is committed, as number {self.number}."
         by = f", firm by {self.firm_by} at the latest" if self.firm_by else ""
+        if self.overdue:
+            by = f"; it was to be firm by {self.firm_by}, and what came of it has not been heard here"
         return f"{self.id} is tentative{by}."
 
 

@@ -7,6 +7,7 @@ another gate.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from heapq import heapify
 from typing import Any
 
 import msgspec
@@ -191,6 +192,19 @@ def _nobody_heard(core: Bayou) -> None:
     _put(core.primary, "frontier_ms", lambda: 1 << 62)
 
 
+def _hasty_deadline(core: Bayou) -> None:
+    """What comes at its deadline is committed at once: nobody is asked whether there is something earlier."""
+    primary = core.primary
+    note = primary._note_deadlines
+
+    def bent() -> None:
+        note()
+        primary._deadlines = [(core.replica.firm_by_ms(row[-1]), *row[1:]) for row in primary._deadlines]
+        heapify(primary._deadlines)
+
+    _put(primary, "_note_deadlines", bent)
+
+
 def _behind_ignored(core: Bayou) -> None:
     """A session is served wherever it comes, whatever it has read and written elsewhere."""
     _put(core, "_behind", lambda *_arguments: None)
@@ -222,6 +236,7 @@ BUGS: dict[str, Bug] = {
     "retirement-forgotten": Bug(_retirement_forgotten),
     "followed-future": Bug(_followed_future),
     "nobody-heard": Bug(_nobody_heard),
+    "hasty-deadline": Bug(_hasty_deadline),
     "behind-ignored": Bug(_behind_ignored),
     "executed-again": Bug(_executed_again),
 }

@@ -50,21 +50,23 @@ class Acknowledged(msgspec.Struct):
 
 
 class Assigned(NamedTuple):
-    """When a primary gave writes their places: `wall_ms` by its clock, `names` of all that got one then, with
-    their `stamps`, and `ended`: the replicas that it waited for no longer."""
+    """When a primary gave writes their places: `deadline_ms` by the clock that it takes for deadlines, `names` of
+    all that got one then, with their `stamps`, when it had `heard_ms` of each (0: not known), and `ended`: the
+    replicas that it waited for no longer."""
 
-    wall_ms: int
+    deadline_ms: int
     names: tuple[Name, ...]
     stamps: tuple[Stamp, ...]
+    heard_ms: tuple[int, ...]
     ended: tuple[str, ...]
 
 
 class Seen:
-    """How far the watch has come with one process. `fresh`: (number, epoch, write) committed in this step;
-    `unsynced`: (things asked of the disk, those, the last number, the digest there) that a crash may yet take away,
-    and `placing`: (things asked of the disk, the names that got a place) too."""
+    """How far the watch has come with one process. `heard_ms`: when a write came into its log. `fresh`: (number,
+    epoch, write) committed in this step; `unsynced`: (things asked of the disk, those, the last number, the digest
+    there) that a crash may yet take away, and `placing`: (things asked of the disk, the names that got a place) too."""
 
-    __slots__ = ("assigned", "csn", "epoch", "fresh", "members_changed", "places", "placing", "unsynced")
+    __slots__ = ("assigned", "csn", "epoch", "fresh", "heard_ms", "members_changed", "places", "placing", "unsynced")
 
     def __init__(self) -> None:
         self.csn = 0
@@ -72,6 +74,7 @@ class Seen:
         self.members_changed = -1
         self.assigned: dict[Name, None] | None = None
         self.places = (0, 0, 0)
+        self.heard_ms: dict[Name, int] = {}
         self.fresh: list[Commit] = []
         self.unsynced: list[tuple[int, list[Commit], tuple[int, int], bytes]] = []
         self.placing: list[tuple[int, list[tuple[Name, int]]]] = []
@@ -111,6 +114,7 @@ class Ledger(Audit):
 
         def inserted(writes: Sequence[Write], place: int) -> None:
             for write in writes:
+                seen.heard_ms[write.replica, write.number] = office.replica.deadline_ms
                 if write.kind == CREATION:
                     node = decode_creation(write.body).node
                     self.created_ms[node] = max(write.ms, self.created_ms.get(node, 0))
@@ -214,19 +218,16 @@ class Ledger(Audit):
         known, seen.assigned = seen.assigned, dict.fromkeys(places)
         ended = tuple(name for name, row in log.members.items() if row.state != "live")
         if known is None:
-            self._placed_again(
-                Assigned(office.wall_ms, tuple(places), tuple(map(stamp_of, places.values())), ended), replica
-            )
+            self._placed_again(self._assigned(office, seen, places, ended), replica)
         fresh = {} if known is None else {name: write for name, write in places.items() if name not in known}
         if not fresh:
             return
-        stamps = [stamp_of(write) for write in fresh.values()]
-        if stamps != sorted(stamps):
+        assigned = self._assigned(office, seen, fresh, ended)
+        if list(assigned.stamps) != sorted(assigned.stamps):
             raise Violation(
                 "stamp order", f"{office.name} gives places to {[id_of(write) for write in fresh.values()]}"
             )
-        top = stamps[-1]
-        assigned = Assigned(office.wall_ms, tuple(fresh), tuple(stamps), ended)
+        top = assigned.stamps[-1]
         labels = [(name, replica.epoch) for name in fresh]
         for label in labels:  # a crash may have taken an earlier write of that name away, and its place
             self.assigned[label] = [assigned]
@@ -239,6 +240,11 @@ class Ledger(Audit):
                     f"{office.name} commits {id_of(max(fresh.values(), key=stamp_of))} stamped {top} "
                     f"while it holds {id_of(write)} stamped {stamp_of(write)}",
                 )
+
+    def _assigned(self, office: Office, seen: Seen, places: dict[Name, Write], ended: tuple[str, ...]) -> Assigned:
+        heard_ms = tuple(seen.heard_ms.get(name, 0) for name in places)
+        stamps = tuple(map(stamp_of, places.values()))
+        return Assigned(office.replica.deadline_ms, tuple(places), stamps, heard_ms, ended)
 
     def _placed_again(self, assigned: Assigned, replica: Any) -> None:
         """A process is the primary from its first step on: what it places then may have had a place before, which a

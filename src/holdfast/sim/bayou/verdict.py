@@ -164,8 +164,9 @@ def _late_at_deadlines(
     ledger: Ledger, writes: Sequence[Write], epochs: Sequence[int], machine: Machine, ground: Ground
 ) -> None:
     """Under `all-heard` a write may be late only if the primary whose commit passed it (that of its epoch, not one
-    that was overtaken) had reached the deadline of one that it gave a place then; or waited no longer for the
-    author, or for who had created it, and so may never have heard of it."""
+    that was overtaken) had reached the deadline of one that it gave a place then, and had had that one long enough
+    for all who are there to answer; or waited no longer for the author, or for who had created it, and so may never
+    have heard of it."""
     by_name = {(write.replica, write.number): write for write in writes}
 
     def firm_by_ms(write: Write) -> int:
@@ -173,7 +174,10 @@ def _late_at_deadlines(
         return min(write.ms + ground.horizon_ms, wanted if wanted is not None else NEVER_MS)
 
     def due_ms(assigned: Assigned) -> int:
-        return min((firm_by_ms(by_name[name]) for name in assigned.names if name in by_name), default=0)
+        patience_ms = ground.patience_us // 1000
+        heard = zip(assigned.names, assigned.heard_ms, strict=True)
+        dues = (max(firm_by_ms(by_name[name]), ms + patience_ms if ms else 0) for name, ms in heard if name in by_name)
+        return min(dues, default=0)
 
     before: list[tuple[Write, int]] = []
     for write, epoch in zip(writes, epochs, strict=True):
@@ -184,7 +188,7 @@ def _late_at_deadlines(
             known = ledger.assigned.get(((passed.replica, passed.number), label), [])
             times = [assigned for assigned in known if stamp_of(passed) in assigned.stamps]
             early = [
-                each for each in times if due_ms(each) > each.wall_ms and not any(one in each.ended for one in line)
+                each for each in times if due_ms(each) > each.deadline_ms and not any(one in each.ended for one in line)
             ]
             if times and len(early) == len(times):
                 due = due_ms(early[0])
