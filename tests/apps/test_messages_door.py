@@ -32,6 +32,7 @@ from holdfast.apps.messages import (
     NoSuchPerson,
     Read,
     Search,
+    Seen,
     Send,
     Sent,
     ToYourself,
@@ -62,6 +63,9 @@ from holdfast.server.reply_lines import ChangeLines, json_line, text_line
         ("send #ward3 hello", Send("#ward3", "hello")),
         ('["send", "bob", "two\\nlines", {"subject": "s"}]', Send("bob", "two\nlines", "s")),
         ("read 3", Read(3)),
+        ("seen 3", Seen((3,))),
+        ("seen 3,4 biology-7,2-0-0/1", Seen((3, 4), ("biology-7", "2-0-0/1"))),
+        ('["seen", [3, 4], ["biology-7", "x"]]', Seen((3, 4), ("biology-7", "x"))),
         ("read 3 biology-7", Read(3, "biology-7")),
         ("ack 3", Ack(3)),
         ("got phone 0", Got("phone", 0)),
@@ -210,7 +214,7 @@ def test_any_text_survives_the_way_to_the_log_and_back(text: str) -> None:
     assert again.command == request.command
     (sent,) = machine.execute([again], (1, 0))
     assert isinstance(sent, Sent)
-    assert machine.answer(Request(AskInbox(), person=BOB)).items[0].content == text  # type: ignore[attr-defined]
+    assert machine.answer(Request(AskSince(), person=BOB)).items[0].content == text  # type: ignore[attr-defined]
     machine.digest()
     assert machine.execute([again], (2, 0)) == [sent], "a retry gets the first answer"
     assert len(machine.answer(Request(AskInbox(), person=BOB)).items) == 1  # type: ignore[attr-defined]

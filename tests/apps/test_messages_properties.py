@@ -29,6 +29,7 @@ from holdfast.apps.messages import (
     Messages,
     Read,
     Search,
+    Seen,
     Send,
     Sent,
     Who,
@@ -73,6 +74,7 @@ commands = st.one_of(
     ),
     st.builds(Read, numbers),
     st.builds(Ack, numbers),
+    st.builds(Seen, st.lists(numbers, min_size=1, max_size=4).map(tuple)),
     st.builds(Got, st.sampled_from(["phone", "desk"]), st.integers(0, 9)),
     st.builds(Delete, addresses, numbers),
     st.builds(MakeGroup, st.sampled_from(["#g", "#h"]), st.lists(st.sampled_from(IDS), max_size=3).map(tuple)),
@@ -207,6 +209,7 @@ def test_everybody_sees_what_a_plain_model_says(played: list[tuple[Person, Comma
         fetched = ward.ask(person, AskSince()).items
         assert [(item.sender, item.content) for item in fetched] == model.inboxes[person.id]
         assert [item.number for item in fetched] == list(range(1, len(fetched) + 1))
+        ward.see(person)
         for conversation in model.members:
             history = ward.ask(person, AskHistory(conversation))
             told = [(said.sender, said.content) for said in history.messages] if not history.failed else []
@@ -302,7 +305,7 @@ def test_what_comes_in_before_moves_the_numbers_and_the_id_finds_it() -> None:
     items = answer.items  # type: ignore[attr-defined]
     assert [(item.number, item.content, item.id, bool(item.acked_ms), item.firm) for item in items] == [
         (2, "later", "north-1", True, False),
-        (1, "earlier", "east-1", False, True),
+        (1, "", "east-1", False, True),
     ]
     assert "[tentative]" in answer.text()
     assert items[0].line().endswith("later [tentative]")
@@ -325,6 +328,7 @@ def test_a_search_goes_on_across_messages_that_came_late(monkeypatch: pytest.Mon
         sender, to = (ALICE, "bob") if number % 2 else (CARLA, "bob")
         stamp = (NINE + seconds * 1000, sender.first_name, f"r{number}")
         machine.execute_write(Request(Send(to, f"needle {number}"), person=sender), stamp, f"r{number}-1", number > 1)
+    machine.execute_write(Request(Seen((1, 2, 3, 4, 5, 6)), person=BOB), (NINE + 10_000, "Bob", "b"), "b-1", False)
     seen: list[str] = []
     before = ""
     while True:

@@ -11,6 +11,7 @@ from holdfast.apps.messages.asking import PAGE_MAX
 
 
 def found(ward: Ward, words: str, before: str = "") -> list[str]:
+    ward.see(BOB)
     reply = ward.answers(BOB, f"search --before {before} {words}" if before else f"search {words}")
     return [message.content for message in reply.messages]
 
@@ -44,6 +45,7 @@ def test_search_goes_on_where_it_has_stopped() -> None:
         if number % 7 == 0:
             ward.at(number)
         ward.send((ALICE, CARLA, DAVE)[number % 3], "bob", f"needle {number}")
+    ward.see(BOB)
     seen: list[str] = []
     before = ""
     while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from holdfast.apps.messages import Inbox, Messages, Sent
+from holdfast.apps.messages import Messages, Seen, Sent, Shown, Since
 from holdfast.kernel.contracts import Change, Command, Person, Query, Reply, Request
 from holdfast.kernel.machine import Advance, Machine
 from holdfast.server.grammar import Grammar
@@ -71,10 +71,21 @@ class Ward:
         return reply
 
     def inbox(self, person: Person) -> list[tuple[int, str, str]]:
-        """(number, sender, text) of the newest page, the newest first."""
-        reply = self.answers(person, "inbox")
-        assert isinstance(reply, Inbox)
-        return [(item.number, item.sender, item.content) for item in reply.items]
+        """(number, sender, text) of what has come, as a device fetches it, the newest first."""
+        reply = self.answers(person, "since")
+        assert isinstance(reply, Since)
+        assert not reply.more
+        return [(item.number, item.sender, item.content) for item in reversed(reply.items)]
+
+    def see(self, person: Person) -> None:
+        """The person sees everything that lies in their inbox."""
+        more, after = True, 0
+        while more:
+            since = self.answers(person, f"since {after}")
+            numbers, more = tuple(item.number for item in since.items), since.more
+            if numbers:
+                assert self.do(person, Seen(numbers)) == Shown(numbers, ())
+                after = numbers[-1]
 
     def unread(self, person: Person) -> tuple[int, dict[str, int]]:
         reply = self.answers(person, "unread")

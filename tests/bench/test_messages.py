@@ -87,6 +87,8 @@ class Post:
                     connection.sendall(b"Replies are json now.\n")
                 elif word == "inbox":
                     connection.sendall(json.dumps({"reply": self.inbox(person)}).encode() + b"\n")
+                elif word == "since":
+                    connection.sendall(json.dumps({"reply": self.since(person, int(rest[0]))}).encode() + b"\n")
                 else:
                     self.send(connection, person, rest[1])
 
@@ -103,8 +105,12 @@ class Post:
     def inbox(self, person: str) -> dict[str, Any]:
         box = self.inboxes[person]
         kept = list(enumerate(box, 1))[: len(box) - self.kept]
-        items = [{"number": number, "content": said} for number, said in reversed(kept[-50:])]
+        items = [{"number": number, "content": ""} for number, _ in reversed(kept[-50:])]
         return {"unread": len(kept), "items": items}
+
+    def since(self, person: str, after: int) -> dict[str, Any]:
+        box = self.inboxes[person]
+        return {"items": [{"number": number, "content": box[number - 1]} for number in range(after + 1, len(box) + 1)]}
 
 
 def apply(post: Post, window: int = 3) -> MessagesResult:

@@ -18,6 +18,7 @@ class Theatre:
     def __init__(self) -> None:
         self.booked: dict[str, list[int]] = {}
         self.messages: list[str] = []
+        self.read: list[int] = []
         self.answers: dict[str, dict[str, object]] = {}
         self.executions = 0
         self._turn = threading.Lock()
@@ -44,6 +45,12 @@ class Theatre:
             if words[0] == "devices":
                 return reply(True, "No devices.", "devices", devices=[], last=len(items))
             return reply(True, "", "since", items=items[int(words[1]) :], last=len(items), more=False)
+        if words[0] == "got":
+            return reply(True, "", "got", device=words[1], cursor=int(words[2]))
+        if words[0] == "seen":
+            numbers = [int(number) for number in words[1]]
+            self.read += numbers
+            return reply(True, "", "shown", numbers=numbers, missing=[])
         taken = [seat for seats in self.booked.values() for seat in seats]
         if words[0] == "search":
             seats = self.booked.get(words[1])

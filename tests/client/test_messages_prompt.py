@@ -93,6 +93,13 @@ def test_one_command_with_a_token_from_a_file_or_the_environment(hospital: RealS
         history = json.loads(hospital.holdfast("messages", "--json", "history", "bob").stdout)
         assert history["reply"]["messages"][-1]["content"] == "two\nlines and --more x"
         assert "it's free" in hospital.holdfast("messages", "search", "it's", "free").stdout
+        reads = ("--as", "bob", "--token", token_of("bob"))
+        assert hospital.holdfast("messages", *reads, "inbox").stdout.count("not read yet: read ") == 2
+        assert "not read yet: read " in hospital.holdfast("messages", *reads, "search", "it's", "free").stdout
+        assert "read" not in hospital.holdfast("messages", "audit").stdout
+        assert "ann: Room 12, it's free" in hospital.holdfast("messages", *reads, "history", "ann").stdout
+        assert hospital.holdfast("messages", "audit").stdout.count(" bob read ") == 2, "who asks for it reads it"
+        assert "it's free" in hospital.holdfast("messages", *reads, "inbox").stdout
         wrong = hospital.holdfast("messages", "send", "bob")
         assert (wrong.returncode, wrong.stderr[:16]) == (64, "holdfast: usage:")
         (hospital.folder / "nothing").write_text("\n")
@@ -150,8 +157,8 @@ def test_a_prompt_shows_what_comes_and_answers_it(
             until(lambda: shows(f"Message {number} of bob is acknowledged"))
             typed.send_text('send --subject "bed 12" bob  It is  done.\r')
             assert received(bob) == "It is  done."
-            assert bob.inbox().messages[0].subject == "bed 12"
             sent = bob.inbox().messages[0]
+            assert sent.subject == "bed 12"
             bob.acknowledge(sent)
             until(lambda: shows("* bob has acknowledged message "))
             typed.send_text("reply 7000000 x\rreply x\rsend\rdrafts\rsend nobody x\r")
@@ -208,11 +215,16 @@ def test_answers_are_shown_one_message_a_line(
     for text in ("one\nline", "two"):
         bob.send("eve", text)
     service = speaker.site.service("messages")
+    assert all(speaker.draw(answer) for answer in (service.inbox(), service.search("two")))
+    lines = re.sub(r"\d{4}-\S+ \d\d:\d\d", "TIME", capsys.readouterr().out).splitlines()
+    heads = ["1 TIME bob: (not read yet: read 1)", "2 TIME bob: (not read yet: read 2)"]
+    assert lines == ["2 unread.", *heads, "bob+eve 2 TIME bob: (not read yet: read 2)"]
+    service.seen([1, 2])
     assert all(speaker.draw(answer) for answer in (service.inbox(), service.history("bob"), service.search("two")))
     assert speaker.draw(service.read(1))
     lines = re.sub(r"\d{4}-\S+ \d\d:\d\d", "TIME", capsys.readouterr().out).splitlines()
     assert lines == [
-        *("2 unread.", "1 TIME bob: one\\nline", "2 TIME bob: two"),
+        *("0 unread.", "1 TIME bob: one\\nline", "2 TIME bob: two"),
         *("1 TIME bob: one\\nline", "2 TIME bob: two", "bob+eve 2 TIME bob: two", "1 TIME bob: ", "  one", "  line"),
     ]
     assert not speaker.draw(service.unread())

@@ -65,6 +65,17 @@ def begun(messenger: Messenger) -> Messenger:
     return messenger
 
 
+def lines_about(messenger: Messenger, what: Sent) -> list[tuple[str, str]]:
+    """(who, what) of the audit log about a message."""
+    after, found = f"{what.conversation}:0", list[tuple[str, str]]()
+    while after:
+        log = messenger.audit(after)
+        about = [line for line in log.lines if (line.conversation, line.message) == (what.conversation, what.place)]
+        found += [(line.person, line.what) for line in about]
+        after = log.more_after
+    return found
+
+
 def test_what_is_sent_arrives_as_it_was_and_in_order(opened: Opens) -> None:
     ann, bob = opened("ann"), begun(opened("bob"))
     texts = [
@@ -112,7 +123,8 @@ def test_a_message_is_handed_out_again_only_if_its_reader_died(opened: Opens) ->
 def test_each_device_has_its_own_place_and_the_service_knows_it(
     opened: Opens, until: Callable[..., None], tmp_path: Path
 ) -> None:
-    ann, phone, desk = opened("ann"), begun(opened("bob")), begun(opened("bob", "desk"))
+    ann = opened("ann")
+    phone, desk = begun(opened("bob", reads=False)), begun(opened("bob", "desk", reads=False))
     sent = [ann.send("bob", f"m{number}") for number in range(250)]
     assert [phone.receive(WAIT_S).text for _ in sent] == [f"m{number}" for number in range(250)]
     last = ann.states(sent[-1])
@@ -137,7 +149,7 @@ def devices_of_bob(opened: Opens) -> list[Any]:
 
 def test_acknowledging_reading_and_deleting(opened: Opens, until: Callable[..., None]) -> None:
     news: list[News] = []
-    ann, bob = opened("ann", on_news=news.append), begun(opened("bob"))
+    ann, bob = opened("ann", on_news=news.append), begun(opened("bob", reads=False))
     begun(ann)
     sent = ann.send("bob", "Potassium is 5.9.", "bed 12", "urgent")
     message = bob.receive(WAIT_S)
@@ -150,13 +162,44 @@ def test_acknowledging_reading_and_deleting(opened: Opens, until: Callable[..., 
     assert bob.unread().total == unread - 1
     assert bob.read(message.number).acked_ms == bob.read(message).read_ms > 0
     assert ann.states(sent).recipients[0].state == "acknowledged"
-    assert [line.what for line in ann.audit().lines if line.message == sent.place] == ["ack"]
+    assert lines_about(ann, sent) == [("bob", "ack")]
     assert ann.search("potassium bed").messages[0].id == sent.id
     ann.delete(sent)
     assert bob.read(message).is_deleted
     assert ann.history("bob").messages[-1].text == ""
-    with pytest.raises(Misuse, match="not from an inbox"):
+    with pytest.raises(Misuse, match="one has sent it"):
         ann.read(ann.history("bob").messages[-1])
+
+
+def test_what_was_handed_out_counts_as_read_and_the_log_says_so(opened: Opens, until: Callable[..., None]) -> None:
+    ann, eve = opened("ann"), begun(opened("eve"))
+    first, second, third = (ann.send("eve", f"m{number}") for number in range(3))
+    assert eve.receive(WAIT_S).text == "m0"
+    until(lambda: lines_about(ann, first) == [("eve", "read")])
+    assert lines_about(ann, second) == [], "it was not handed out"
+    (m0, m1, _) = eve.history("ann").messages[-3:]
+    assert ((m0.text, m0.withheld), (m1.text, m1.withheld)) == (("m0", False), ("", True))
+    assert eve.receive(WAIT_S).text == "m1"
+    assert eve.report(WAIT_S)
+    assert lines_about(ann, second) == [("eve", "read")]
+    assert eve.receive(WAIT_S).text == "m2"
+    eve.close()
+    assert lines_about(ann, third) == [("eve", "read")], "also the last one, as the messenger ends"
+
+
+def test_a_program_that_hands_messages_on_says_itself_what_was_read(opened: Opens) -> None:
+    ann, eve = opened("ann"), begun(opened("eve", reads=False))
+    first, second = (ann.send("eve", f"m{number}") for number in range(2))
+    messages = [eve.receive(WAIT_S) for _ in range(2)]
+    assert eve.report(WAIT_S)
+    assert eve.inbox().messages[0].withheld
+    eve.close()
+    assert (lines_about(ann, first), lines_about(ann, second)) == ([], [])
+    with opened("eve", reads=False) as eve:
+        assert eve.seen(*messages) == eve.seen(messages[0].number, messages[1].number)
+        assert lines_about(ann, first) == lines_about(ann, second) == [("eve", "read")]
+        assert [message.text for message in eve.inbox()][:2] == ["m1", "m0"]
+        assert eve.seen(7_000_000).missing == (7_000_000,)
 
 
 def test_pages_groups_and_people(opened: Opens) -> None:
@@ -164,6 +207,11 @@ def test_pages_groups_and_people(opened: Opens) -> None:
     group = ann.make_group("#round", "bob")
     for number in range(60):
         bob.send(group, f"m{number}")
+    heads = ann.inbox()
+    assert [(message.text, message.withheld) for message in heads] == 50 * [("", True)]
+    assert str(heads.messages[0]).endswith(f" bob: (not read yet: read {heads.messages[0].number})")
+    numbers = range(heads.messages[0].number, heads.messages[0].number - 60, -1)
+    assert ann.seen(*heads, *numbers).missing == ()
     page = ann.inbox()
     assert [message.text for message in page][:2] == ["m59", "m58"]
     assert len(page) == 50
@@ -219,7 +267,8 @@ def test_asynchronously_the_same(hospital: RealSite, tmp_path: Path) -> None:
                 assert await eve.receive(0.01) is None
             coming = asyncio.ensure_future(anext(aiter(eve)))
             sent = await asyncio.gather(*(ann.send("eve", f"m{number}") for number in range(20)))
-            assert [what.place for what in sent if isinstance(what, Sent)] == list(range(1, 21))
+            places = [what.place for what in sent if isinstance(what, Sent)]
+            assert places == list(range(places[0], places[0] + 20))
             texts = [(await coming).text]
             async for message in eve:
                 texts.append(message.text)

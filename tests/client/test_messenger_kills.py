@@ -122,7 +122,17 @@ def lines(path: Path) -> list[str]:
     return path.read_text().split("\n")[:-1]
 
 
-def test_senders_and_readers_are_killed_and_go_on_where_they_were(tmp_path: Path) -> None:
+def audit_of(messenger: Messenger) -> list[int]:
+    """The messages of which the log says that they were read."""
+    after, read = "", list[int]()
+    while True:
+        log = messenger.audit(after)
+        read += [line.message for line in log.lines if line.what == "read"]
+        if not (after := log.more_after):
+            return read
+
+
+def test_senders_and_readers_are_killed_and_go_on_where_they_were(tmp_path: Path, until: Callable[..., None]) -> None:
     hospital = messages_site(tmp_path)
     try:
         hospital.await_active()
@@ -138,6 +148,11 @@ def test_senders_and_readers_are_killed_and_go_on_where_they_were(tmp_path: Path
         words = (tmp_path / "bob", tmp_path / "site.toml", token_of("bob"), "last")
         reader_kills = kill_now_and_then(lambda: run("reader", *words), chance, tmp_path / "bob" / "received", "last")
         check(lines(tmp_path / "bob" / "received"), sent, reader_kills)
+        with Messenger("bob", token_of("bob"), site=tmp_path / "site.toml", folder=tmp_path / "bob" / "device") as bob:
+            until(lambda: bob.unread().total == 0)
+            log = audit_of(bob)
+            received = {text for text in lines(tmp_path / "bob" / "received") if text != "begin"}
+            assert len(log) == len(set(log)) == len(received), "each message that was handed out is read, once"
         assert min(sender_kills, reader_kills) >= 3
     finally:
         hospital.end()
@@ -171,8 +186,8 @@ def test_a_wing_that_is_cut_off_goes_on_among_its_own(tmp_path: Path, until: Cal
         hospital.await_active()
         with (
             Messenger("ann", token_of("ann"), site=site, folder=tmp_path / "ann", at="b", wait_s=WAIT_S) as ann,
-            Messenger("bob", token_of("bob"), site=site, folder=tmp_path / "bob", at="b") as bob,
-            Messenger("eve", token_of("eve"), site=site, folder=tmp_path / "eve", at="c") as eve,
+            Messenger("bob", token_of("bob"), site=site, folder=tmp_path / "bob", at="b", reads=False) as bob,
+            Messenger("eve", token_of("eve"), site=site, folder=tmp_path / "eve", at="c", reads=False) as eve,
         ):
             group = ann.make_group("#wing", "bob", "eve")
             assert [message.text for message in texts(ann, bob, eve, group, "together")] == ["together"] * 2
@@ -193,6 +208,36 @@ def test_a_wing_that_is_cut_off_goes_on_among_its_own(tmp_path: Path, until: Cal
             waiting.join()
         with Messenger("bob", token_of("bob"), site=site, folder=tmp_path / "bob", at="c") as bob:
             assert bob.receive(1) is None, "what it had while tentative does not come again, from another node neither"
+    finally:
+        if stopped:
+            os.kill(stopped, signal.SIGCONT)
+        hospital.end()
+
+
+def test_what_was_read_while_it_was_tentative_is_read_when_it_is_final(
+    tmp_path: Path, until: Callable[..., None]
+) -> None:
+    hospital = messages_site(tmp_path, "bayou")
+    site = tmp_path / "site.toml"
+    stopped = 0
+    try:
+        hospital.await_active()
+        with (
+            Messenger("ann", token_of("ann"), site=site, folder=tmp_path / "ann", at="b", wait_s=WAIT_S) as ann,
+            Messenger("bob", token_of("bob"), site=site, folder=tmp_path / "bob", at="b") as bob,
+        ):
+            stopped = hospital.pid("a")
+            os.kill(stopped, signal.SIGSTOP)  # the primary, without whom nothing is final
+            assert ann.send("bob", "one").is_sent
+            assert ann.send("bob", "two").is_sent
+            message = bob.receive(WAIT_S)
+            assert (message.text, message.firm) == ("one", False)
+            assert bob.report(WAIT_S)
+            os.kill(stopped, signal.SIGCONT)
+            stopped = 0
+            until(lambda: hospital_is_firm(bob), timeout_s=30)
+            assert [(each.text, each.withheld) for each in bob.inbox()] == [("", True), ("one", False)]
+            assert audit_of(ann) == [message.place]
     finally:
         if stopped:
             os.kill(stopped, signal.SIGCONT)

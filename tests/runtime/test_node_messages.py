@@ -186,7 +186,7 @@ def test_a_stranger_who_greets_as_a_node_reads_nothing_and_writes_nothing(tmp_pa
         for (reader, writer), _, _ in strangers:
             assert b"SECRET" not in await reader.read()
             writer.close()
-        assert "TOP SECRET 8" in await ask(bob, "inbox")
+        assert "TOP SECRET 8" in await ask(bob, "since")
         assert sum(node.links.counters["unproved"] for node in nodes.values()) == len(strangers)
         assert {name: node.links.counters["connects"] for name, node in nodes.items()} == before
         for node in nodes.values():
@@ -244,8 +244,10 @@ def test_a_wing_that_is_cut_off_goes_on_writing_among_its_own(tmp_path: Path) ->
             pass
         assert arrived["reply"]["content"] == "are you there"
         alice = await hospital.connect(hospital.wing["a"], "alice")
-        await says(alice, "inbox", lambda line: "from the house" in line)
-        page = await says(alice, "history bob", lambda line: "[tentative]" not in line)
+        await says(alice, "since", lambda line: "from the house" in line)
+        await says(alice, "history bob", lambda line: "[tentative]" not in line)
+        await ask(alice, "seen 1")
+        page = await says(alice, "history bob", lambda line: "from the house" in line)
         assert page.index("are you there") < page.index("from the house"), "in the order in which they were written"
         drivers = [hospital.nodes[name].drivers["wing"] for name in "ab"]
         while len({driver.status()["digest"] for driver in drivers}) > 1:  # noqa: ASYNC110 - any condition

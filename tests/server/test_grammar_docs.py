@@ -181,7 +181,7 @@ def test_doctors_and_nurses_are_told_what_the_page_says() -> None:
     told = re.search(r"```messages\n(.*?)```", TEXT, flags=re.DOTALL)
     assert told is not None
     exchanges = re.findall(r"^(\w+)> (.*)\n(.*)$", told[1], flags=re.MULTILINE)
-    assert len(exchanges) == 14
+    assert len(exchanges) == 17
     for who, line, reply in exchanges:
         assert ward.says(people[who], line) == reply
     (pushed, *_) = ward.hear()

@@ -22,7 +22,8 @@ from typing import Self
 
 import msgspec
 
-from holdfast.apps.messages import Send
+from holdfast.apps.messages import Seen, Send
+from holdfast.apps.messages.asking import PAGE_MAX
 from holdfast.bench.cluster import HOST, POLL_SECONDS, ClusterError, SiteCluster, free_ports, people_lines
 from holdfast.bench.load import quantile_ms
 from holdfast.bench.measure import Progress
@@ -117,7 +118,8 @@ def sender(number: int) -> str:
 
 
 def fill(options: BoxOptions) -> None:
-    """Write the journal of the node: so many messages, of all senders in turn."""
+    """Write the journal of the node: so many messages, of all senders in turn; of them their reader has read what
+    pages of the inbox are asked for, so that these are pages with texts."""
     gc.disable()
     site = load_site(options.site)
     journal = Journal.open(journal_path(site, NODE, SERVICE))
@@ -142,8 +144,16 @@ def fill(options: BoxOptions) -> None:
                 Request(Send(OWNER, f"{TEXT}{number + 1:010}"), person=people[number % SENDERS]) for number in numbers
             ]
             write(replicated.core.submit(0, [(None, request) for request in requests]))
+        reader = site.people.get(OWNER)
+        read = [Seen(page) for page in (newest(options.messages), newest(options.messages // 2 - 1)) if page]
+        write(replicated.core.submit(0, [(None, Request(seen, person=reader)) for seen in read]))
     finally:
         journal.close()
+
+
+def newest(last: int) -> tuple[int, ...]:
+    """The numbers of the page of an inbox that ends there, the newest first."""
+    return tuple(range(last, max(last - PAGE_MAX, 0), -1))
 
 
 class Asker:
@@ -198,22 +208,23 @@ def measure_box(messages: int, times: int, directory: Path, progress: Progress) 
 
 
 def ask_pages(node: BoxNode, messages: int, times: int, errors: list[str]) -> list[Page]:
-    """The first page as devices and as people see it, and pages from the middle; then between new messages."""
+    """The first page as devices and as people see it, and pages from the middle; then between new messages, each of
+    which its reader has read."""
     middle = messages // 2
     questions = (
-        ("inbox", True, False, range(messages, messages - 50, -1)),
-        ("since 0", True, False, range(1, 101)),
-        (f"since {middle}", True, False, range(middle + 1, middle + 101)),
-        (f"inbox {middle}", True, False, range(middle - 1, middle - 51, -1)),
-        ("inbox", False, False, range(0)),
-        ("inbox", True, True, range(0)),
-        ("since", True, True, range(0)),
+        ("inbox", True, False, newest(messages)),
+        ("since 0", True, False, tuple(range(1, 101))),
+        (f"since {middle}", True, False, tuple(range(middle + 1, middle + 101))),
+        (f"inbox {middle}", True, False, newest(middle - 1)),
+        ("inbox", False, False, ()),
+        ("inbox", True, True, ()),
+        ("since", True, True, ()),
     )
     return [_ask_page(node, times, errors, *question) for question in questions]
 
 
 def _ask_page(
-    node: BoxNode, times: int, errors: list[str], question: str, as_json: bool, arriving: bool, wanted: range
+    node: BoxNode, times: int, errors: list[str], question: str, as_json: bool, arriving: bool, wanted: tuple[int, ...]
 ) -> Page:
     owner, colleague = Asker(node.port, OWNER, as_json=as_json), Asker(node.port, sender(0), as_json=True)
     last = int(json.loads(colleague_last(node))["reply"]["last"])
@@ -224,6 +235,8 @@ def _ask_page(
             sent = colleague.ask(f"send {OWNER} {TEXT}{last:010}")
             if b'"type":"sent"' not in sent:
                 errors.append(f"a message was answered {sent!r}")
+            if question == "inbox" and b'"type":"shown"' not in owner.ask(f"seen {last}"):
+                errors.append(f"{last} was not read")
         line = f"since {last - 1}" if question == "since" else question
         begin = time.perf_counter()
         reply = owner.ask(line)
@@ -236,7 +249,7 @@ def _ask_page(
             items, numbers = len(found), [item["number"] for item in found]
             if any(item["content"] != f"{TEXT}{item['number']:010}" for item in found):
                 errors.append(f"{line}: a message has a text that is not its own")
-        if not items or (arriving and last not in numbers) or (wanted and numbers != list(wanted)[:items]):
+        if not items or (arriving and last not in numbers) or (wanted and numbers != list(wanted[:items])):
             errors.append(f"{line} was answered {reply[:200]!r} ...")
             break
     owner.close()

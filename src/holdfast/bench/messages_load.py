@@ -23,6 +23,8 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from io import BufferedRWPair
+from typing import Any
 
 import msgspec
 
@@ -322,15 +324,14 @@ class MessagesLoad:
             connection = self._connect(place + 2, ("mode json", f"login {watcher_of(pair.number)} {TOKEN}"))
             connection.setblocking(True)
             with connection, connection.makefile("rwb") as stream:
-                stream.write(b"inbox\n")
-                stream.flush()
-                reply = json.loads(stream.readline())["reply"]
-            newest = [(item["number"], item["content"]) for item in reply["items"]]
-            wanted = [
-                (number, f"{TEXT}{number:010}") for number in range(pair.sent, max(0, pair.sent - len(newest)), -1)
-            ]
-            if reply["unread"] != pair.sent or newest != wanted or not newest:
-                self._fail(f"the inbox of pair {pair.number} has {reply['unread']} messages, not {pair.sent}")
+                inbox = _asked(stream, "inbox")
+                since = _asked(stream, f"since {max(0, pair.sent - len(inbox['items']))}")
+            numbers = [item["number"] for item in reversed(inbox["items"])]
+            newest = [(item["number"], item["content"]) for item in since["items"]]
+            wanted = [(number, f"{TEXT}{number:010}") for number in range(pair.sent - len(numbers) + 1, pair.sent + 1)]
+            is_whole = newest == wanted and numbers == [number for number, _ in wanted]
+            if inbox["unread"] != pair.sent or not is_whole or not newest:
+                self._fail(f"the inbox of pair {pair.number} has {inbox['unread']} messages, not {pair.sent}")
 
     def _connect(self, server: int, lines: Sequence[str]) -> socket.socket:
         """A connection to the server on which these lines were answered, none of them with a refusal."""
@@ -349,6 +350,14 @@ class MessagesLoad:
     def _fail(self, text: str) -> None:
         self.errors += 1
         self.first_error = self.first_error or text
+
+
+def _asked(stream: BufferedRWPair, line: str) -> dict[str, Any]:
+    """The fields of the answer to a line, in JSON."""
+    stream.write(line.encode() + b"\n")
+    stream.flush()
+    reply: dict[str, Any] = json.loads(stream.readline())["reply"]
+    return reply
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """The messages on the command line: a prompt that shows what comes while one types, and `watch`.
 
 At the prompt every message is numbered as in the inbox: `read 3`, `ack 3`, `reply 3 On my way.` What is sent while no
-server answers is kept on this machine and sent by itself.
+server answers is kept on this machine and sent by itself. Before a text is shown that its reader has not read, a server
+is told that they have, for the audit log; only while none answers it is told afterwards.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from holdfast.client.errors import Misuse, NotExecuted
+from holdfast.client.errors import DeadlineExceeded, Misuse, NotExecuted
 from holdfast.client.outcomes import Answer, Change, one_line
 from holdfast.client.speak import DONE, INTERRUPTED, UNKNOWN, Speaker, say
 from holdfast.kernel.errors import HoldfastError
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
     from holdfast.client.lines import Word
     from holdfast.client.messenger import Messenger
     from holdfast.client.messenger_types import Message, News
+    from holdfast.client.service import Service
 
 PROMPTS_MAX = 9
 """Prompts of one person on one machine at a time."""
 UNREAD_SHOWN = 10
+TOLD_WAIT_S = 1.0
+"""So long a message waits to be shown until a server knows that it is read."""
 TEXT_OPTIONS = {"send": ("subject", "priority"), "search": ("before",)}
 TEXT_USAGES = {
     "send": "usage: send [--subject <subject>] [--priority urgent|emergency] <to> <text ...>",
@@ -106,6 +110,7 @@ class MessagesSpeaker(Speaker):
             messenger = self._open("watch", self._tell_on, folder=folder)
             try:
                 for message in messenger:
+                    messenger.report(TOLD_WAIT_S)
                     self._tell_change(_arrived(message, messenger.person))
             except KeyboardInterrupt:
                 return INTERRUPTED
@@ -139,18 +144,18 @@ class MessagesSpeaker(Speaker):
         print("New messages appear by themselves. `read 3`, `ack 3`, `reply 3 On my way.` go by their numbers; `help`")
         print("lists all there is to say, Tab completes, Ctrl-D or `quit` ends.")
         self._begin()
+        service = self.site.but(deadline_s=1.0).service(self.name)
         try:
-            answer = self.site.but(deadline_s=1.0).service(self.name).call("inbox")
+            answer = service.call("inbox")
+            if not answer.ok:
+                say(answer.text)
+                return
+            print(f"{answer.reply['unread']} unread.")
+            new = [item for item in answer.reply["items"] if item["withheld"]][:UNREAD_SHOWN]
+            for item in reversed(new):
+                self._write_message(_message(service.call("read", item["number"], item["id"]).reply))
         except HoldfastError as error:
             say(f"The inbox is not shown: {error}")
-            return
-        if not answer.ok:
-            say(answer.text)
-            return
-        items = [item for item in answer.reply["items"] if not item["read_ms"]]
-        print(f"{answer.reply['unread']} unread.")
-        for item in reversed(items[:UNREAD_SHOWN]):
-            self._write_message(_message(item))
 
     def _begin(self) -> None:
         """Listen as a device of this machine; a second prompt is another device."""
@@ -183,6 +188,7 @@ class MessagesSpeaker(Speaker):
     def _receive(self, messenger: Messenger) -> None:
         try:
             for message in messenger:
+                messenger.report(TOLD_WAIT_S)
                 self._write_message(message, "* ")
         except HoldfastError as error:
             if messenger is self._messenger:
@@ -191,7 +197,9 @@ class MessagesSpeaker(Speaker):
     def _show_news(self, news: News) -> None:
         if news.type == "arrived":
             number = news.reply["number"]
-            print(f"* {number} still waits to be acknowledged, `ack {number}`: {one_line(news.text)}", flush=True)
+            known = [one for one in self._shown.copy().values() if one.id == news.reply["id"] and not one.withheld]
+            text = known[0] if known else f"`read {number}`"
+            print(f"* {number} still waits to be acknowledged, `ack {number}`: {text}", flush=True)
         else:
             print(f"* {one_line(news.text)}", flush=True)
 
@@ -269,10 +277,30 @@ class MessagesSpeaker(Speaker):
 
     # -- answers
 
+    def show(self, ask: Callable[[], Answer], *, hint: str = "", silent: bool = False) -> bool:
+        """Of a conversation, and of what came after a number, a person wants the texts: they are said to be seen."""
+        return super().show(lambda: self._with_texts(ask(), ask), hint=hint, silent=silent)
+
+    def _with_texts(self, answer: Answer, ask: Callable[[], Answer]) -> Answer:
+        if not answer.ok or answer.type not in ("history", "since"):
+            return answer
+        said = answer.reply["messages" if answer.type == "history" else "items"]
+        new = [item for item in said if item["withheld"] or not (item.get("read_ms", 1) or item["deleted_ms"])]
+        if not new:
+            return answer
+        try:
+            _say_seen(self.service, new)
+            return ask()
+        except DeadlineExceeded as error:
+            if answer.type == "since":
+                raise
+            say(f"What is not read yet is shown without its text: {error}")
+            return answer
+
     def usages(self, help_text: str) -> list[str]:
         """Also the prompt's own words."""
         said = super().usages(help_text)
-        hidden = ("got", "since", "watch", "notices")
+        hidden = ("got", "seen", "since", "watch", "notices")
         return [usage for usage in said if usage.split()[0] not in hidden] + (
             list(OWN_USAGES.values()) if self._messenger is not None else ["watch"]
         )
@@ -305,6 +333,13 @@ class MessagesSpeaker(Speaker):
 def prompt_device(number: int) -> str:
     """The name of this machine's prompt of that number, from 1, among a person's devices."""
     return f"{socket.gethostname()[:50]} prompt {number}"
+
+
+def _say_seen(service: Service, items: Sequence[dict[str, Any]]) -> None:
+    """Tell a server that these were shown. Raises `DeadlineExceeded` if it may not know, and `HoldfastError`."""
+    answer = service.call("seen", [item["number"] for item in items], [item["id"] for item in items], {})
+    if not answer.ok:
+        raise HoldfastError(answer.text)
 
 
 def _message(fields: dict[str, Any]) -> Message:

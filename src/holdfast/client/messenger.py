@@ -24,6 +24,7 @@ from holdfast.apps.messages.replies import (
     Joined,
     Left,
     PersonSeen,
+    Shown,
     States,
     Unread,
 )
@@ -88,6 +89,11 @@ class Messenger:
                 self._loop.call_soon_threadsafe(self._messenger.give_back)
             raise
 
+    def report(self, wait_s: float | None = None) -> bool:
+        """Tell the servers now what was handed out, not within half a second; False if none has taken it so soon, and
+        it is told later."""
+        return self._run(self._messenger.report(wait_s))
+
     def __iter__(self) -> Iterator[Message]:
         """New messages as they come, each once, in the order of the inbox."""
         while (message := self.receive()) is not None:
@@ -96,6 +102,10 @@ class Messenger:
     def read(self, message: Message | int) -> Message:
         """Open a message of the inbox, by its number there; it counts as read from then on."""
         return self._run(self._messenger.read(message))
+
+    def seen(self, *messages: Message | int) -> Shown:
+        """Say that messages of the inbox were shown to one; they count as read from then on."""
+        return self._run(self._messenger.seen(*messages))
 
     def acknowledge(self, message: Message | int) -> Acknowledged:
         """Acknowledge a message of the inbox, and so read it; its sender hears of it."""
@@ -106,15 +116,17 @@ class Messenger:
         return self._run(self._messenger.delete(message))
 
     def inbox(self, before: int | str = 0) -> Page:
-        """The newest messages, or those before a number, the newest first."""
+        """The newest messages, or those before a number, the newest first; of those not read the text is withheld."""
         return self._run(self._messenger.inbox(before))
 
     def history(self, conversation: str, before: int | str = 0) -> Page:
-        """The newest messages of a conversation (of a person or a group), or those before a number, in their order."""
+        """The newest messages of a conversation (of a person or a group), or those before a number, in their order;
+        of those not read the text is withheld."""
         return self._run(self._messenger.history(conversation, before))
 
     def search(self, words: str, before: int | str = "") -> Page:
-        """Messages that have all these words, in one's own conversations, the newest first."""
+        """Messages that have all these words, in one's own conversations, the newest first; of those not read the text
+        is withheld."""
         return self._run(self._messenger.search(words, before))
 
     def unread(self) -> Unread:

@@ -2,7 +2,8 @@
 
 What is sent is a draft on the disk first, and one draft after the other is sent, under its own name, until
 the service has answered; what is received comes from one connection that watches, and is asked there for what
-may have been missed. So neither is lost or doubled, whichever side dies.
+may have been missed. So neither is lost or doubled, whichever side dies. What was handed out counts as read, and the
+servers are told so (`messenger_report`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from holdfast.client.lines import Word
 from holdfast.client.messenger_feed import Feed
 from holdfast.client.messenger_folder import Folder, folder_of
 from holdfast.client.messenger_questions import Questions
+from holdfast.client.messenger_report import Reporter
 from holdfast.client.messenger_types import (
     Draft,
     Kept,
@@ -46,8 +48,6 @@ CUT_OFF_WAIT_S = 1.0
 """The same, once no server has answered for a while."""
 ATTEMPT_S = 5.0
 """How long one attempt to send a draft may take, over all servers; the next one follows at once."""
-GOT_S = 0.5
-"""So long after a message was received the servers are told so, of all that have come until then at once."""
 LAST_WORD_S = 1.0
 FIRM_S = 0.25
 """So long after a message came that was not firm, and twice as long each time after, it is asked whether it is now."""
@@ -61,7 +61,9 @@ class MessengerOptions(TypedDict, total=False):
     `site`: a site's file, or its addresses. `service`: its name there. `device`: this device's name among the
     person's own, otherwise this machine's. `folder`: where it keeps drafts and its place in the inbox; one
     messenger at a time. `wait_s`: how long `send` waits for a server. `from_now`: a device that never was here before
-    begins with what comes from now on, not with the whole inbox. `on_news` hears what else there is to tell.
+    begins with what comes from now on, not with the whole inbox. `reads`: what it hands out counts as read (it does,
+    unless this is False: for a program that hands messages on, and calls `seen`, `read` or `acknowledge` itself).
+    `on_news` hears what else there is to tell.
     `timeout_s`, `deadline_s`, `at`, `guarantees`, `on_note`: as of a site.
     """
 
@@ -71,6 +73,7 @@ class MessengerOptions(TypedDict, total=False):
     folder: str | os.PathLike[str]
     wait_s: float
     from_now: bool
+    reads: bool
     on_news: Callable[[News], object]
     timeout_s: float
     deadline_s: float
@@ -125,8 +128,9 @@ class AsyncMessenger(Questions):
         self._feed: Feed | None = None
         self._arrived = asyncio.Event()
         self._stirred = asyncio.Event()
-        self._moved = asyncio.Event()
-        self._told_cursor = 0
+        self._reporter = Reporter(
+            self._folder, self._ask_on, self.device, reads=options.get("reads", True), tentative=self._tentative
+        )
 
     @property
     def person(self) -> str:
@@ -244,7 +248,7 @@ class AsyncMessenger(Questions):
         received: one whose reader dies before is given out again."""
         self._finish()
         self._begin("listen", self._listen)
-        self._begin("report", self._report)
+        self._begin("report", self._reporter.run)
         try:
             async with asyncio.timeout(wait_s):
                 while self._feed is None or not self._feed.has_some:
@@ -254,7 +258,20 @@ class AsyncMessenger(Questions):
         except TimeoutError:
             return None
         self._stirred.set()
-        return self._feed.take()
+        message = self._feed.take()
+        if message is not None:
+            self._reporter.handed_out(message)
+        return message
+
+    async def report(self, wait_s: float | None = None) -> bool:
+        """Tell the servers now what was handed out, not within half a second; False if none has taken it so soon, and
+        it is told later."""
+        self._check()
+        try:
+            async with asyncio.timeout(wait_s):
+                return await self._reporter.say_read()
+        except TimeoutError:
+            return False
 
     async def __aiter__(self) -> AsyncIterator[Message]:
         """New messages as they come, each once, in the order of the inbox."""
@@ -265,11 +282,13 @@ class AsyncMessenger(Questions):
         """The message that was received last is still to be received."""
         if self._feed is not None:
             self._feed.give_back()
+            self._reporter.given_back()
 
     def _finish(self) -> None:
         feed = self._feed
         if feed is None:
             return
+        self._reporter.done()
         id = feed.finish()
         if id:
             self._folder.note(id)
@@ -279,7 +298,7 @@ class AsyncMessenger(Questions):
         """Keep how far the reader has got, also where a message becomes firm after it was handed out and done with."""
         if feed.cursor != self._folder.cursor:
             self._folder.move(feed.cursor)
-            self._moved.set()
+            self._reporter.moved()
 
     async def _listen(self) -> None:
         channel = self._channel = self._site.watching(self._name)
@@ -289,7 +308,7 @@ class AsyncMessenger(Questions):
             folder.move(await self._first_cursor(service))
         assert folder.cursor is not None
         feed = self._feed = Feed(folder.cursor, folder.seen, tentative=self._tentative)
-        self._told_cursor = folder.cursor
+        self._reporter.told_cursor = folder.cursor
         self._begin("hear", lambda: self._hear(channel, feed))
         patience_s = FIRM_S
         while True:
@@ -326,30 +345,15 @@ class AsyncMessenger(Questions):
                 feed.heard(_message(change))
                 self._follow(feed)
             else:
-                self._tell(News(change.type, change.text, change.reply))
+                self._tell(_news(change))
                 continue
             self._arrived.set()
             self._stirred.set()
 
-    async def _report(self) -> None:
-        """Tell the servers how far this device has got, not each message by itself."""
-        while True:
-            await self._moved.wait()
-            await asyncio.sleep(GOT_S)
-            self._moved.clear()
-            try:
-                await self._say_how_far()
-            except DeadlineExceeded:
-                self._moved.set()
-
-    async def _say_how_far(self) -> None:
-        cursor = self._folder.cursor or 0
-        if cursor > self._told_cursor:
-            await asyncio.to_thread(self._folder.sync)
-            await self._answer(self._service, "got", self.device, cursor)
-            self._told_cursor = cursor
-
     # -- its life
+
+    async def _ask_on(self, *words: Word) -> Answer:
+        return await self._answer(self._service, *words)
 
     async def _answer(self, service: AsyncService, *words: Word) -> Answer:
         """An answer, however long it takes until a server gives one."""
@@ -407,11 +411,11 @@ class AsyncMessenger(Questions):
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         try:
-            if self._failure is None and self._feed is not None:
+            if self._failure is None and (self._feed is not None or self._reporter.has_some):
                 async with asyncio.timeout(LAST_WORD_S):
-                    await self._say_how_far()
+                    await self._reporter.say()
         except (TimeoutError, DeadlineExceeded, LoginRefused, Refused):
-            self._moved.set()  # the next messenger of this device says it
+            self._reporter.moved()  # the next messenger of this device says it
         finally:
             if self._channel is not None:
                 await self._channel.close()
@@ -422,6 +426,9 @@ class AsyncMessenger(Questions):
         if self._folder.drafts:
             self._has_drafts.set()
             self._begin("deliver", self._deliver)
+        if self._reporter.has_some:
+            self._reporter.moved()
+            self._begin("report", self._reporter.run)
         if self._on_news is not None:
             self._begin("listen", self._listen)
         return self
@@ -440,3 +447,13 @@ def _site(person: str | None, token: str | None, options: MessengerOptions) -> A
 def _message(change: Change) -> Message:
     message = msgspec.convert(change.reply, Message)
     return message if change.firm == "committed" else msgspec.structs.replace(message, firm=False)
+
+
+def _news(change: Change) -> News:
+    """Of what is told again without its text: that is handed out, or asked for with `read`, and then counts as read."""
+    if change.type != "arrived":
+        return News(change.type, change.text, change.reply)
+    message = _message(change)
+    about = f" ({message.subject})" if message.subject else ""
+    text = f"{message.number} of {message.sender}{about} is told again, {message.repeats}: ack {message.number}"
+    return News("arrived", text, {**change.reply, "content": ""})

@@ -3,7 +3,7 @@
 A folder has two files: `lock`, held for as long as somebody uses the folder, and `log`, lines of a
 checksum and a record in JSON. A draft is on the disk before it is sent; everything else may come back
 older after a power failure (never after a killed process) and is then only done again: a draft is
-sent once more under its own name, and some messages are handed out a second time.
+sent once more under its own name, some messages are handed out a second time, or said to be read.
 
 What each fault comes to: a torn tail is what was being written and is dropped; a bad line before the end
 is `FolderDamaged`; a draft with a wrong value is a refused one; a failed write is taken back and raised.
@@ -18,6 +18,7 @@ import os
 import secrets
 import threading
 import zlib
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ class FolderDamaged(HoldfastError):
 class State(msgspec.Struct):
     """All that a log says. `client`: the id under which drafts are sent, `next_number` the next one's number.
     `cursor`: up to which number of the inbox messages were handed out, None before that is known. `seen`: the ids
-    of some above it that were handed out too. `identity`: of the folder that this was written in."""
+    of some above it that were handed out too. `handed`: (id, number) of what was handed out, while the servers have
+    not been told so. `identity`: of the folder that this was written in."""
 
     client: str
     next_number: int = 1
@@ -57,6 +59,7 @@ class State(msgspec.Struct):
     drafts: list[Draft] = []
     seen: list[str] = []
     identity: tuple[int, int] = (0, 0)
+    handed: list[tuple[str, int]] = []
 
 
 _decode = msgspec.json.Decoder(tuple[str, msgspec.Raw]).decode
@@ -100,6 +103,7 @@ class Folder:
         self.drafts = {(draft.client, draft.number): draft for draft in state.drafts}
         self.cursor = state.cursor
         self.seen = dict.fromkeys(state.seen)
+        self.handed = dict(state.handed)
         self._rewrite()
 
     def _take_lock(self) -> None:
@@ -148,6 +152,19 @@ class Folder:
                 del self.seen[next(iter(self.seen))]
             self._append("seen", id)
 
+    def hand(self, id: str, number: int) -> None:
+        """The message was handed out, and the servers are to be told so."""
+        with self._turn:
+            self.handed[id] = number
+            self._append("hand", (id, number))
+
+    def said(self, ids: Sequence[str]) -> None:
+        """The servers have been told of these, as far as they had to be."""
+        with self._turn:
+            known = [id for id in ids if self.handed.pop(id, None) is not None]
+            if known:
+                self._append("said", known)
+
     def sync(self) -> None:
         """All that was kept so far is on the disk after this."""
         with self._turn:
@@ -182,8 +199,8 @@ class Folder:
 
     def _rewrite(self) -> None:
         """Begin the log anew with all that is known: whole, or not at all."""
-        drafts, seen = list(self.drafts.values()), list(self.seen)
-        state = State(self.client, self._next_number, self.cursor, drafts, seen, self._identity)
+        drafts, seen, handed = list(self.drafts.values()), list(self.seen), list(self.handed.items())
+        state = State(self.client, self._next_number, self.cursor, drafts, seen, self._identity, handed)
         line = _line("state", state)
         fresh = self.path / "log.new"
         log = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -227,12 +244,14 @@ class _Reading:
         self.state: State | None = None
         self._drafts: dict[tuple[str, int], Draft] = {}
         self._seen: dict[str, None] = {}
+        self._handed: dict[str, int] = {}
 
     def take(self, kind: str, value: msgspec.Raw) -> None:
         if kind == "state":
             self.state = _state(value)
             self._drafts = {(draft.client, draft.number): draft for draft in self.state.drafts}
             self._seen = dict.fromkeys(self.state.seen)
+            self._handed = dict(self.state.handed)
             return
         state = self.state
         if state is None:
@@ -248,14 +267,19 @@ class _Reading:
             state.cursor = msgspec.json.decode(value, type=int)
         elif kind == "seen":
             self._seen[msgspec.json.decode(value, type=str)] = None
+        elif kind == "hand":
+            id, number = msgspec.json.decode(value, type=tuple[str, int])
+            self._handed[id] = number
+        elif kind == "said":
+            for id in msgspec.json.decode(value, type=list[str]):
+                self._handed.pop(id, None)
         else:
             raise ValueError(f"no record is called {kind!r}")
 
     def whole(self) -> State:
         assert self.state is not None
-        return msgspec.structs.replace(
-            self.state, drafts=list(self._drafts.values()), seen=list(self._seen)[-SEEN_MAX:]
-        )
+        drafts, seen = list(self._drafts.values()), list(self._seen)[-SEEN_MAX:]
+        return msgspec.structs.replace(self.state, drafts=drafts, seen=seen, handed=list(self._handed.items()))
 
 
 def _as_read(draft: Draft) -> Draft:

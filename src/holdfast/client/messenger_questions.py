@@ -15,9 +15,11 @@ from holdfast.apps.messages.replies import (
     Joined,
     Left,
     PersonSeen,
+    Shown,
     States,
     Unread,
 )
+from holdfast.apps.messages.words import SEEN_MAX
 from holdfast.client.errors import Misuse
 from holdfast.client.lines import Word
 from holdfast.client.messenger_types import Message, Page, Refused, Sent
@@ -37,6 +39,17 @@ class Questions:
         """Open a message of the inbox, by its number there; it counts as read from then on."""
         return msgspec.convert((await self._ask("read", *_number(message))).reply, Message)
 
+    async def seen(self, *messages: Message | int) -> Shown:
+        """Say that messages of the inbox were shown to one; they count as read from then on."""
+        read: tuple[int, ...] = ()
+        missing: tuple[int, ...] = ()
+        for first in range(0, len(messages), SEEN_MAX):
+            named = [_number(message) for message in messages[first : first + SEEN_MAX]]
+            numbers, ids = [number for number, _ in named], [id for _, id in named]
+            shown = _typed(await self._ask("seen", numbers, ids, {}), Shown)
+            read, missing = (*read, *shown.numbers), (*missing, *shown.missing)
+        return Shown(read, missing)
+
     async def acknowledge(self, message: Message | int) -> Acknowledged:
         """Acknowledge a message of the inbox, and so read it; its sender hears of it."""
         return _typed(await self._ask("ack", *_number(message)), Acknowledged)
@@ -46,15 +59,17 @@ class Questions:
         return _typed(await self._ask("delete", message.conversation, message.place, message.id), Deleted)
 
     async def inbox(self, before: int | str = 0) -> Page:
-        """The newest messages, or those before a number, the newest first."""
+        """The newest messages, or those before a number, the newest first; of those not read the text is withheld."""
         return _page(await self._ask("inbox", before), "items")
 
     async def history(self, conversation: str, before: int | str = 0) -> Page:
-        """The newest messages of a conversation (of a person or a group), or those before a number, in their order."""
+        """The newest messages of a conversation (of a person or a group), or those before a number, in their order;
+        of those not read the text is withheld."""
         return _page(await self._ask("history", conversation, before), "messages")
 
     async def search(self, words: str, before: int | str = "") -> Page:
-        """Messages that have all these words, in one's own conversations, the newest first."""
+        """Messages that have all these words, in one's own conversations, the newest first; of those not read the text
+        is withheld."""
         return _page(await self._ask("search", words, {"before": before or ""}), "messages")
 
     async def unread(self) -> Unread:
@@ -107,12 +122,12 @@ class Questions:
         return answer
 
 
-def _number(message: Message | int) -> tuple[Word, ...]:
+def _number(message: Message | int) -> tuple[int, str]:
     """A message of the inbox, also by its id where it is known: its number may have changed."""
     if isinstance(message, int):
-        return (message,)
+        return message, ""
     if not message.number:
-        raise Misuse("this message is not from an inbox; its number there is not known")
+        raise Misuse("this message is not from one's inbox: one has sent it")
     return (message.number, message.id)
 
 

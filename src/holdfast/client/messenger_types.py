@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+from holdfast.apps.messages.replies import unread_text
 from holdfast.apps.messages.words import ADDRESS_CHARACTERS_MAX, SUBJECT_CHARACTERS_MAX
 from holdfast.apps.values import check_exact_text, forbidden_character, shown
 from holdfast.client.errors import Misuse
@@ -19,9 +20,10 @@ Priority = Literal["routine", "urgent", "emergency"]
 
 
 class Message(msgspec.Struct, frozen=True, rename={"place": "message", "text": "content"}):
-    """A message. `number`: in one's inbox, 0 where it is not known; `place`: in its conversation; `id`: its lasting
+    """A message. `number`: in one's inbox, 0 of what one has sent; `place`: in its conversation; `id`: its lasting
     name. Times are Unix milliseconds, 0 for not (yet). `repeats`: how often it was told again, as nobody has
-    acknowledged it. `firm`: false while its numbers may still change. Of a deleted one, text and subject are empty."""
+    acknowledged it. `firm`: false while its numbers may still change. Of a deleted one, text and subject are empty.
+    `withheld`: the text is left out, as one has not read it; `read` has it."""
 
     id: str
     conversation: str
@@ -37,6 +39,7 @@ class Message(msgspec.Struct, frozen=True, rename={"place": "message", "text": "
     acked_ms: int = 0
     deleted_ms: int = 0
     firm: bool = True
+    withheld: bool = False
 
     @property
     def sent_at(self) -> datetime:
@@ -52,7 +55,8 @@ class Message(msgspec.Struct, frozen=True, rename={"place": "message", "text": "
         """As people see it, in one line."""
         how = "" if self.priority == "routine" else f" {self.priority}"
         about = f" ({one_line(self.subject)})" if self.subject else ""
-        said = "(deleted)" if self.is_deleted else one_line(self.text)
+        text = f"({unread_text(self.number)})" if self.withheld else one_line(self.text)
+        said = "(deleted)" if self.is_deleted else text
         return f"{self.sent_at:%Y-%m-%d %H:%M} {self.sender}{how}{about}: {said}"
 
 
@@ -114,8 +118,8 @@ class Kept(msgspec.Struct, frozen=True):
 
 class News(msgspec.Struct, frozen=True):
     """What else a messenger hears: `type` "ack_heard" (somebody has acknowledged a message of one's own), "arrived"
-    (one's own acknowledgement is still awaited), "deleted", "group_made", "joined", "sent" or "refused" (what
-    became of a draft). `reply`: its fields by name."""
+    (one's own acknowledgement is still awaited; without the text, which `read` has), "deleted", "group_made",
+    "joined", "sent" or "refused" (what became of a draft). `reply`: its fields by name."""
 
     type: str
     text: str

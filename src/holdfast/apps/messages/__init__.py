@@ -1,11 +1,13 @@
 """Messages: staff write to each other, and every app tells people what has become of their things."""
 
-from holdfast.apps.messages.app import DAYS_MAX, DEVICES_MAX, NEAR_MAX, REPEAT_SECONDS_MAX, Messages
+from holdfast.apps.messages.app import DAYS_MAX, DEVICES_MAX, REPEAT_SECONDS_MAX, Messages
+from holdfast.apps.messages.finding import NEAR_MAX
 from holdfast.apps.messages.refusals import (
     BadGroupName,
     BadText,
     GroupExists,
     GroupFull,
+    IdsMissing,
     NobodyNamed,
     NoSuchConversation,
     NoSuchMessage,
@@ -38,6 +40,7 @@ from holdfast.apps.messages.replies import (
     Received,
     Said,
     Sent,
+    Shown,
     Since,
     States,
     Unread,
@@ -46,6 +49,7 @@ from holdfast.apps.messages.words import (
     ADMINISTRATOR,
     AUDITOR,
     MEMBERS_MAX,
+    SEEN_MAX,
     Ack,
     AskAudit,
     AskDevices,
@@ -63,18 +67,19 @@ from holdfast.apps.messages.words import (
     Priority,
     Read,
     Search,
+    Seen,
     Send,
     Who,
 )
 from holdfast.apps.values import TEXT_CHARACTERS_MAX
 
 __all__ = [
-    "ADMINISTRATOR", "AUDITOR", "Ack", "AckHeard", "Acknowledged", "Arrived", "AskAudit", "AskDevices",
-    "AskGroups", "AskHistory", "AskInbox", "AskSince", "AskStates", "AskUnread", "AuditLine", "AuditLog",
-    "BadGroupName", "BadText", "CursorMoved", "DAYS_MAX", "DEVICES_MAX", "Delete", "Deleted", "DeviceAt",
-    "Devices", "Found", "Got", "GroupExists", "GroupFull", "GroupMade", "GroupSeen", "Groups", "History",
-    "Inbox", "Invite", "Joined", "Leave", "Left", "MEMBERS_MAX", "MakeGroup", "Messages", "NEAR_MAX",
-    "NoSuchConversation", "NoSuchMessage", "NoSuchPerson", "NobodyNamed", "Opened", "People", "PersonSeen",
-    "Priority", "REPEAT_SECONDS_MAX", "Reach", "Read", "Received", "Said", "Search", "Send", "Sent", "Since",
-    "States", "TEXT_CHARACTERS_MAX", "ToYourself", "Unread", "WhichGroup", "Who",
+    "ADMINISTRATOR", "AUDITOR", "Ack", "AckHeard", "Acknowledged", "Arrived", "AskAudit", "AskDevices", "AskGroups",
+    "AskHistory", "AskInbox", "AskSince", "AskStates", "AskUnread", "AuditLine", "AuditLog", "BadGroupName",
+    "BadText", "CursorMoved", "DAYS_MAX", "DEVICES_MAX", "Delete", "Deleted", "DeviceAt", "Devices", "Found", "Got",
+    "GroupExists", "GroupFull", "GroupMade", "GroupSeen", "Groups", "History", "IdsMissing", "Inbox", "Invite",
+    "Joined", "Leave", "Left", "MEMBERS_MAX", "MakeGroup", "Messages", "NEAR_MAX", "NoSuchConversation",
+    "NoSuchMessage", "NoSuchPerson", "NobodyNamed", "Opened", "People", "PersonSeen", "Priority",
+    "REPEAT_SECONDS_MAX", "Reach", "Read", "Received", "SEEN_MAX", "Said", "Search", "Seen", "Send", "Sent",
+    "Shown", "Since", "States", "TEXT_CHARACTERS_MAX", "ToYourself", "Unread", "WhichGroup", "Who",
 ]  # fmt: skip

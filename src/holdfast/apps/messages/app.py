@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from holdfast.apps.messages import aging, asking, groups
+from holdfast.apps.messages.finding import find_item, find_items, find_message
 from holdfast.apps.messages.posting import (
     SERVICE,
     acknowledge,
@@ -32,6 +33,7 @@ from holdfast.apps.messages.refusals import (
     BadText,
     GroupExists,
     GroupFull,
+    IdsMissing,
     NobodyNamed,
     NoSuchConversation,
     NoSuchMessage,
@@ -57,6 +59,7 @@ from holdfast.apps.messages.replies import (
     Opened,
     People,
     Sent,
+    Shown,
     Since,
     States,
     Unread,
@@ -93,6 +96,7 @@ from holdfast.apps.messages.words import (
     MakeGroup,
     Read,
     Search,
+    Seen,
     Send,
     Who,
 )
@@ -105,8 +109,6 @@ if TYPE_CHECKING:
 
 DEVICES_MAX = 32
 """Devices of one person whose cursors are kept: the ones seen last."""
-NEAR_MAX = 1_000
-"""How far from its number a message is looked for that is named by its id too."""
 DAY_MS = 24 * 3600 * 1000
 REPEAT_SECONDS_MAX = 7 * 24 * 3600
 DAYS_MAX = 36_500
@@ -121,15 +123,15 @@ class Messages:
     rows: tuple[type[Row], ...] = (
         *(Conversation, Membership, Message, Item, Box, Device, Delivery, Reminder, Oldest, Audit, Counts, Terms),
     )
-    commands: tuple[type[Command], ...] = (Send, Read, Ack, Got, Delete, MakeGroup, Invite, Leave)
+    commands: tuple[type[Command], ...] = (Send, Read, Seen, Ack, Got, Delete, MakeGroup, Invite, Leave)
     queries: tuple[type[Query], ...] = (
         *(AskInbox, AskSince, AskHistory, AskUnread, Search, Who, AskGroups, AskStates, AskDevices, AskAudit),
     )
     replies: tuple[type[Reply], ...] = (
-        *(Sent, Opened, Acknowledged, CursorMoved, Deleted, GroupMade, Joined, Left, Arrived, AckHeard),
+        *(Sent, Opened, Shown, Acknowledged, CursorMoved, Deleted, GroupMade, Joined, Left, Arrived, AckHeard),
         *(Inbox, Since, Devices, History, Found, Unread, People, Groups, States, AuditLog),
         *(NobodyNamed, NoSuchPerson, ToYourself, NoSuchConversation, NoSuchMessage, WhichGroup, BadGroupName),
-        *(GroupExists, GroupFull, BadText),
+        *(GroupExists, GroupFull, BadText, IdsMissing),
     )
 
     def __init__(
@@ -151,6 +153,7 @@ class Messages:
         self._terms = Terms(0, self._repeat_ms["urgent"], self._repeat_ms["emergency"], *kept_ms)
         self._apply: dict[type, Callable[[TupleStore, Any, str, Context], Reply]] = {
             Read: self._read,
+            Seen: self._seen,
             Ack: self._ack,
             Got: self._got,
             MakeGroup: groups.make_group,
@@ -275,7 +278,7 @@ class Messages:
         post(store, conversation, sender, (to,), text, context, f"{context.id}/{number}")
 
     def _read(self, store: TupleStore, command: Read, me: str, context: Context) -> Reply:
-        found = _find_item(store, me, command.number, command.id)
+        found = find_item(store, me, command.number, command.id)
         if found is None:
             return NoSuchMessage("", command.number)
         item, message = found
@@ -287,8 +290,25 @@ class Messages:
             message.deleted_ms,
         )
 
+    def _seen(self, store: TupleStore, command: Seen, me: str, context: Context) -> Reply:
+        """What is not there is told and does not keep the others from being read: who says it may be late."""
+        if command.ids and len(command.ids) != len(command.numbers):
+            return IdsMissing(len(command.numbers), len(command.ids))
+        see(store, me, time_of(context))
+        read: dict[int, None] = {}
+        missing: dict[int, None] = {}
+        ids = command.ids or ("",) * len(command.numbers)
+        found = find_items(store, me, tuple(zip(command.numbers, ids, strict=True)))
+        for number, (item, message) in zip(command.numbers, found, strict=True):
+            if item is None or message is None:
+                missing[number] = None
+            elif item.number not in read:
+                open_item(store, item, message, context)
+                read[item.number] = None
+        return Shown(tuple(read), tuple(missing))
+
     def _ack(self, store: TupleStore, command: Ack, me: str, context: Context) -> Reply:
-        found = _find_item(store, me, command.number, command.id)
+        found = find_item(store, me, command.number, command.id)
         if found is None:
             return NoSuchMessage("", command.number)
         item, message = found
@@ -321,7 +341,7 @@ class Messages:
             name = command.conversation
         else:
             return part
-        message = _find_message(store, name, command.number, command.id)
+        message = find_message(store, name, command.number, command.id)
         if message is None or not (may_all or message.sender == person.id):
             return NoSuchMessage(command.conversation, command.number)
         see(store, person.id, time_of(context))
@@ -338,36 +358,6 @@ class Messages:
         if isinstance(query, Who):
             return asking.who(store, query, self.people)
         return asking.ANSWERS[type(query)](store, query, person, context)
-
-
-def _near(number: int) -> Iterable[int]:
-    """The number itself, then those around it: what was tentative is found elsewhere when something came before it."""
-    yield number
-    for distance in range(1, NEAR_MAX + 1):
-        yield number + distance
-        if number > distance:
-            yield number - distance
-
-
-def _find_item(store: TupleStore, person: str, number: int, id: str) -> tuple[Item, Message] | None:
-    """An item of the person's inbox with its message; `id` "" takes the number's word for it."""
-    items, messages = store.table(Item), store.table(Message)
-    for at in _near(number) if id else (number,):
-        item = items.get((person, at))
-        message = None if item is None else messages.get((item.conversation, item.message))
-        if item is not None and message is not None and id in ("", message.id):
-            return item, message
-    return None
-
-
-def _find_message(store: TupleStore, conversation: str, number: int, id: str) -> Message | None:
-    """A message of the conversation; see `_find_item`."""
-    messages = store.table(Message)
-    for at in _near(number) if id else (number,):
-        message = messages.get((conversation, at))
-        if message is not None and id in ("", message.id):
-            return message
-    return None
 
 
 def _forget_devices(store: TupleStore, person: str) -> None:

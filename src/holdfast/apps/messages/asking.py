@@ -1,4 +1,8 @@
-"""The questions about messages. Each looks at a bounded part of the store and says where to go on."""
+"""The questions about messages. Each looks at a bounded part of the store and says where to go on.
+
+No question shows somebody the text of a message that the audit log does not say they have read, or that they have
+not sent: `read`, `seen` and `ack` leave a line there. Only `since` has the texts of all: what fetches it is a device.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +79,7 @@ def _inbox(store: TupleStore, query: AskInbox, person: Person, context: Context)
     where = (Condition("person", "=", person.id), Condition("number", "<", query.before or _END))
     rows = store.select(Select(Item.table, where, order=("number",), descending=True, limit=PAGE_MAX + 1))
     box = store.table(Box).get(person.id)
-    shown = tuple(_received(store, rows[:PAGE_MAX], context))
+    shown = tuple(_received(store, rows[:PAGE_MAX], context, only_read=True))
     return Inbox(0 if box is None else box.unread, shown, shown[-1].number if len(rows) > PAGE_MAX else 0)
 
 
@@ -83,19 +87,22 @@ def _since(store: TupleStore, query: AskSince, person: Person, context: Context)
     where = (Condition("person", "=", person.id), Condition("number", ">", query.after))
     rows = store.select(Select(Item.table, where, order=("number",), limit=FETCHED_MAX + 1))
     box = store.table(Box).get(person.id)
-    shown = tuple(_received(store, rows[:FETCHED_MAX], context))
+    shown = tuple(_received(store, rows[:FETCHED_MAX], context, only_read=False))
     return Since(shown, 0 if box is None else box.last, len(rows) > FETCHED_MAX)
 
 
-def _received(store: TupleStore, items: list[Item], context: Context) -> Iterator[Received]:
+def _received(store: TupleStore, items: list[Item], context: Context, *, only_read: bool) -> Iterator[Received]:
+    """`only_read`: of the others without their text."""
     messages = store.table(Message)
     for item in items:
         message = messages.get((item.conversation, item.message))
         if message is not None:
+            withheld = only_read and not (item.read_ms or message.deleted_ms)
+            text = "" if withheld else message.content
             yield Received(
                 *(item.number, message.id, message.conversation, message.number, message.sender, message.subject),
-                *(message.priority, message.content, message.sent_ms, item.repeats, item.read_ms, item.acked_ms),
-                *(message.deleted_ms, _is_firm(message, context)),
+                *(message.priority, text, message.sent_ms, item.repeats, item.read_ms, item.acked_ms),
+                *(message.deleted_ms, _is_firm(message, context), withheld),
             )
 
 
@@ -120,14 +127,19 @@ def _history(store: TupleStore, query: AskHistory, person: Person, context: Cont
         return part
     rows = list(islice(_visible(store, part, query.before or _END), PAGE_MAX + 1))
     shown = rows[:PAGE_MAX]
-    said = tuple(_said(message, context) for message in reversed(shown))
+    said = tuple(_said(store, message, person.id, context) for message in reversed(shown))
     return History(part.conversation, said, shown[-1].number if len(rows) > PAGE_MAX else 0)
 
 
-def _said(message: Message, context: Context) -> Said:
+def _said(store: TupleStore, message: Message, person: str, context: Context) -> Said:
+    """The message as it stands there for this person."""
+    number = next((number for recipient, number in message.recipients if recipient == person), 0)
+    item = store.table(Item).get((person, number)) if number else None
+    is_open = message.sender == person or bool(message.deleted_ms) or (item is not None and item.read_ms > 0)
     return Said(
         *(message.conversation, message.number, message.id, message.sender, message.subject, message.priority),
-        *(message.content, message.sent_ms, message.deleted_ms, _is_firm(message, context)),
+        *(message.content if is_open else "", message.sent_ms, message.deleted_ms, _is_firm(message, context)),
+        *(number, not is_open),
     )
 
 
@@ -156,7 +168,7 @@ def _search(store: TupleStore, query: Search, person: Person, context: Context) 
         characters += len(message.content)
         text = _folded(f"{message.subject} {message.content}")
         if not message.deleted_ms and all(word in text for word in words):
-            found.append(_said(message, context))
+            found.append(_said(store, message, person.id, context))
         if len(found) == PAGE_MAX or looked == LOOKED_AT_MAX or characters >= CHARACTERS_MAX:
             return Found(tuple(found), f"{message.conversation}:{message.number}")
     return Found(tuple(found), "")
@@ -238,10 +250,12 @@ def who(store: TupleStore, query: Who, people: Mapping[str, Person]) -> Reply:
 
 def _states(store: TupleStore, query: AskStates, person: Person, context: Context) -> Reply:
     part = part_in(store, person.id, query.conversation)
-    if not isinstance(part, Membership):
+    is_auditor = AUDITOR in person.roles
+    if not isinstance(part, Membership) and not is_auditor:
         return part
-    message = store.table(Message).get((part.conversation, query.number))
-    if message is None or not part.sees(query.number):
+    name = part.conversation if isinstance(part, Membership) else query.conversation
+    message = store.table(Message).get((name, query.number))
+    if message is None or not (is_auditor or (isinstance(part, Membership) and part.sees(query.number))):
         return NoSuchMessage(query.conversation, query.number)
     reaches = tuple(_reach(store, recipient, number) for recipient, number in message.recipients)
     return States(message.conversation, message.number, message.id, message.sent_ms, reaches)

@@ -49,6 +49,16 @@ class NoSuchMessage(Refusal, frozen=True, tag="no_such_message"):
         return f"Failed: there is no message {self.number} {where} with which you may do this."
 
 
+class IdsMissing(Refusal, frozen=True, tag="ids_missing"):
+    """Ids were given with some of the numbers only, and nobody can tell with which."""
+
+    numbers: int
+    ids: int
+
+    def text(self) -> str:
+        return f"Failed: there are {self.numbers} numbers and {self.ids} ids; write an id for each number, or none."
+
+
 class WhichGroup(Refusal, frozen=True, tag="which_group"):
     """Whoever asks is in several groups of this name; `groups` are their ids."""
 

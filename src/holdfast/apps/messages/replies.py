@@ -22,7 +22,8 @@ Reached = Literal["stored", "delivered", "read", "acknowledged"]
 
 class Received(msgspec.Struct, frozen=True, gc=False):
     """A message as it lies in an inbox. `content`: its text. `repeats`: how often it was told again.
-    `deleted_ms`: if not 0, content and subject are empty. `firm`: false while its numbers may still change."""
+    `deleted_ms`: if not 0, content and subject are empty. `firm`: false while its numbers may still change.
+    `withheld`: content is left out, as its person has not read it."""
 
     number: int
     id: str
@@ -38,16 +39,19 @@ class Received(msgspec.Struct, frozen=True, gc=False):
     acked_ms: int
     deleted_ms: int
     firm: bool = True
+    withheld: bool = False
 
     def line(self) -> str:
         """As the part of a sentence."""
         new = "" if self.read_ms else "new "
-        said = _said(self.sender, self.subject, self.priority, self.content, self.sent_ms, self.deleted_ms)
+        text = unread_text(self.number) if self.withheld else self.content
+        said = _said(self.sender, self.subject, self.priority, text, self.sent_ms, self.deleted_ms)
         return f"{self.number} {new}in {self.conversation} {said}{_tentative(self.firm)}"
 
 
 class Said(msgspec.Struct, frozen=True, gc=False):
-    """A message as it stands in a conversation. See `Received`."""
+    """A message as it stands in a conversation. See `Received`. `number`: in the inbox of who asks, 0 of what they
+    have sent."""
 
     conversation: str
     message: int
@@ -59,10 +63,13 @@ class Said(msgspec.Struct, frozen=True, gc=False):
     sent_ms: int
     deleted_ms: int
     firm: bool = True
+    number: int = 0
+    withheld: bool = False
 
     def line(self) -> str:
         """As the part of a sentence; the conversation is left out."""
-        said = _said(self.sender, self.subject, self.priority, self.content, self.sent_ms, self.deleted_ms)
+        text = unread_text(self.number) if self.withheld else self.content
+        said = _said(self.sender, self.subject, self.priority, text, self.sent_ms, self.deleted_ms)
         return f"{self.message} {said}{_tentative(self.firm)}"
 
 
@@ -71,6 +78,11 @@ def _said(sender: str, subject: str, priority: str, text: str, sent_ms: int, del
     about = f" ({subject})" if subject else ""
     said = f"deleted, {utc_text(deleted_ms)}" if deleted_ms else text
     return f"{utc_text(sent_ms)} {sender}{how}{about}: {said}"
+
+
+def unread_text(number: int) -> str:
+    """What stands in the place of a text that its reader has not opened, of that number in the inbox."""
+    return f"not read yet: read {number}"
 
 
 def _tentative(firm: bool) -> str:
@@ -112,6 +124,18 @@ class Opened(Reply, frozen=True, tag="opened"):
     def text(self) -> str:
         said = _said(self.sender, self.subject, self.priority, self.content, self.sent_ms, self.deleted_ms)
         return f"{self.number} in {self.conversation} {said}"
+
+
+class Shown(Reply, frozen=True, tag="shown"):
+    """They count as read, now or before; of a deleted one there is nothing to read. `missing`: numbers, as they were
+    given, of what the inbox has not, or no more."""
+
+    numbers: tuple[int, ...]
+    missing: tuple[int, ...]
+
+    def text(self) -> str:
+        read = f"Read: {', '.join(map(str, self.numbers))}." if self.numbers else "Nothing is read."
+        return f"{read} Not in your inbox: {', '.join(map(str, self.missing))}." if self.missing else read
 
 
 class Acknowledged(Reply, frozen=True, tag="acknowledged"):

@@ -20,6 +20,8 @@ GROUP_CHARACTERS_MAX = 33
 ADDRESS_CHARACTERS_MAX = 160
 MEMBERS_MAX = 200
 """People in one group at a time."""
+SEEN_MAX = 100
+"""Messages of one `seen`."""
 ADMINISTRATOR, AUDITOR = "administrator", "auditor"
 """The roles of who may delete any message, and of who may read the whole audit log."""
 
@@ -68,6 +70,13 @@ class Ack(Command, frozen=True, tag="ack"):
     id: MessageId = ""
 
 
+class Seen(Command, frozen=True, tag="seen"):
+    """Say that messages of one's inbox were shown to one, by their numbers there; they count as read from then on."""
+
+    numbers: Annotated[tuple[Number, ...], Meta(max_length=SEEN_MAX)]
+    ids: Annotated[tuple[MessageId, ...], Meta(max_length=SEEN_MAX)] = ()
+
+
 class Got(Command, frozen=True, tag="got"):
     """Say that a device of one's own has all of the inbox up to a number."""
 
@@ -104,7 +113,7 @@ class Leave(Command, frozen=True, tag="leave"):
 
 
 class AskInbox(Query, frozen=True, tag="inbox"):
-    """Tell the newest messages of one's inbox, or those before a number, the newest first."""
+    """Tell the newest messages of one's inbox, or those before a number, the newest first; the text of those read."""
 
     before: Page = 0
 
@@ -120,14 +129,14 @@ class AskDevices(Query, frozen=True, tag="devices"):
 
 
 class AskHistory(Query, frozen=True, tag="history"):
-    """Tell the newest messages of a conversation, or those before a number, in their order."""
+    """Tell the newest messages of a conversation, or those before a number, in their order; the text of those read."""
 
     conversation: Conversation
     before: Page = 0
 
 
 class Search(Query, frozen=True, tag="search"):
-    """Tell the messages that have all these words, in one's own conversations, the newest first."""
+    """Tell the messages that have all these words, in one's own conversations, the newest first, also those unread."""
 
     words: Body
     before: Annotated[Place, Meta(extra={"option": "before"})] = ""
@@ -149,7 +158,7 @@ class AskGroups(Query, frozen=True, tag="groups"):
 
 
 class AskStates(Query, frozen=True, tag="states"):
-    """Tell how far a message has got with each of its recipients, and when."""
+    """Tell how far a message has got with each of its recipients, and when: to an auditor of any message."""
 
     conversation: Conversation
     number: Number

@@ -17,7 +17,8 @@ def ask(ward: Ward, person: Person, query: Any) -> Answer:
     match query:
         case words.AskInbox():
             items = [copy for copy in reversed(_there(ward, who)) if not query.before or copy.number < query.before]
-            return Answer("Inbox", {"unread": _unread(ward, who).total(), "items": [copy.shown() for copy in items]})
+            heads = [{**copy.shown(), **_withheld(copy)} for copy in items]
+            return Answer("Inbox", {"unread": _unread(ward, who).total(), "items": heads})
         case words.AskSince():
             items = [copy for copy in _there(ward, who) if copy.number > query.after]
             return Answer("Since", {"items": [copy.shown() for copy in items], "last": len(ward.box(who))})
@@ -27,7 +28,7 @@ def ask(ward: Ward, person: Person, query: Any) -> Answer:
         case words.AskHistory():
             return _history(ward, who, query)
         case words.AskStates():
-            return _states(ward, who, query)
+            return _states(ward, person, query)
         case words.AskGroups():
             return _groups(ward, who)
         case words.AskDevices():
@@ -66,8 +67,14 @@ def _unread(ward: Ward, who: str) -> Counter[str]:
     return Counter(copy.letter.talk for copy in ward.box(who) if copy.unread)
 
 
-def _said(letter: Letter) -> dict[str, Any]:
-    return {**letter.shown(), "deleted_ms": letter.deleted_ms}
+def _withheld(copy: Copy) -> dict[str, Any]:
+    return {"withheld": True, "content": ""} if copy.withheld else {"withheld": False}
+
+
+def _said(ward: Ward, letter: Letter, who: str) -> dict[str, Any]:
+    number = letter.copies.get(who, 0)
+    own = _withheld(ward.box(who)[number - 1]) if number else {"withheld": False}
+    return {**letter.shown(), "deleted_ms": letter.deleted_ms, "number": number, **own}
 
 
 def _visible(talk: Talk, who: str) -> list[Letter]:
@@ -79,15 +86,18 @@ def _history(ward: Ward, who: str, query: words.AskHistory) -> Answer:
     if isinstance(talk, Answer):
         return talk
     letters = [letter for letter in _visible(talk, who) if not query.before or letter.number < query.before]
-    return Answer("History", {"conversation": talk.id, "messages": [_said(letter) for letter in letters]})
+    return Answer("History", {"conversation": talk.id, "messages": [_said(ward, letter, who) for letter in letters]})
 
 
-def _states(ward: Ward, who: str, query: words.AskStates) -> Answer:
-    talk = ward._named(who, query.conversation)
-    if isinstance(talk, Answer):
-        return talk
-    letter = next((one for one in _visible(talk, who) if one.number == query.number), None)
-    if letter is None:
+def _states(ward: Ward, person: Person, query: words.AskStates) -> Answer:
+    is_auditor = words.AUDITOR in person.roles
+    named = ward._named(person.id, query.conversation)
+    if isinstance(named, Answer) and not is_auditor:
+        return named
+    talk = ward.talks.get(query.conversation) if isinstance(named, Answer) else named
+    there = [] if talk is None else talk.letters if is_auditor else _visible(talk, person.id)
+    letter = next((one for one in there if one.number == query.number and not one.removed), None)
+    if letter is None or talk is None:
         return Answer("NoSuchMessage")
     reaches = [_reach(ward, person, number) for person, number in letter.copies.items()]
     said = {"conversation": talk.id, "number": letter.number, "id": letter.id, "sent_ms": letter.sent_ms}
@@ -118,4 +128,4 @@ def _search(ward: Ward, who: str, query: words.Search) -> Answer:
     letters = [letter for talk in ward.talks.values() for letter in _visible(talk, who) if not letter.deleted_ms]
     found = [one for one in letters if all(word in f"{one.subject} {one.text}".lower() for word in wanted)]
     found.sort(key=lambda one: (one.place_ms, one.talk, one.number), reverse=True)
-    return Answer("Found", {"messages": [_said(one) for one in found]})
+    return Answer("Found", {"messages": [_said(ward, one, who) for one in found]})

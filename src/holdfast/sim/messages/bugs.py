@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from holdfast.apps.messages import words
-from holdfast.apps.messages.replies import Arrived
-from holdfast.apps.messages.rows import Box, Item, Reminder
+from holdfast.apps.messages.replies import Arrived, History
+from holdfast.apps.messages.rows import Audit, Box, Item, Message, Reminder
 from holdfast.apps.messages.rows import Device as DeviceRow
 from holdfast.kernel.contracts import Reply, Request, Step
 from holdfast.kernel.gate import Gate
@@ -174,6 +174,33 @@ def _shown_as_pair(app: Any) -> None:
     _put(app, "answer", bent)
 
 
+def _history_shows_all(app: Any) -> None:
+    """A conversation is shown with its texts, whether they were read or not."""
+    answer = app.answer
+
+    def bent(store: Any, query: Any, context: Any) -> Reply:
+        reply: Reply = answer(store, query, context)
+        if isinstance(reply, History):
+            rows = [store.table(Message).get((said.conversation, said.message)) for said in reply.messages]
+            texts = [
+                msgspec.structs.replace(said, content=row.content)
+                for said, row in zip(reply.messages, rows, strict=True)
+            ]
+            return msgspec.structs.replace(reply, messages=tuple(texts))
+        return reply
+
+    _put(app, "answer", bent)
+
+
+def _leaves_no_line(store: Any, command: words.Seen, context: Any) -> None:
+    """What was seen counts as read, and the log does not say so."""
+    items = [store.table(Item).get((context.person.id, number)) for number in command.numbers]
+    read = {(item.conversation, item.message): None for item in items if item is not None}
+    for line in list(store.table(Audit)):
+        if (line.person, line.what) == (context.person.id, "read") and (line.conversation, line.message) in read:
+            store.table(Audit).delete((line.conversation, line.number))
+
+
 # ---- devices ----
 
 
@@ -226,6 +253,8 @@ BUGS: dict[str, Bug] = {
     "repeats-after-ack": Bug(app=_after(words.Ack, _reminds_still)),
     "cursor-back": Bug(app=_after(words.Got, _cursor_back)),
     "unread-miscounted": Bug(app=_after(words.Ack, _counted_once_more)),
+    "history-shows-all": Bug(app=_history_shows_all),
+    "seen-without-a-line": Bug(app=_after(words.Seen, _leaves_no_line)),
     "told-to-all": Bug(app=_told_to_all),
     "shown-to-all": Bug(app=_shown_as_pair),
     "cursor-first": Bug(device=CursorFirst),

@@ -39,6 +39,8 @@ class Caller(Client):
             self.heard = reply
             person: Any = errand.action[0]
             self.crowd.shown(person, reply)
+            if errand.is_query:
+                self.crowd.answered(person, errand.command, reply)
             if errand.history is self.history:  # not what is repeated in the end, which the audit looks at
                 heard = Heard(operation, self.name, errand.number, errand.is_query, reply)
                 self.record[id(operation)] = heard

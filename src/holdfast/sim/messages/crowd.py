@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import random
 import re
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,13 +16,17 @@ from holdfast.apps.messages import words
 from holdfast.kernel.contracts import Person, Reply
 from holdfast.sim.audit import Violation
 
+if TYPE_CHECKING:
+    from holdfast.apps.messages.rows import Audit
+    from holdfast.sim.messages.ward import Ward
+
 NAMES = ("ann", "bob", "cem", "dee", "eva", "gus", "ida", "jan", "kim", "leo")
 GROUPS = ("#ward", "#night")
 DEVICES = ("tablet", "desk")
 SUBJECTS = ("", "", "", "bed 7", "Röntgen")
 TAILS = ("", " please", " – sofort", "\nsecond line", " 🩺")
 WORDS = {
-    "send": 44, "read": 9, "ack": 11, "got": 4, "delete": 4, "group": 3, "invite": 3, "leave": 2,
+    "send": 44, "read": 6, "seen": 6, "ack": 11, "got": 4, "delete": 4, "group": 3, "invite": 3, "leave": 2,
     "inbox": 3, "since": 3, "history": 5, "unread": 3, "groups": 2, "states": 4, "audit": 2, "search": 2, "devices": 1,
 }  # fmt: skip
 QUERIES = ("inbox", "since", "history", "unread", "groups", "states", "audit", "search", "devices")
@@ -32,7 +37,8 @@ _GROUP = re.compile(r"#[a-z]+(?=@)")
 
 
 class Crowd:
-    """Draws what people do, and knows who may have heard of what. `ids`: messages that somebody was shown."""
+    """Draws what people do, and knows who may have heard of what. `ids`: messages that somebody was shown.
+    `read`: (person, word of a text) of what questions have shown them, each with such an answer."""
 
     def __init__(self, source: random.Random, count: int) -> None:
         self.source = source
@@ -45,6 +51,7 @@ class Crowd:
         self.readers: dict[str, dict[str, None]] = {}
         self.grouped: dict[str, dict[str, None]] = {}
         self.ids: dict[str, list[tuple[int, str]]] = {}
+        self.read: dict[tuple[str, str], Reply] = {}
 
     def draw(self, person: Person | None = None) -> tuple[Person, Any, bool]:
         """What somebody does next: who, the command or query, and whether it is a query."""
@@ -103,6 +110,12 @@ class Crowd:
 
     def _read(self, person: Person) -> words.Read:
         return words.Read(*self._item(person))
+
+    def _seen(self, person: Person) -> words.Seen:
+        """Some of them by their ids too; now and then an id is missing."""
+        items = [self._item(person) for _ in range(self.source.randint(1, 4))]
+        ids = tuple(id for _, id in items) if any(id for _, id in items) else ()
+        return words.Seen(tuple(number for number, _ in items), ids[: -1 if self.source.random() < 0.03 else None])
 
     def _ack(self, person: Person) -> words.Ack:
         return words.Ack(*self._item(person))
@@ -195,6 +208,21 @@ class Crowd:
         for group in _GROUP.findall(text):
             if person.id not in self.grouped.get(group, {}):
                 raise Violation("shown", f"{person.id} is shown the group {group}, and was never in it: {text}")
+
+    def answered(self, person: Person, query: Any, reply: Reply) -> None:
+        """A question was answered, finally: keep which texts it has shown. `since` is what a device asks."""
+        if not isinstance(query, words.AskSince):
+            for token in _TOKEN.findall(msgspec.json.encode(reply).decode()):
+                self.read.setdefault((person.id, token), reply)
+
+    def judge_read(self, ward: Ward, rows: Iterable[Audit]) -> None:
+        """Raise `Violation` if a question has shown somebody a text that they have not sent, and of which the log,
+        these rows, does not say that they have read it."""
+        log = {(row.conversation, row.message, row.person): None for row in rows if row.what in ("read", "ack")}
+        for (who, token), reply in self.read.items():
+            letters = ward.written.get(token, [])
+            if not any(one.sender == who or (one.talk, one.number, who) in log for one in letters):
+                raise Violation("read", f"{who} was shown {token} and has not read it, as the log has it: {reply}")
 
     def _may_read(self, who: str, token: str) -> bool:
         named = self.readers.get(token, {})

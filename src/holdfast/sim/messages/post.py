@@ -74,7 +74,8 @@ class Post(Host):
             super()._recover()
         finally:
             self._is_reading = False
-        boxes = machine_of(self.core).store.table(Box)
+        machine = machine_of(self.core)
+        boxes = machine.store.table(Box) if Box in machine.rows else ()  # a source of notices has none
         self._last = defaultdict(int, {box.person: box.last for box in boxes})
 
     def _watch_machine(self) -> None:

@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 from holdfast.apps.messages import Messages, words
+from holdfast.apps.messages.rows import Audit
 from holdfast.kernel.contracts import App, Person
 from holdfast.sim.audit import Violation
 from holdfast.sim.clients import Client, ClientOptions
@@ -168,8 +169,11 @@ class MessagesSite(Site):
         machine = machine_of(self.hosts[0].core)
         for person, query in self.workload.crowd.questions():
             reply = machine.app.answer(machine.store, query, _context(machine, person))
+            self.workload.crowd.answered(person, query, reply)
             if not is_right(ward, person, query, reply):
                 raise Violation("state", f"in the end {person.id} is told {render(reply)} to {render(query)}")
+        if not self.workload.terms.audit_ms:
+            self.workload.crowd.judge_read(ward, machine.store.table(Audit))
         for host in self.hosts:
             owed = [told for told, is_owed in host.owed if is_owed]
             if owed:

@@ -73,6 +73,11 @@ class Copy(msgspec.Struct, eq=False):
     due_ms: int = 0
 
     @property
+    def withheld(self) -> bool:
+        """Whether its owner sees only its head, where a question is answered."""
+        return not (self.read_ms or self.letter.deleted_ms)
+
+    @property
     def unread(self) -> bool:
         return not (self.read_ms or self.letter.deleted_ms or self.letter.removed)
 
@@ -109,7 +114,8 @@ Told = tuple[str, str, Answer]
 
 
 class Ward:
-    """One copy of everything. `told`: what watchers are to be told since `take_told`."""
+    """One copy of everything. `told`: what watchers are to be told since `take_told`. `written`: the letters by the
+    first word of their text, as it was sent."""
 
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
@@ -119,6 +125,7 @@ class Ward:
         self.arrivals: dict[str, list[tuple[int, int]]] = {}
         self.lines: list[tuple[Letter, str, str, int]] = []
         self.told: list[Told] = []
+        self.written: dict[str, list[Letter]] = {}
 
     def take_told(self) -> list[Told]:
         """What was told since the last time."""
@@ -138,6 +145,8 @@ class Ward:
                 return self._send(person.id, command, id, now_ms)
             case words.Read():
                 return self._read(person.id, command, now_ms or 1)
+            case words.Seen():
+                return self._seen(person.id, command, now_ms or 1)
             case words.Ack():
                 return self._ack(person.id, command, now_ms or 1)
             case words.Got():
@@ -181,6 +190,7 @@ class Ward:
         place_ms = max(now_ms, talk.letters[-1].place_ms if talk.letters else 0)
         letter = Letter(talk.id, number, id, sender, subject, priority, text, now_ms, readers, {}, place_ms)
         talk.letters.append(letter)
+        self.written.setdefault(text.split()[0], []).append(letter)
         for person in to:
             box = self.box(person)
             copy = Copy(letter, len(box) + 1, due_ms=now_ms + repeat_ms if repeat_ms else 0)
@@ -208,10 +218,27 @@ class Ward:
         copy = self._item(who, command.number, command.id)
         if copy is None:
             return Answer("NoSuchMessage")
+        self._open(who, copy, now_ms)
+        return Answer("Opened", copy.shown())
+
+    def _open(self, who: str, copy: Copy, now_ms: int) -> None:
         if copy.unread:
             copy.read_ms = now_ms
             self.lines.append((copy.letter, who, "read", now_ms))
-        return Answer("Opened", copy.shown())
+
+    def _seen(self, who: str, command: words.Seen, now_ms: int) -> Answer:
+        if command.ids and len(command.ids) != len(command.numbers):
+            return Answer("IdsMissing")
+        read: dict[int, None] = {}
+        missing: dict[int, None] = {}
+        for number, id in zip(command.numbers, command.ids or [""] * len(command.numbers), strict=True):
+            copy = self._item(who, number, id)
+            if copy is None:
+                missing[number] = None
+            else:
+                self._open(who, copy, now_ms)
+                read[copy.number] = None
+        return Answer("Shown", {"numbers": tuple(read), "missing": tuple(missing)})
 
     def _ack(self, who: str, command: words.Ack, now_ms: int) -> Answer:
         copy = self._item(who, command.number, command.id)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.apps.messages import words
 from holdfast.apps.messages.replies import Arrived, Since
-from holdfast.apps.messages.rows import Item, Message
+from holdfast.apps.messages.rows import Audit, Item, Message
 from holdfast.kernel.contracts import Change, Person, Reading, Reply, Request
 from holdfast.kernel.replies import Behind, Outcome, Unavailable
 from holdfast.sim.audit import Violation
@@ -279,6 +279,9 @@ class WingSite(BayouSite):
     def _judge_devices(self) -> None:
         if self.ground.may_lose:  # what was final may be lost there
             return
+        if not self.work.terms.audit_ms:
+            store = next(office.replica.machine.store for office in self.offices if office.serving)
+            self.work.crowd.judge_read(self.work.ward, store.table(Audit))
         for wing in self.offices:
             if wing.serving:
                 wing.check_told()

@@ -58,6 +58,8 @@ class WingWork:
     def check(self, person: Person, command: Any, reply: Any, view: str) -> None:
         """Learn from what is shown; it must be theirs. Of the committed view all is firm."""
         self.crowd.shown(person, reply)
+        if view == "committed" and type(command) in Messages.queries:
+            self.crowd.answered(person, command, reply)
         for item in (*getattr(reply, "items", ()), *getattr(reply, "messages", ())):
             if view == "committed" and not item.firm:
                 raise Violation("view", f"the committed view shows {render(item)}")
@@ -81,6 +83,7 @@ class WingWork:
         for person, query in self.crowd.questions():
             context.person = person
             reply = app.answer(store, query, context)
+            self.crowd.answered(person, query, reply)
             if not is_right(ward, person, query, reply):
                 raise Violation("state", f"in the end {person.id} is told {render(reply)} to {render(query)}")
 
