@@ -21,6 +21,7 @@ from holdfast.kernel.contracts import App, Command, Core, Person, Query
 from holdfast.kernel.machine import Machine
 from holdfast.replication import bayou, sequencer
 from holdfast.replication.bayou.configuration import Policy
+from holdfast.replication.bayou.words import FOR_OPERATORS
 from holdfast.replication.lamport import Lamport, LamportConfiguration, genesis_records
 from holdfast.replication.sequencer import Sequencer, SequencerConfiguration
 from holdfast.replication.solo import Solo
@@ -293,13 +294,15 @@ def make_app(service: Service) -> App:
 
 class Replicated(msgspec.Struct, frozen=True):
     """A core with what its shell has to know: its machine, the union of its peers' messages, and the
-    words that it understands itself beside those of the app."""
+    words that it understands itself beside those of the app; `for_operators`: those of them that take the role of an
+    operator wherever people prove who they are."""
 
     core: Core
     machine: Machine
     messages: Any
     commands: tuple[type[Command], ...] = ()
     queries: tuple[type[Query], ...] = ()
+    for_operators: tuple[type[Command], ...] = ()
 
 
 def make_core(
@@ -350,7 +353,7 @@ def _make_bayou(service: Service, node: str, *, disk: str, is_copy: bool, reques
         waiting_max=requests_waiting_max,
     )
     core = bayou.Bayou(machine, configuration)
-    return Replicated(core, machine, core.messages, core.commands, core.queries)
+    return Replicated(core, machine, core.messages, core.commands, core.queries, FOR_OPERATORS)
 
 
 def _make_sequencer(

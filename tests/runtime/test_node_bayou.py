@@ -20,18 +20,20 @@ from tests.server.line_house import Client
 
 from holdfast.kernel.contracts import Command
 from holdfast.kernel.errors import ConfigurationError
+from holdfast.people import TokenHash
 from holdfast.runtime import node as node_module
 from holdfast.runtime.node import Node, initialise, journal_path
 from holdfast.site import Site, load_site
 
 PATIENCE_S = 30.0
+TOKEN = TokenHash.of("demo").written()
 DAY = (date.today() + timedelta(days=200)).isoformat()
 
 
 class House:
     """A site of nodes a and b, with rooms and tickets under `bayou`, and its nodes that run now."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, identity: str = "trusted") -> None:
         ports = free_ports(6)
         self.rooms, self.tickets = dict(zip("ab", ports, strict=False)), dict(zip("ab", ports[2:], strict=False))
         path = directory / "site.toml"
@@ -44,7 +46,7 @@ host = "{HOST}"
 peer_port = {ports[5]}
 [services.rooms]
 app = "rooms"
-identity = "trusted"
+identity = "{identity}"
 nodes = {{ a = {self.rooms["a"]}, b = {self.rooms["b"]} }}
 sync_seconds = 0.05
 [services.tickets]
@@ -54,6 +56,7 @@ identity = "trusted"
 nodes = {{ a = {self.tickets["a"]}, b = {self.tickets["b"]} }}
 sync_seconds = 0.05
 [people.fatima]
+token = "{TOKEN}"
 first_name = "Fatima"
 roles = ["secretary"]
 department = "biology"
@@ -61,6 +64,9 @@ department = "biology"
 first_name = "Georg"
 roles = ["secretary"]
 department = "chemistry"
+[people.ops]
+token = "{TOKEN}"
+roles = ["operator"]
 """)
         self.site: Site = load_site(path)
         initialise(self.site)
@@ -113,9 +119,9 @@ async def told(client: Client, line: str) -> dict[str, Any]:
     return answer
 
 
-def play(directory: Path, story: Callable[[House], Awaitable[None]]) -> None:
+def play(directory: Path, story: Callable[[House], Awaitable[None]], identity: str = "trusted") -> None:
     async def main() -> None:
-        house = House(directory)
+        house = House(directory, identity)
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await story(house)
@@ -183,6 +189,36 @@ def test_a_session_goes_on_at_another_replica_only_when_that_one_knows_enough(tm
         await house.until(lambda: house.state("b")["position"] == 1)
         assert (await told(elsewhere, f"session all {token}"))["ok"]
         assert "Budget" in json.dumps(await told(elsewhere, f"schedule {DAY}"))
+
+    play(tmp_path, story)
+
+
+OTHERS_TOO = ("retire", "retire b", "take-over", "take-over --accept-loss", "hand-over b", "truncate")
+
+
+def test_where_people_prove_who_they_are_what_changes_others_takes_the_role_operator(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        house.start("a", "b")
+        fatima = await house.connect(house.rooms["a"], "login fatima demo")
+        for line in OTHERS_TOO:
+            word = line.split()[0]
+            refused = f"Failed: {word} shows or changes what is others'; it takes the role operator."
+            assert await ask(fatima, line) == refused
+        assert "b live" in await ask(fatima, "replicas")
+        assert "a-1 is not known" in await ask(fatima, "stable a-1")
+        assert "takes the role" not in await ask(fatima, "export")
+        operator = await house.connect(house.rooms["a"], "login ops demo")
+        assert "were dropped" in await ask(operator, "truncate")
+        assert await ask(operator, "take-over") == "this node is the primary already."
+
+    play(tmp_path, story, identity="token")
+
+
+def test_where_nobody_proves_it_a_secretary_says_them(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        house.start("a")
+        fatima = await house.connect(house.rooms["a"], "login fatima")
+        assert "were dropped" in await ask(fatima, "truncate")
 
     play(tmp_path, story)
 

@@ -183,8 +183,8 @@ class Node:
             raise ConfigurationError(why, file=str(self.site.file), key=f"services.{service.name}") from error
         protocol = PROTOCOLS[service.protocol]
         servers, private = self._branch_servers(service, replicated), APPS[service.app].private
-        words = (*replicated.commands, *replicated.queries) if private else ()
-        door = Guard(servers or _Door(self, service.name), words)
+        words = (*replicated.commands, *replicated.queries) if private else replicated.for_operators
+        door = Guard(servers or _Door(self, service.name), words if service.identity == "token" else ())
         face = Face(
             service.name, door, grammar, service.identity, tentative=protocol.tentative, private=private,
             tells=protocol.tells,

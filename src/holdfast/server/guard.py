@@ -2,8 +2,9 @@
 
 - The answer to (client, number) is given to whoever sends that again. So each person has client ids of
   their own: `@phone:1` of one is not `@phone:1` of another, who could only guess at it.
-- A protocol's own words see through a private app: an export of `bayou` is the whole write log, and an
-  import may bring writes in anybody's name. There they are for operators.
+- A protocol's own words go around the app. Those that change what is others' (its words say which: `retire` or
+  `take-over` of `bayou`) are for operators wherever people prove who they are. Through a private app all of them
+  see: an export of `bayou` is the whole write log. There they all are.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from holdfast.server.face import Service
 
 class Guard:
     """Hands on to the service what who asks may say there. `words`: those that are
-    for operators alone."""
+    for operators alone, () where nobody proves who they are."""
 
     def __init__(self, service: Service, words: tuple[type, ...]) -> None:
         self._service = service

@@ -172,3 +172,6 @@ class CannotDo(Refusal, frozen=True, tag="cannot_do"):
 
 COMMANDS: tuple[type[Command], ...] = (Import, Retire, HandOver, TakeOver, Truncate)
 QUERIES: tuple[type[Query], ...] = (Stable, Export, Trace, Replicas)
+FOR_OPERATORS: tuple[type[Command], ...] = (Retire, HandOver, TakeOver, Truncate)
+"""Those that change what is others', so that they take the role of an operator where people prove who they are. What an
+import brings speaks for itself, and a laptop's user carries it."""
