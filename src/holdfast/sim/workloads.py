@@ -10,6 +10,7 @@ import msgspec
 
 from holdfast.apps.events import Events
 from holdfast.apps.keyvalue import KeyValue
+from holdfast.apps.plans import Plans
 from holdfast.apps.slots import VENDOR, Slots
 from holdfast.apps.tickets import Tickets
 from holdfast.kernel.contracts import App, Person
@@ -19,6 +20,8 @@ from holdfast.sim.history import Action
 from holdfast.sim.keyvalue import KEYS, USERS, Shelves, Writers
 from holdfast.sim.keyvalue import QUESTIONS as STATE_QUESTIONS
 from holdfast.sim.linearizability import SequentialModel
+from holdfast.sim.plans import PERSONS, Planners, Shelf
+from holdfast.sim.plans import QUESTIONS as PLAN_QUESTIONS
 from holdfast.sim.slots import BOSS, Clients, Vendor
 from holdfast.sim.slots import QUESTIONS as SLOT_QUESTIONS
 from holdfast.sim.theatre import QUESTIONS, Crowd, Theatre, check_list
@@ -162,10 +165,39 @@ class KeyValueWorkload:
         """What an answer says by itself is never wrong."""
 
 
+class PlansWorkload:
+    """A few plans of two people. An action is (word, who asks, argument, ...)."""
+
+    def __init__(self, source: random.Random) -> None:
+        self.model: SequentialModel = Shelf()
+        self.planners = Planners(source)
+        self._convert = Union[(*Plans.commands, *Plans.queries)]
+
+    def app(self) -> App:
+        return Plans(map(Person, PERSONS))
+
+    def draw(self) -> Action:
+        return self.planners.draw()
+
+    def command(self, action: Action) -> tuple[Any, bool]:
+        word, _, *arguments = action
+        return msgspec.convert((word, *arguments), self._convert), word in PLAN_QUESTIONS
+
+    def person(self, action: Action) -> Person | None:
+        return Person(str(action[1]))
+
+    def final_questions(self) -> tuple[Action, ...]:
+        return tuple(("mine", person) for person in PERSONS)
+
+    def check_answer(self, action: Action, text: str) -> None:
+        """What an answer says by itself is never wrong."""
+
+
 WORKLOADS: dict[str, Callable[[random.Random], Workload]] = {
     "tickets": TicketsWorkload,
     "events": EventsWorkload,
     "slots": SlotsWorkload,
     "keyvalue": KeyValueWorkload,
+    "plans": PlansWorkload,
 }
 """By the app's name."""

@@ -90,4 +90,5 @@ class TooManyTold(Refusal, frozen=True, tag="too_many_told"):
     told: int
 
     def text(self) -> str:
-        return f"Failed: at most {TOLD_MAX} people are told of a plan, and {self.told} were told of this one before."
+        before = f"{self.told} were told of this one before"
+        return f"Failed: at most {TOLD_MAX} people are told of a plan, and {before}; name fewer, or withdraw it first."

@@ -29,8 +29,7 @@ class Withdraw(Command, frozen=True, tag="withdraw"):
 
 
 class Conclude(Withdraw, frozen=True, tag="conclude"):
-    """Say which slot a plan of one's own has come to, at which vendors, and who is to be told: all that were told of
-    it before are too, if it is another one."""
+    """Say which slot a plan of one's own has come to, where, and who is to be told; whoever was told before is too."""
 
     slot: Slot
     vendors: Vendors
