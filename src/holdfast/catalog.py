@@ -20,7 +20,7 @@ from holdfast.apps.values import Name
 from holdfast.kernel.contracts import App, Command, Core, Person, Query
 from holdfast.kernel.machine import Machine
 from holdfast.replication import bayou, sequencer
-from holdfast.replication.bayou.configuration import Policy
+from holdfast.replication.bayou.configuration import Policy, Seals
 from holdfast.replication.bayou.words import FOR_OPERATORS
 from holdfast.replication.lamport import Lamport, LamportConfiguration, genesis_records
 from holdfast.replication.sequencer import Sequencer, SequencerConfiguration
@@ -313,11 +313,14 @@ def make_core(
     is_copy: bool = False,
     requests_waiting_max: int = 20_000,
     accept_loss: bool = False,
+    seals: Seals | None = None,
 ) -> Replicated:
     """The core of one replica. `disk`: the identity of its disk, should that be an empty one. `is_copy`:
-    its disk was copied or restored from elsewhere."""
+    its disk was copied or restored from elsewhere. `seals`: what proves that a file was written in this site."""
     if service.protocol == "bayou":
-        return _make_bayou(service, node, disk=disk, is_copy=is_copy, requests_waiting_max=requests_waiting_max)
+        return _make_bayou(
+            service, node, disk=disk, is_copy=is_copy, requests_waiting_max=requests_waiting_max, seals=seals
+        )
     machine = Machine(make_app(service))
     if service.protocol == "sequencer":
         return _make_sequencer(service, node, machine, disk=disk, requests_waiting_max=requests_waiting_max)
@@ -337,7 +340,9 @@ def make_core(
     return Replicated(Lamport(machine, configuration), machine, Lamport.messages)
 
 
-def _make_bayou(service: Service, node: str, *, disk: str, is_copy: bool, requests_waiting_max: int) -> Replicated:
+def _make_bayou(
+    service: Service, node: str, *, disk: str, is_copy: bool, requests_waiting_max: int, seals: Seals | None
+) -> Replicated:
     options = msgspec.convert(dict(service.protocol_options), BayouOptions)
     machine = bayou.make_machine(make_app(service))
     configuration = bayou.BayouConfiguration(
@@ -351,6 +356,7 @@ def _make_bayou(service: Service, node: str, *, disk: str, is_copy: bool, reques
         forward_bound_ms=round(options.forward_bound_seconds * 1e3),
         sync_us=round(options.sync_seconds * 1e6),
         waiting_max=requests_waiting_max,
+        seals=seals,
     )
     core = bayou.Bayou(machine, configuration)
     return Replicated(core, machine, core.messages, core.commands, core.queries, FOR_OPERATORS)

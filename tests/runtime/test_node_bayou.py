@@ -214,6 +214,40 @@ def test_where_people_prove_who_they_are_what_changes_others_takes_the_role_oper
     play(tmp_path, story, identity="token")
 
 
+def test_a_file_that_somebody_wrote_at_a_node_of_their_own_is_not_taken_in(tmp_path: Path) -> None:
+    (tmp_path / "copy").mkdir()
+
+    async def forge(copy: House) -> None:
+        copy.start("b")
+        georg = await copy.connect(copy.rooms["b"], "login georg")
+        assert "b-1" in await ask(georg, f'reserve Maple {DAY} 09:00 1h "Forged"')
+        forged.append((await ask(georg, "export")).split()[0])
+
+    async def story(house: House) -> None:
+        house.start("b")
+        fatima = await house.connect(house.rooms["b"], "login fatima demo")
+        await house.until(lambda: house.state("b")["state"] == "active")
+        refused = await ask(fatima, f"import {forged[0]}")
+        assert refused.startswith("Failed: this part brings no proof of the site's key")
+        assert refused.endswith("nothing was changed.")
+        assert (await ask(fatima, f"schedule {DAY}")).startswith(f"{DAY}: all free.")
+        assert "b-1" in await ask(fatima, f'reserve Oak {DAY} 09:00 1h "Budget"')
+        part = (await ask(fatima, "export")).split()[0]
+        await house.stop("b")
+
+        house.start("a")
+        fatima = await house.connect(house.rooms["a"], "login fatima demo")
+        await house.until(lambda: house.state("a")["state"] == "active")
+        changed = ("A" if part[40] != "A" else "B").join((part[:40], part[41:]))
+        assert "does not prove the site's key" in await ask(fatima, f"import {changed}")
+        assert await ask(fatima, f"import {part}") == "1 new writes, 0 new commits."
+        assert "Budget" in await ask(fatima, f"schedule {DAY}")
+
+    forged: list[str] = []
+    play(tmp_path / "copy", forge)
+    play(tmp_path, story, identity="token")
+
+
 def test_where_nobody_proves_it_a_secretary_says_them(tmp_path: Path) -> None:
     async def story(house: House) -> None:
         house.start("a")

@@ -33,6 +33,7 @@ from holdfast.runtime.driver import Driver, clock_us
 from holdfast.runtime.journal import Journal
 from holdfast.runtime.journal_process import JournalWriter
 from holdfast.runtime.links import Address, Links
+from holdfast.runtime.part_proofs import Keyless, PartProofs
 from holdfast.runtime.site_key import make_key, read_key
 from holdfast.server.branches import BranchServers
 from holdfast.server.branches.keeper import Place
@@ -138,7 +139,7 @@ class Node:
         self._servers: list[asyncio.Server] = []
         neighbours = {node for service in self._services.values() for node in service.nodes}
         addresses = {node: Address(site.nodes[node].host, site.nodes[node].peer_port) for node in sorted(neighbours)}
-        secret = read_key(site.key) if site.needs_key(name) or site.key.exists() else None
+        secret = self._secret = read_key(site.key) if site.needs_key(name) or site.key.exists() else None
         self.links = Links(
             name, addresses, site.name, self._on_link_frame, self._on_event, secret=secret, flushes_itself=False
         )
@@ -267,6 +268,7 @@ class Node:
             is_copy=writer.is_copy,
             requests_waiting_max=self.site.limits.requests_waiting_max,
             accept_loss=self.accept_loss,
+            seals=self._seals(service),
         )
         datagrams = self.datagrams if service.uses_datagrams else None
         carrier = datagrams or self.links
@@ -289,6 +291,13 @@ class Node:
             waiting_max=self.site.limits.requests_waiting_max,
         )
         return replicated
+
+    def _seals(self, service: Service) -> PartProofs | Keyless | None:
+        """What the parts of exports prove: the key; without one that is nothing, which will do where people prove
+        nothing either."""
+        if self._secret is not None:
+            return PartProofs(self._secret, self.site.name, service.name)
+        return Keyless() if service.identity == "token" else None
 
     def _set_aside(self, service: Service, path: Path) -> None:
         aside = Journal.set_aside(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -21,6 +21,16 @@ ROLL_FORWARD_MAX = 500
 """Writes executed again in one turn, so that nobody waits for long behind them."""
 
 
+class Seals(Protocol):
+    """What the shell puts on the parts of an export, so that nobody without the site's key can write one."""
+
+    def seal(self, part: str) -> str:
+        """A part as it leaves."""
+
+    def open(self, sealed: str) -> str:
+        """The part in what has come. Raises `MalformedInput`, which says what to do."""
+
+
 class BayouConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """`me`: this node's place in `nodes`. `disk`: the identity of its disk, should that be an empty one;
     part of the replica id it then takes. `is_copy`: the disk was copied or restored from elsewhere, so
@@ -34,6 +44,7 @@ class BayouConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     `committed_kept_max`: committed writes kept for peers that lack them; beyond, they get the tuple store.
     `kept_in_snapshot`: how many of them outlive a restart.
     `snapshot_every_records`: a snapshot of the journal after so many records.
+    `seals`: proves the parts of exports, None where there is no key.
     """
 
     me: int
@@ -52,6 +63,7 @@ class BayouConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     kept_in_snapshot: int = 1_000
     snapshot_every_records: int = 20_000
     snapshot_rows_a_slice: int = 2_000
+    seals: Seals | None = None
 
     @property
     def name(self) -> str:

@@ -3,7 +3,7 @@
 A part is one piece of what a replica has (`Updates`, or a piece of its state where its log is
 truncated), with a checksum, as one word of text. Each says what must be there before it; so parts may
 be carried in several files, repeated, and left out where they bring nothing new. The cursor between
-two parts is what a taker of all parts so far would have.
+two parts is what a taker of all parts so far would have. The shell puts proofs on parts (`Seals`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from holdfast.kernel.codec import decoder
 from holdfast.kernel.contracts import Vector
 from holdfast.kernel.errors import MalformedInput
 from holdfast.replication.bayou.antientropy import AntiEntropy
-from holdfast.replication.bayou.configuration import EXPORT_BYTES_MAX
+from holdfast.replication.bayou.configuration import EXPORT_BYTES_MAX, Seals
 from holdfast.replication.bayou.log import as_vector
 from holdfast.replication.bayou.messages import StatePart, Updates, encode
 from holdfast.replication.bayou.replica import ACTIVE, JOINING, Replica
@@ -27,6 +27,10 @@ from holdfast.replication.bayou.transfer import Given, Transfer
 from holdfast.replication.bayou.words import CannotDo, Exported, Imported
 
 CHECKSUM_BYTES = 8
+SEALED = (
+    "this part is sealed with a site's key, and this node has no site.key; give it the key that the node has which "
+    "wrote the part, and restart it"
+)
 
 
 class Carried(msgspec.Struct, frozen=True, array_like=True):
@@ -66,6 +70,20 @@ def read(word: str) -> bytes:
     return data[CHECKSUM_BYTES:]
 
 
+class Unsealed:
+    """Where there is no key: parts as they are."""
+
+    def seal(self, part: str) -> str:
+        """The part."""
+        return part
+
+    def open(self, sealed: str) -> str:
+        """The part. Raises `MalformedInput` for one with a proof that nobody here can see to."""
+        if "." in sealed:
+            raise MalformedInput(SEALED)
+        return sealed
+
+
 class Files:
     """Gives parts, and takes them."""
 
@@ -73,6 +91,7 @@ class Files:
         self.replica = replica
         self.anti_entropy = anti_entropy
         self.transfer = transfer
+        self._seals: Seals = replica.configuration.seals or Unsealed()
         self._given: Given | None = None
         self._parts: list[bytes] = []
         self._parts_of = (0, 0)
@@ -121,7 +140,7 @@ class Files:
     def _exported(self, content: Updates | StatePart, after: Cursor | None) -> Exported:
         replica = self.replica
         carried = Carried(replica.machine.app.name, replica.identity.members, content)
-        return Exported(written(encode(carried)), "" if after is None else written(encode(after)))
+        return Exported(self._seals.seal(written(encode(carried))), "" if after is None else written(encode(after)))
 
     # -- Taking
 
@@ -129,7 +148,7 @@ class Files:
         """Take in one part. What is here already is no harm."""
         replica = self.replica
         try:
-            carried = _decode_carried(read(part))
+            carried = _decode_carried(read(self._seals.open(part)))
             why = self._foreign(carried)
             if why:
                 return CannotDo(why)
