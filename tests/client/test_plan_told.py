@@ -45,6 +45,8 @@ class House:
         self.point = point
         self.heard: list[Request] = []
         self.is_lost = False
+        self.is_late = False
+        """What is said now arrives some other day."""
         self.at(NOW_MS)
 
     def at(self, now_ms: int) -> None:
@@ -60,6 +62,8 @@ class House:
         made = self.grammar.parse(f"@{client}:{number}/{lowest} {request_line(words)}".encode(), BOB)
         assert isinstance(made, Request), made
         self.heard.append(made)
+        if self.is_late:
+            raise NotExecuted("nobody answers")
         answer = self.execute(made)
         self.point()
         if self.is_lost:
@@ -137,12 +141,19 @@ def test_an_answer_that_is_lost_is_asked_for_again_under_the_same_name(state: Pa
 
 def test_what_was_overtaken_is_refused_when_it_comes_at_last(state: Path) -> None:
     house = House()
-    for slot in (17, 12, None):
-        assert tell(house, state, slot, *(["alice"] if slot else []))
-    told = house.told
-    for late in house.heard:
-        house.execute(late)
-    assert house.told == told
+    for slot in (17, 12, 9):
+        house.is_late = slot == 12
+        assert tell(house, state, slot, "alice") is not house.is_late
+    house.is_late = True
+    assert not tell(house, state, 7, "alice")
+    house.is_late = False
+    assert tell(house, state, None)
+    assert tell(house, state, 12, "alice")
+    said = [("alice", BOOKED.format(17)), ("alice", CHANGED.format(9, 17)), ("alice", GONE.format(9))]
+    assert house.told == [*said, ("alice", BOOKED.format(12))]
+    answers = [house.execute(late) for late in house.heard]
+    assert [answer.type for answer in answers] == [*["forgotten"] * 4, "withdrawn", "concluded"]
+    assert len(house.told) == 4
 
 
 @pytest.mark.parametrize("is_lost", [False, True])
