@@ -13,6 +13,7 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
@@ -20,7 +21,7 @@ from prompt_toolkit.output import DummyOutput
 from tests.client.messages_site import messages_site, token_of
 from tests.client.real_site import HOLDFAST, RealSite
 
-from holdfast.client import Messenger, Misuse, Sent, Site
+from holdfast.client import Kept, Message, Messenger, Misuse, News, NotExecuted, Sent, Site
 from holdfast.client.addresses import Addresses
 from holdfast.client.messages_prompt import MessagesSpeaker, with_text
 from holdfast.client.outcomes import Answer
@@ -147,9 +148,11 @@ def test_a_prompt_shows_what_comes_and_answers_it(
         person.start()
         try:
             until(lambda: shows("bob: Before you came.\n"))
+            assert reads(bob, before) == [("ann", "read")], "before it is shown"
             until(lambda: speaker._messenger._messenger._folder.cursor is not None)
-            bob.send("ann", "Now\nyou are here.", priority="urgent")
+            now = bob.send("ann", "Now\nyou are here.", priority="urgent")
             until(lambda: shows("bob urgent: Now\\nyou are here.\n"))
+            assert reads(bob, now) == [("ann", "read")]
             number = re.search(r"\* (\d+) \S+ \S+ bob urgent: Now", "".join(shown))[1]
             typed.send_text(f"reply {number} On my way.\r")
             assert received(bob) == "On my way."
@@ -172,6 +175,69 @@ def test_a_prompt_shows_what_comes_and_answers_it(
             typed.send_text("quit\r")
             person.join(timeout=20)
     assert ended == [0]
+
+
+def reads(messenger: Messenger, what: Sent | Kept) -> list[tuple[str, str]]:
+    """(who, what) of the audit log about a message."""
+    assert isinstance(what, Sent)
+    after, found = f"{what.conversation}:0", list[tuple[str, str]]()
+    while after:
+        log = messenger.audit(after)
+        about = [line for line in log.lines if (line.conversation, line.message) == (what.conversation, what.place)]
+        found += [(line.person, line.what) for line in about]
+        after = log.more_after
+    return found
+
+
+class Half:
+    """A service that has an answer, and to which nobody can say what was seen."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.asked: list[object] = []
+
+    def call(self, *words: object) -> Answer:
+        self.asked.append(words[0])
+        if words[0] == "seen":
+            raise NotExecuted("no server took it")
+        return self.answer
+
+    line = call
+
+
+@pytest.mark.parametrize(("type", "is_shown"), [("history", True), ("since", False)])
+def test_no_text_is_shown_of_which_nobody_can_be_told_that_it_was_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any, type: str, is_shown: bool
+) -> None:
+    site = Site.at(Addresses.of_servers([("127.0.0.1", 1)]), as_="ann")
+    speaker = MessagesSpeaker(site, "messages", as_json=False)
+    text = {"withheld": True} if type == "history" else {"withheld": False, "content": "secret", "read_ms": 0}
+    item = {"number": 7, "id": "x", "deleted_ms": 0, **text}
+    half = Half(
+        Answer(True, "1 bob: not read yet" if is_shown else "secret", type, {"messages": [item], "items": [item]})
+    )
+    monkeypatch.setattr(MessagesSpeaker, "service", half)
+    assert speaker.once([type, "bob"], "") == (0 if is_shown else 2)
+    assert half.asked == [type, "seen"]
+    said = capsys.readouterr()
+    assert "secret" not in said.out + said.err
+    assert said.out == ("1 bob: not read yet\n" if is_shown else "Failed: no server took it\n")
+    assert ("is shown without its text: no server took it" in said.err) is is_shown
+
+
+def test_a_reminder_shows_a_text_only_if_it_was_shown_before(
+    prompt: Callable[..., MessagesSpeaker], capsys: Any
+) -> None:
+    speaker = prompt()
+    fields = {"number": 7, "id": "x", "conversation": "ann+bob", "message": 3, "sender": "bob", "subject": ""}
+    message = Message("x", "ann+bob", 3, "bob", "", "urgent", "Come!", 0, 7)
+    for shown in (None, msgspec.structs.replace(message, text="", withheld=True), message):
+        if shown is not None:
+            speaker._shown[7] = shown
+        speaker._show_news(News("arrived", "7 of bob is told again", fields))
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first == second == "* 7 still waits to be acknowledged, `ack 7`: `read 7`"
+    assert third.endswith(" bob urgent: Come!")
 
 
 def received(messenger: Messenger) -> str:
