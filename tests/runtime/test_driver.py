@@ -380,3 +380,19 @@ def test_who_watches_is_told_of_what_was_missed_when_the_copied_state_is_on_the_
         stage.driver.close()
 
     in_a_loop(story)
+
+
+def test_messages_that_are_too_long_for_one_piece_leave_divided_in_their_order(disk: Disk) -> None:
+    """As after a write that took long, while one large answer after the other waited for it."""
+
+    async def story() -> None:
+        stage = Stage(disk, room=lambda node: 1_000)
+        messages = [b"%d" % number + b"x" * 300 for number in range(10)] + [b"y" * 2_000, b"z"]
+        stage.driver._post("b", messages)
+        pieces = [(node, msgspec.msgpack.decode(payload)) for node, payload in stage.sent]
+        assert [message for _, piece in pieces for message in piece] == messages
+        assert {node for node, _ in pieces} == {"b"}
+        assert [len(payload) > 1_000 for _, payload in stage.sent].count(True) == 1, "what cannot be cut goes alone"
+        stage.driver.close()
+
+    in_a_loop(story)

@@ -77,8 +77,8 @@ class Driver:
     `on_halt(halt)` is called once, when the replica has stopped for good. `on_stall(reply)` is called
     again and again while the disk does not end a write: everybody who still waits then gets `reply`,
     for a request ends within `deadline_seconds` whatever the disk does; and the peers hear nothing.
-    `room(node)`, where messages can be lost: how many bytes go in one piece; more messages of a turn than
-    that leave divided, so that they are not lost together.
+    `room(node)`: how many bytes go in one piece (a datagram, so that they are not lost together, or a frame); more
+    messages of a turn, or of a write that took long, than that leave divided.
     `on_change(change)` is called for each outcome that changes after its reply; `on_missed()` when there were
     some that nobody is told, as the replica has taken over a state.
     Beyond `waiting_max` replies that wait for the disk, requests are refused.

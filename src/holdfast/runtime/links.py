@@ -135,15 +135,23 @@ class Links:
         link.connection_made(transport)
         link.data_received(first_bytes)
 
+    def room(self, node: str, service: str) -> int:
+        """How long a payload may be that goes to it in a single frame."""
+        return self.frame_bytes_max - len(self._head(service))
+
+    def _head(self, service: str) -> bytes:
+        name = self._heads.get(service)
+        if name is None:
+            name = self._heads[service] = _service_head(service)
+        return name
+
     def send(self, node: str, service: str, payload: bytes) -> bool:
         """Queue for the write at the end of this turn. False, and counted, if there is no link."""
         link = self._peers[node].link
         if link is None:
             self.counters["unsent"] += 1
             return False
-        name = self._heads.get(service)
-        if name is None:
-            name = self._heads[service] = _service_head(service)
+        name = self._heads.get(service) or self._head(service)
         length = len(name) + len(payload)
         if length > self.frame_bytes_max:
             raise BrokenInvariant(

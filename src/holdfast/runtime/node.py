@@ -286,7 +286,7 @@ class Node:
             lambda reply: self._fail(service.name, reply),
             lambda change: self.lines.tell(service.name, change),
             lambda: self.lines.tell_missed(service.name),
-            room=None if datagrams is None else lambda node: datagrams.room(node, service.name),
+            room=lambda node: carrier.room(node, service.name),
             deadline_seconds=service.deadline_seconds,
             waiting_max=self.site.limits.requests_waiting_max,
         )
