@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -26,14 +27,16 @@ class Post(Cluster):
 
     def __init__(self, directory: Path) -> None:
         self.token = TokenHash.of(TOKEN).written()
-        super().__init__(directory, model="majority", timeout_s=1.0)
+        self.client = f"post.{time.time_ns() // 1_000_000:013d}"
+        self.sent = 0
+        super().__init__(directory, model="majority", timeout_s=2.0)
 
     def write_site(self, file: str, peer_ports: dict[str, int]) -> Path:
         lines = ["[site]", 'name = "hospital"', 'data = "data"']
         for name in self.names:
             lines += [f"[nodes.{name}]", f'host = "{HOST}"', f"peer_port = {peer_ports[name]}"]
         ports = ", ".join(f"{name} = {self.line_ports[name]}" for name in self.names)
-        lines += ["[services.messages]", 'app = "messages"', 'failure_model = "majority"', "timeout_seconds = 1.0"]
+        lines += ["[services.messages]", 'app = "messages"', 'failure_model = "majority"', "timeout_seconds = 2.0"]
         lines += ['identity = "token"', f"nodes = {{ {ports} }}"]
         for person in PEOPLE:
             lines += [f"[people.{person}]", f'first_name = "{person.title()}"', f'token = "{self.token}"']
@@ -42,11 +45,18 @@ class Post(Cluster):
         return path
 
     def send(self, name: str, *messages: str) -> None:
-        """Bob sends these (to whom, and the text) at a node."""
-        lines = [f"login bob {TOKEN}", *(f"send {message}" for message in messages)]
-        answers = self.say(name, "".join(f"{line}\n" for line in lines), timeout_s=PATIENCE_S).splitlines()
-        assert len(answers) == len(lines)
-        assert not [answer for answer in answers if answer.startswith("Failed")]
+        """Bob sends these (to whom, and the text) at a node, each once, a few at a time."""
+        for first in range(0, len(messages), 40):
+            some = messages[first : first + 40]
+            said = [f"@{self.client}:{self.sent + place} send {message}" for place, message in enumerate(some, 1)]
+            lines = "".join(f"{line}\n" for line in (f"login bob {TOKEN}", *said))
+
+            def are_sent(lines: str = lines, count: int = len(some)) -> bool:
+                answers = self.say(name, lines, timeout_s=PATIENCE_S).splitlines()
+                return len([answer for answer in answers if answer.startswith("Sent to ")]) == count
+
+            self.wait(are_sent, f"{len(some)} messages sent at {name}")
+            self.sent += len(some)
 
 
 def test_a_node_that_takes_over_a_state_tells_its_watchers_that_they_have_missed_something(

@@ -100,6 +100,20 @@ def test_every_planted_bug_has_its_test() -> None:
     assert len(BUGS) >= 8
 
 
+ALSO_FOUND: dict[str, tuple[int, Options]] = {"silent-reset": (10, messages("bayou"))}
+"""Where another law stands for the same."""
+
+
+@pytest.mark.parametrize("bug", ALSO_FOUND)
+def test_it_is_found_under_the_other_protocol_too(bug: str) -> None:
+    seeds, options = ALSO_FOUND[bug]
+    planted = msgspec.structs.replace(options, bug=bug)
+    failed = next((result for seed in range(seeds) if not (result := run(planted, seed)).ok), None)
+    assert failed is not None, f"{bug} was not found in {seeds} seeds"
+    assert failed.kind == "push"
+    assert run(options, failed.seed).ok
+
+
 @pytest.mark.parametrize("bug", FOUND_WITHIN)
 def test_the_planted_bug_is_found(bug: str) -> None:
     seeds, options = FOUND_WITHIN[bug]
