@@ -103,7 +103,7 @@ class Speaker:
         """Words about one replica go to no other: to the primary to hand over, else where `--at` says."""
         if not self.site.addresses.is_local(self.name) or self.site.node:
             return
-        if words[0] in TO_ONE_NODE and not (words[0] == "retire" and len(words) > 1):
+        if words[0] in TO_ONE_NODE and not (words[0] == "retire" and any(words[1:])):
             raise Misuse(f"{words[0]!r} is about the node that hears it; choose which with --at NODE")
         if words[0] == "hand-over":
             answer = self.service.call("replicas")

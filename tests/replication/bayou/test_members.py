@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from tests.replication.bayou.replicas import SECOND_US, Replicas
 
@@ -171,6 +172,34 @@ def test_a_retired_replica_takes_no_writes_and_goes_when_a_peer_has_its_last() -
     replicas.crash("music")
     replicas.restart("music")
     assert replicas.core("music").replica.state == "retired"
+
+
+def test_the_last_writes_are_left_to_nobody_who_has_retired() -> None:
+    replicas = Replicas("biology law music physics")
+    replicas.isolate("law", "music")
+    replicas.connect("law", "music")
+    replicas.submit("music", "retire")
+    replicas.wait(2 * SECOND_US)
+    assert "has retired" in replicas.told("retire")[0]
+    assert "connect one first" in replicas.book("law", "retire")
+    replicas.connect("law", "physics")
+    replicas.wait(2 * SECOND_US)
+    assert "law has retired" in replicas.book("law", "retire")
+
+
+def test_who_may_have_retired_meanwhile_is_no_heir() -> None:
+    """music retires and tells law of what law had, before it tells that it has gone."""
+    replicas = Replicas("biology law music")
+    replicas.isolate("law", "music")
+    replicas.connect("law", "music")
+    replicas.submit("law", "retire")
+    have = replicas.core("law").replica.have(2, wants=False)
+    ahead = tuple((name, number + 1 if name == "music" else number) for name, number in have.vector)
+    replicas.lose("law", "music")
+    replicas.hear("law", "music", msgspec.structs.replace(have, replica="music", vector=ahead))
+    assert replicas.told("retire") == []
+    replicas.hear("law", "music", msgspec.structs.replace(have, replica="music"))
+    assert "law has retired" in replicas.told("retire")[0]
 
 
 def test_the_primary_does_not_retire_nor_does_who_is_alone() -> None:

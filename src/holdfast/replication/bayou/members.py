@@ -250,7 +250,7 @@ class Members:
         replica = self.replica
         if replica.is_primary or self.is_claiming():
             replica.reply(token, CannotDo("this node is the primary, or about to be; hand over first."))
-        elif not replica.connected:
+        elif not any(self._stays(replica.peers[peer].replica) for peer in replica.connected):
             replica.reply(token, CannotDo("no peer is connected that could take its last writes; connect one first."))
         elif replica.warning:
             replica.reply(token, CannotDo(f"{replica.warning}; then retire."))
@@ -272,12 +272,20 @@ class Members:
             replica.reply(token, Done(f"{id} is waited for no longer; what it may still bring stays welcome."))
 
     def retired_known(self, have: Have) -> None:
-        """A peer has our last write: we may go."""
+        """A peer has our last write: we may go. Not so one that has retired itself, or may have: of that its last write
+        would tell."""
         replica = self.replica
-        if self.retiring is None:
+        if self.retiring is None or not self._stays(have.replica):
             return
         token, number = self.retiring
-        if have.vector and replica.log.known_to(dict(have.vector), replica.replica, number):
+        vector = dict(have.vector)
+        is_known = vector.get(have.replica, 0) <= replica.log.vector.get(have.replica, 0)
+        if is_known and vector and replica.log.known_to(vector, replica.replica, number):
             self.retiring = None
             if token is not None:
                 replica.reply(token, Done(f"{replica.replica} has retired; its node may be stopped for good."))
+
+    def _stays(self, id: str) -> bool:
+        """Whether a replica takes part, as far as is known."""
+        member = self.replica.log.members.get(id)
+        return member is not None and member.state == "live"

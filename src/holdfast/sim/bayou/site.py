@@ -182,10 +182,12 @@ class BayouSite:
         if any(replica.state != "active" for replica in active):
             return "a replica does not serve"
         first = active[0].log
+        if any(not first.is_committed(name) for replica in replicas for name in replica.log.entries):
+            return "a write is tentative"  # at one that has retired too: somebody has to have taken it
         for replica in active:
             log = replica.log
             if log.tail or replica.held:
-                return "a write is tentative"
+                return "a write waits"
             if (log.csn, log.committed_vector) != (first.csn, first.committed_vector):
                 return f"{replica.replica} has {log.csn} commits, {first.csn} elsewhere"
             mine, others = _members(log), _members(first)
