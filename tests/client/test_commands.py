@@ -266,6 +266,7 @@ def test_changes_are_told_until_ctrl_c(house: Any, listed: Any, tmp_path: Path) 
         (["tickets", "--at", "z", "seats"], "no line port at a node 'z'; its nodes: a, b, c"),
         (["tickets", "--guarantee", "always", "seats"], "there is no guarantee 'always'; there are read-your-writes"),
         (["rooms", "take-over"], "'take-over' is about the node that hears it; choose which with --at NODE"),
+        (["rooms", "retire", ""], "'retire' is about the node that hears it; choose which with --at NODE"),
         (["rooms", "retire"], "choose which with --at NODE"),
         (["rooms", "reserve", "Oak", "2026-12-01", "09:00", "1h", "x", "--weekly", "0"], "how many weeks, 1 to 104"),
         (["rooms", "export"], "usage: export <file>"),
