@@ -374,6 +374,16 @@ def test_a_session_tells_where_it_moves() -> None:
     ]
 
 
+def test_of_a_lone_server_nobody_is_told_that_another_one_is_tried() -> None:
+    shell = Shell(servers=SERVERS[:1])
+    shell.submit()
+    for _ in range(3):
+        shell.reach()
+        shell.session.lost(shell.now_us, "connection refused")
+    told = "a:1: connection refused. There is no other server: trying on until the deadline."
+    assert shell.session.notes == [told]
+
+
 def test_the_same_trouble_is_told_once_however_often_it_comes_around() -> None:
     shell = Shell(servers=SERVERS[:2])
     shell.submit()

@@ -321,6 +321,16 @@ def test_a_low_terminal_shows_the_departments_in_one_row_and_those_that_differ()
     assert len(lines_of(nodes, 80, 60)) == 20, "a high terminal shows them all"
 
 
+def test_the_primary_is_that_of_the_latest_epoch_and_who_has_not_heard_of_it_is_named() -> None:
+    """The first node is the old primary, cut off, and takes itself for it."""
+    later = {"primary": "law", "epoch": 66}
+    nodes = demo_site(law=later, music=later)
+    (told,) = [line for line in remarks(nodes) if line.startswith("rooms: ")]
+    assert told.startswith("rooms: the primary is law (epoch 66); biology, ")
+    assert told.endswith(" still take biology for it (epoch 1)")
+    assert "music" not in told
+
+
 def test_the_live_picture_of_the_demo_site_fits_24_lines_even_when_all_is_down(tmp_path: Path) -> None:
     demo = Demo(tmp_path, a="")
     for nodes in (

@@ -154,7 +154,7 @@ def remarks(nodes: Sequence[NodeStatus]) -> list[str]:
     """What does not fit a table: why a node is down, what a replica waits for or warns of, who is primary or
     sequencer, how replicas vote, where notices wait."""
     lines = []
-    primaries: dict[str, str] = {}
+    primaries: dict[str, list[tuple[int, str, str]]] = {}  # of a service: (epoch, primary, the node that says so)
     waiting: dict[str, tuple[str, dict[str, Any]]] = {}  # the replicas of a service say mostly the same of it
     for node in nodes:
         if not node.up and not node.starting:
@@ -170,9 +170,25 @@ def remarks(nodes: Sequence[NodeStatus]) -> list[str]:
             if service.get("replica", node.node) != node.node:
                 lines.append(f"{name} at {node.node} is the replica {service['replica']}")
             if service.get("primary"):
-                primaries.setdefault(name, str(service["primary"]))
+                said = (int(service.get("epoch", 0)), str(service["primary"]), node.node)
+                primaries.setdefault(name, []).append(said)
     lines += [_notices_text(name, where, service) for name, (where, service) in waiting.items()]
-    return [*(f"{name}: the primary is {primary}" for name, primary in primaries.items()), *vote_remarks(nodes), *lines]
+    return [*(_primary_text(name, said) for name, said in primaries.items()), *vote_remarks(nodes), *lines]
+
+
+def _primary_text(name: str, said: list[tuple[int, str, str]]) -> str:
+    """Who the primary of a service is: the latest epoch is right, and who has not heard of it is named."""
+    epoch, primary, _ = max(said, key=lambda row: row[0])
+    others: dict[tuple[int, str], list[str]] = {}
+    for at, other, node in said:
+        if other != primary:
+            others.setdefault((at, other), []).append(node)
+    behind = [
+        f"{', '.join(nodes)} still take{'s' * (len(nodes) == 1)} {other} for it (epoch {at})"
+        for (at, other), nodes in others.items()
+    ]
+    text = f"{name}: the primary is {primary}"
+    return f"{text} (epoch {epoch}); {'; '.join(behind)}" if behind else text
 
 
 def _notices_text(name: str, node: str, service: dict[str, Any]) -> str:

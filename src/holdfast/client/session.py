@@ -411,7 +411,7 @@ class Session:
         """Leave the connection; what was asked on it and not answered waits for another server."""
         link = self._link
         assert link is not None
-        was_watching = self.is_watching
+        was_watching, is_alone = self.is_watching, len(self.servers) == 1
         self._link = None
         unanswered = [call for call in link.sent if call is not None and call.outcome is None]
         for call in unanswered:
@@ -424,13 +424,15 @@ class Session:
         if link.server not in self._tried:
             self._tried.append(link.server)
         if was_watching:
-            gap = f"{self._why}; what changed until another server is found is not told"
+            until = "it answers again" if is_alone else "another server is found"
+            gap = f"{self._why}; what changed until {until} is not told"
             self.changes.append(Change("", "", "", gap))
         if self._waiting:
-            self._tell(link.server, f"{self._why}. Trying another server.")
+            what = "There is no other server: trying on until the deadline." if is_alone else "Trying another server."
+            self._tell(link.server, f"{self._why}. {what}")
         if len(self._tried) >= len(self.servers):
             self._tried.clear()
-            if self._waiting:
+            if self._waiting and not is_alone:
                 self._tell(None, "No server takes it now. Trying on until the deadline.")
             self._pause_until_us = now_us + self._chooser.randint(self._pause_us // 2, self._pause_us)
             self._pause_us = min(2 * self._pause_us, self._pause_us_max)
