@@ -142,10 +142,61 @@ def test_with_a_minority_nothing_is_confirmed(three: Replicas) -> None:
 
 def test_a_take_over_needs_a_majority_of_the_voters(three: Replicas) -> None:
     three.isolate("law")
+    refused = three.book("law", "take-over")
+    why = "it takes a majority of the voters, and there is no connection to biology, music now; nothing was changed."
+    assert refused == f"Failed: {why}"
+    assert (three.core("law").epochs.claimed, three.core("law").replica.vowed) == (0, 0)
+    assert "a majority of biology, law, music" in three.book("law", "take-over --accept-loss")
+
+
+def test_a_claim_that_no_majority_answers_is_given_up_before_who_waits_for_it_gives_up(three: Replicas) -> None:
+    """The links stand, and nobody answers: the processes hang."""
     three.submit("law", "take-over")
-    three.wait(10 * SECOND_US)
-    assert "no majority of the voters" in three.told("take-over")[0]
+    assert three.core("law").status()["waiting_for"] == "the word of biology, music, to become the primary"
+    for _ in range(18):
+        for name in ("biology", "music"):
+            three.lose("law", name)
+        three.now_us += SECOND_US // 4
+        three._input(three["law"], "wake")
+    why = "it takes a majority of the voters, and biology, music did not answer; the claim is given up."
+    assert three.told("take-over") == [f"Failed: {why}"]
+    three.heal()
+    three.submit("music", book(9))
+    three.wait(60 * SECOND_US)
+    three.settled()
+    assert epochs(three) == [(0, 0)] * 3, "nobody becomes the primary by itself"
+    assert committed(three, "law") == ["music-1"]
+    assert "epoch 65" in three.book("law", "take-over")
+
+
+def test_a_voter_whose_vow_came_too_late_does_not_stop_the_primary_for_long(three: Replicas) -> None:
+    """Both voters' vows are lost on their way: they store nothing of the old epoch, and law has given its claim up."""
+    three.submit("law", "take-over")
+    for name in ("biology", "music"):
+        three.deliver("law", name)
+        three.lose(name, "law")
+    three.isolate("law")
+    three.wait(5 * SECOND_US)
+    assert "did not answer" in three.told("take-over")[0]
+    three.heal()
+    three.submit("music", book(9))
+    three.wait(30 * SECOND_US)
+    three.settled()
+    assert epochs(three) == [(128, 0)] * 3, "biology has claimed a later one"
+    assert committed(three, "law") == ["music-1"]
+
+
+def test_who_has_vowed_to_a_later_claim_gives_its_own_up(three: Replicas) -> None:
+    """What law would adopt and store now, music would not know of."""
+    three.submit("law", "take-over")
+    three.submit("music", "take-over")
+    three.deliver("music", "law")
+    three.deliver("law", "biology")
+    three.deliver("biology", "law")
     assert not three.core("law").replica.is_primary
+    assert "a later epoch, 66, has been claimed" in three.told("take-over")[0]
+    three.wait(10 * SECOND_US)
+    assert epochs(three) == [(66, 2)] * 3
 
 
 def test_an_old_primary_that_is_cut_off_confirms_nothing(three: Replicas) -> None:
@@ -236,10 +287,16 @@ def test_a_claim_ends_with_the_state_that_tells_of_a_later_epoch(three: Replicas
     three.deliver_all()
     three.wait(SECOND_US)
     three.jump(24 * 60 * MINUTE_US)
+    for voter in ("biology", "law"):
+        three.connect("music", voter)
     three.submit("music", "take-over")
+    three.isolate("music")
     for voter in ("biology", "law"):
         three.hear("music", voter, Vow(66, 1, (), ()))
-    assert three.core("music").epochs.claimed == 66
+    three.wait(5 * SECOND_US)
+    assert "So the claim stands: this node becomes the primary when that comes" in three.told("take-over")[0]
+    waiting_for = "what the voters have confirmed, to become the primary"
+    assert three.core("music").status()["waiting_for"] == waiting_for
     assert "is the primary now" in three.book("biology", "hand-over law")
     assert "is the primary now" in three.book("law", "hand-over biology")
     for name in ("biology", "law"):

@@ -485,10 +485,8 @@ class Bayou:
         replica = self.replica
         if replica.state == JOINING:
             return "a peer that creates it" if not replica.replica else "its own creation"
-        if replica.primary == replica.me and not replica.votes:
-            return (
-                "an operator: the primary's disk was another one; take-over --accept-loss here, or take-over elsewhere"
-            )
+        if self.epochs.waiting_for:
+            return self.epochs.waiting_for
         tail = replica.log.tail
         if not replica.is_primary or not tail or self.configuration.policy == "immediate":
             return ""

@@ -9,6 +9,7 @@ one voter, the primary itself (the papers' mode), its vow is needed, and it give
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import blake2b
 
 from holdfast.kernel.contracts import Peer, Token
@@ -38,7 +39,7 @@ class Epochs:
         self.replica = replica
         self.proposals = Proposals(replica, self.learn)
         self.claimed = 0
-        self.claimed_us = 0
+        self.claimed_us = self._begun_us = 0  # when it was sent last, and first
         self.vows: dict[Peer, Vow] = {}
         self.asked: list[tuple[Token, int, int]] = []  # (who waits, node to become primary, since)
         self.yielded_us: int | None = None
@@ -139,6 +140,12 @@ class Epochs:
             replica.reply(token, Done("this node is the primary already."))
         elif not self._may_lead(replica.me):
             replica.reply(token, CannotDo(f"this node is none of the voters, {self._voter_names()}."))
+        elif accept_loss and not alone:
+            why = "--accept-loss goes on without the word of a lone voter, and here are several"
+            replica.reply(token, CannotDo(f"{why}: take-over needs a majority of {self._voter_names()}."))
+        elif 2 * len(away := self._voters_away()) >= len(replica.voters) and not alone:
+            why = f"it takes a majority of the voters, and there is no connection to {self._names(away)} now"
+            replica.reply(token, CannotDo(f"{why}; nothing was changed."))
         elif alone and not accept_loss and (replica.is_primary or not replica.peers[replica.primary].connected):
             name = replica.configuration.nodes[replica.primary]
             why = "has been given away to a node that has not claimed it" if replica.is_primary else "cannot be reached"
@@ -170,7 +177,19 @@ class Epochs:
         return len(self.replica.voters) == 1 or peer in self.replica.voters
 
     def _voter_names(self) -> str:
-        return ", ".join(self.replica.configuration.nodes[peer] for peer in self.replica.voters)
+        return self._names(self.replica.voters)
+
+    def _names(self, peers: Iterable[Peer]) -> str:
+        return ", ".join(self.replica.configuration.nodes[peer] for peer in peers)
+
+    def _voters_away(self) -> list[Peer]:
+        """Those that cannot be asked now; this node too, if it cannot give its own word."""
+        replica = self.replica
+        return [
+            peer
+            for peer in replica.voters
+            if not (replica.votes if peer == replica.me else replica.peers[peer].connected)
+        ]
 
     def on_yield(self, peer: Peer, message: Yield) -> None:
         """The primary hands over to this node."""
@@ -205,18 +224,12 @@ class Epochs:
     def _claim(self, epoch: int) -> None:
         replica = self.replica
         self.claimed = epoch
-        self.claimed_us = replica.now_us
+        self.claimed_us = self._begun_us = replica.now_us
         self.vows = {}
         if len(replica.voters) == 1 and epoch > replica.vowed:
             self._vow(epoch)  # so that a restart does not forget it
         for voter in replica.voters:
-            if voter == replica.me and not replica.votes:
-                continue
-            if voter == replica.me:
-                if replica.vowed < self.claimed:
-                    self._vow(self.claimed)
-                self.vows[voter] = self._own_vow(self.claimed)
-            else:
+            if voter != replica.me:
                 replica.send(voter, Claim(self.claimed, replica.log.csn, replica.epoch))
         self._consider_vows()
 
@@ -264,10 +277,7 @@ class Epochs:
                 self._take_with_loss()
                 return
             why = "the one voter's disk is a new one, which cannot know what the old one has confirmed: --accept-loss"
-        self.claimed = 0
-        for token, _, _ in self.asked:
-            self.replica.reply(token, CannotDo(why))
-        self.asked = []
+        self._give_up(why)
 
     def on_vow(self, peer: Peer, vow: Vow) -> None:
         """A voter is with us. A claim that a restart made this node forget is taken up again: its epoch is ours."""
@@ -284,14 +294,20 @@ class Epochs:
 
     def _consider_vows(self) -> None:
         """With a majority: adopt the proposals of the latest epoch among them, once every commit that one of
-        them knows as confirmed is here (anti-entropy brings it)."""
+        them knows as confirmed is here (anti-entropy brings it). This node's own vow is the last of them: until
+        then it has given no word to this claim, and may give it up."""
         replica = self.replica
-        if not self.claimed or 2 * len(self.vows) <= len(replica.voters):
+        if not self._has_majority or max((vow.csn for vow in self.vows.values()), default=0) > replica.log.csn:
             return
-        if max(vow.csn for vow in self.vows.values()) > replica.log.csn:
-            return
-        proposals = adopted(self.vows.values(), replica.log)
-        epoch = self.claimed
+        epoch, vows = self.claimed, list(self.vows.values())
+        if replica.me in replica.voters and replica.votes:
+            if replica.vowed > epoch:  # to another's later claim, which knows nothing of what would be adopted now
+                self._give_up(f"a later epoch, {replica.vowed}, has been claimed; try again.")
+                return
+            if replica.vowed < epoch:
+                self._vow(epoch)
+            vows.append(self._own_vow(epoch))
+        proposals = adopted(vows, replica.log)
         fresh = self.proposals.fresh(write for _, write in proposals)
         if fresh is None:
             raise BrokenInvariant("proposals that a voter had stored do not follow what is confirmed")
@@ -300,6 +316,21 @@ class Epochs:
         self._enthrone(epoch, replica.me)
         if proposals:
             self.proposals.store_own(replica.log.csn + 1, proposals)
+
+    @property
+    def _has_majority(self) -> bool:
+        """Whether a majority of the voters is with us, this one counted."""
+        replica = self.replica
+        count = len(self.vows) + (replica.me in replica.voters and replica.votes)
+        return bool(self.claimed) and 2 * count > len(replica.voters)
+
+    def _give_up(self, why: str) -> None:
+        """This claim; who waits for it is told."""
+        self.claimed = 0
+        self.vows = {}
+        for token, _, _ in self.asked:
+            self.replica.reply(token, CannotDo(why))
+        self.asked = []
 
     @property
     def may_propose(self) -> bool:
@@ -316,6 +347,11 @@ class Epochs:
             self._consider_vows()
         if self.claimed and self._accepts_loss and replica.now_us - self.claimed_us >= patience_us:
             self._take_with_loss()  # connected or not, the one voter does not answer
+        alone = len(replica.voters) == 1
+        if self.claimed and not alone and not self._has_majority and replica.now_us - self._begun_us >= 2 * patience_us:
+            self._give_up(
+                f"it takes a majority of the voters, and {self._silent()} did not answer; the claim is given up."
+            )
         if self.claimed and replica.now_us - self.claimed_us >= patience_us:
             self.claimed_us = replica.now_us
             for voter in replica.voters:
@@ -326,16 +362,43 @@ class Epochs:
             self._remind()
         if self.yielded_us is not None and replica.now_us - self.yielded_us >= 2 * patience_us:
             self.yielded_us = None
-        for token, _, since_us in self.asked:
-            if replica.now_us - since_us >= 4 * patience_us:
-                why = "no majority of the voters has answered" if self.claimed else "the new primary has not claimed"
-                replica.reply(token, CannotDo(f"{why} in time; it may still happen: ask `replicas`."))
-        self.asked = [row for row in self.asked if replica.now_us - row[2] < 4 * patience_us]
+        late = [row for row in self.asked if replica.now_us - row[2] >= 2 * patience_us]  # clients wait little longer
+        for token, node, _ in late:
+            replica.reply(token, CannotDo(self._why_late(node)))
+        self.asked = [row for row in self.asked if row not in late]
+
+    def _silent(self) -> str:
+        """The voters that have not answered this claim."""
+        return self._names(peer for peer in self.replica.voters if peer != self.replica.me and peer not in self.vows)
+
+    def _why_late(self, node: Peer) -> str:
+        """Why there is no new primary yet, and that there will be one: what was vowed cannot be taken back."""
+        replica = self.replica
+        if node != replica.me:
+            return f"{replica.configuration.nodes[node]} has not claimed in time; it may still happen: ask `replicas`."
+        if len(replica.voters) == 1:
+            why = f"{self._voter_names()} did not answer; it gives its word once, and may have given it to this claim"
+        else:
+            why = "a majority of the voters agrees, and what they have confirmed has not all come here yet"
+        return f"{why}. So the claim stands: this node becomes the primary when that comes; `status` says so."
+
+    @property
+    def waiting_for(self) -> str:
+        """What a change of the primary, or a primary of another disk, waits for; in words for the operator."""
+        replica = self.replica
+        if replica.primary == replica.me and not replica.votes:
+            return (
+                "an operator: the primary's disk was another one; take-over --accept-loss here, or take-over elsewhere"
+            )
+        if not self.is_claiming:
+            return ""
+        what = "what the voters have confirmed" if self._has_majority else f"the word of {self._silent()}"
+        return f"{what}, to become the primary"
 
     def _remind(self) -> None:
-        """A voter, perhaps this very primary, has vowed to a later epoch, so nothing can be confirmed until
-        that begins. Its claimant may have forgotten, and is reminded; if it is away for long, a primary
-        among several voters claims a later one yet. (Alone, its vow was its last word.)"""
+        """A voter, perhaps this very primary, has vowed to a later epoch, so little can be confirmed until one
+        begins. A primary among several voters claims a later one if that claim comes to nothing. Alone, its vow was
+        its last word: the claimant may have forgotten, and is reminded."""
         replica = self.replica
         patience_us = replica.configuration.patience_us
         target = max(replica.vowed, self.proposals.overtaken)
@@ -344,10 +407,11 @@ class Epochs:
             self._overtaken_us = replica.now_us
         if replica.now_us - self._reminded_us < patience_us:
             return
-        if claimant < len(replica.peers) and replica.peers[claimant].connected:
+        if len(replica.voters) > 1:
+            if replica.now_us - self._overtaken_us >= 4 * patience_us:
+                self._claim(self._next_epoch())
+        elif claimant < len(replica.peers) and replica.peers[claimant].connected:
             self._reminded_us = replica.now_us
             if replica.vowed < target:
                 self._vow(target)
             replica.send(claimant, self._own_vow(replica.vowed))
-        elif len(replica.voters) > 1 and replica.now_us - self._overtaken_us >= 4 * patience_us:
-            self._claim(self._next_epoch())
