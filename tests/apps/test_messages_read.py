@@ -111,6 +111,9 @@ def test_a_device_is_given_the_text_and_the_log_says_nothing() -> None:
     assert ward.says(ROOT, "states alice+bob 1").startswith("Failed: ")
     assert ward.says(VERA, "states alice+bob 2").startswith("Failed: there is no message 2 ")
     assert ward.says(VERA, "history alice+bob").startswith("Failed: ")
+    for maker in (ALICE, BOB):
+        ward.says(maker, "group #g vera")
+    assert ward.says(VERA, "states #g 1").startswith("Failed: you are in several groups called '#g'")
 
 
 # -- seen ------------------------------------------------------------------------------------------

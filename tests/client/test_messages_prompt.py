@@ -305,11 +305,13 @@ def test_watch_tells_messages_through_the_death_of_a_server(hospital: RealSite, 
     assert watch.stdout is not None
     try:
         told: list[str] = []
+        places: list[int] = []
         sent = 0
 
         def listen() -> None:
             for line in watch.stdout or ():
                 told.append(json.loads(line)["reply"]["content"])
+                places.append(json.loads(line)["reply"]["message"])
 
         listener = threading.Thread(target=listen)
         listener.start()
@@ -325,6 +327,8 @@ def test_watch_tells_messages_through_the_death_of_a_server(hospital: RealSite, 
             bob.unread()
         first = int(told[0][1:])
         assert told == [f"m{number}" for number in range(first, sent)]
+        read = [reads(bob, Sent("ann", "", "ann+bob", place)) for place in (places[0], places[-1])]
+        assert read == 2 * [[("ann", "read")]], "before it is told"
     finally:
         watch.send_signal(signal.SIGINT)
         assert watch.wait(timeout=20) == 130

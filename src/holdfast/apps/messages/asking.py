@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from holdfast.apps.messages.groups import part_in, parts_of
-from holdfast.apps.messages.refusals import NoSuchMessage
+from holdfast.apps.messages.refusals import NoSuchMessage, WhichGroup
 from holdfast.apps.messages.replies import (
     AuditLine,
     AuditLog,
@@ -251,11 +251,14 @@ def who(store: TupleStore, query: Who, people: Mapping[str, Person]) -> Reply:
 def _states(store: TupleStore, query: AskStates, person: Person, context: Context) -> Reply:
     part = part_in(store, person.id, query.conversation)
     is_auditor = AUDITOR in person.roles
-    if not isinstance(part, Membership) and not is_auditor:
+    if isinstance(part, Membership):
+        name, sees = part.conversation, is_auditor or part.sees(query.number)
+    elif is_auditor and not isinstance(part, WhichGroup):
+        name, sees = query.conversation, True
+    else:
         return part
-    name = part.conversation if isinstance(part, Membership) else query.conversation
-    message = store.table(Message).get((name, query.number))
-    if message is None or not (is_auditor or (isinstance(part, Membership) and part.sees(query.number))):
+    message = store.table(Message).get((name, query.number)) if sees else None
+    if message is None:
         return NoSuchMessage(query.conversation, query.number)
     reaches = tuple(_reach(store, recipient, number) for recipient, number in message.recipients)
     return States(message.conversation, message.number, message.id, message.sent_ms, reaches)

@@ -23,7 +23,7 @@ MEMBERS_MAX = 200
 SEEN_MAX = 100
 """Messages of one `seen`."""
 ADMINISTRATOR, AUDITOR = "administrator", "auditor"
-"""The roles of who may delete any message, and of who may read the whole audit log."""
+"""The roles of who may delete any message, and of who may read the whole audit log, and how far any message has got."""
 
 _BIGGEST = 2**62
 

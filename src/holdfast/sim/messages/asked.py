@@ -92,7 +92,7 @@ def _history(ward: Ward, who: str, query: words.AskHistory) -> Answer:
 def _states(ward: Ward, person: Person, query: words.AskStates) -> Answer:
     is_auditor = words.AUDITOR in person.roles
     named = ward._named(person.id, query.conversation)
-    if isinstance(named, Answer) and not is_auditor:
+    if isinstance(named, Answer) and not (is_auditor and named.kind != "WhichGroup"):
         return named
     talk = ward.talks.get(query.conversation) if isinstance(named, Answer) else named
     there = [] if talk is None else talk.letters if is_auditor else _visible(talk, person.id)
