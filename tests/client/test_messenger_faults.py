@@ -170,6 +170,45 @@ def test_when_one_thread_closes_it_the_others_wait_no_more(house: Any, tmp_path:
     assert "this messenger is closed; open another one" in ended
 
 
+def test_what_was_handed_out_is_said_to_whichever_server_answers(
+    house: Any, tmp_path: Path, until: Callable[..., None]
+) -> None:
+    server, read = house.server(login="login ann t"), house.theatre.read
+    house.theatre.messages += ["m1", "m2", "m3"]
+    with messenger(house, tmp_path) as ann:
+        assert ann.receive(10).number == 1
+        until(lambda: read == [1])
+        server.faults += ["drop", "silence", "unavailable", "drop-after"]
+        assert ann.receive(10).number == 2
+        assert ann.report(10)
+        assert read == [1, 2]
+        assert ann.report(10)
+        assert read == [1, 2], "once is enough"
+        assert ann.receive(10).number == 3
+        server.always = "silence"
+        assert not ann.report(0.1)
+    assert read == [1, 2]
+    server.always = ""
+    with messenger(house, tmp_path):
+        until(lambda: read == [1, 2, 3])  # though nobody asks for a message
+
+
+def test_when_it_is_closed_nobody_waits_any_more_until_something_is_said(
+    house: Any, tmp_path: Path, until: Callable[..., None]
+) -> None:
+    server = house.server(login="login ann t")
+    house.theatre.messages.append("m1")
+    ended: list[bool] = []
+    with messenger(house, tmp_path, timeout_s=60) as ann:
+        assert ann.receive(10).number == 1
+        server.always = "silence"
+        reporting = threading.Thread(target=lambda: ended.append(ann.report()))
+        reporting.start()
+        until(lambda: any('["seen"' in line for line in server.requests()))
+    reporting.join(timeout=10)
+    assert ended == [False]
+
+
 def told(text: str, number: int, **more: object) -> dict[str, object]:
     """How a server pushes a message."""
     fields = {"ok": True, "text": text, "type": "arrived", "reply": item_of(text, number) | more, "firm": "committed"}

@@ -45,6 +45,21 @@ def test_what_was_kept_is_there_again(tmp_path: Path) -> None:
     again.close()
 
 
+def test_what_is_still_to_be_said_of_messages_is_there_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messenger_folder, "RECORDS_MAX", 4)  # the log is written anew in between
+    left: dict[str, int] = {}
+    for life in range(3):
+        folder = Folder(tmp_path)
+        assert folder.handed == left
+        for number in range(10 * life, 10 * life + 5):
+            folder.hand(f"id-{number}", number)
+        folder.said([f"id-{10 * life}", "id-unknown", f"id-{10 * life + 3}"])
+        folder.said([])
+        left |= {f"id-{number}": number for number in (10 * life + 1, 10 * life + 2, 10 * life + 4)}
+        assert folder.handed == left
+        folder.close()
+
+
 def test_a_draft_that_was_sent_gives_its_number_to_no_other(tmp_path: Path) -> None:
     for number in range(1, 5):
         folder = Folder(tmp_path)

@@ -128,6 +128,7 @@ class AsyncMessenger(Questions):
         self._feed: Feed | None = None
         self._arrived = asyncio.Event()
         self._stirred = asyncio.Event()
+        self._saying: dict[asyncio.Future[bool], None] = {}
         self._reporter = Reporter(
             self._folder, self._ask_on, self.device, reads=options.get("reads", True), tentative=self._tentative
         )
@@ -267,11 +268,14 @@ class AsyncMessenger(Questions):
         """Tell the servers now what was handed out, not within half a second; False if none has taken it so soon, and
         it is told later."""
         self._check()
+        saying = asyncio.ensure_future(self._reporter.say_read())
+        self._saying[saying] = None
         try:
-            async with asyncio.timeout(wait_s):
-                return await self._reporter.say_read()
-        except TimeoutError:
-            return False
+            done, _ = await asyncio.wait([saying], timeout=wait_s)
+            return bool(done) and not saying.cancelled() and saying.result()
+        finally:
+            saying.cancel()
+            del self._saying[saying]
 
     async def __aiter__(self) -> AsyncIterator[Message]:
         """New messages as they come, each once, in the order of the inbox."""
@@ -407,6 +411,8 @@ class AsyncMessenger(Questions):
         for outcome in self._outcomes.values():
             if not outcome.done():
                 outcome.set_result(None)
+        for saying in self._saying:
+            saying.cancel()
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
