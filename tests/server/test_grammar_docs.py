@@ -13,7 +13,7 @@ from tests.apps.ward import Ward
 from holdfast.apps.directory import Directory
 from holdfast.apps.events import Events
 from holdfast.apps.keyvalue import Full, KeyValue
-from holdfast.apps.messages import DEVICES_MAX, MEMBERS_MAX, TEXT_CHARACTERS_MAX, Messages, Send
+from holdfast.apps.messages import DEVICES_MAX, MEMBERS_MAX, SEEN_MAX, TEXT_CHARACTERS_MAX, Messages, Send
 from holdfast.apps.messages.asking import FETCHED_MAX, LOOKED_AT_MAX, PAGE_MAX, PEOPLE_MAX
 from holdfast.apps.messages.words import SUBJECT_CHARACTERS_MAX
 from holdfast.apps.plans import PLANS_MAX, TOLD_MAX, VENDORS_MAX, Plans
@@ -191,7 +191,7 @@ def test_doctors_and_nurses_are_told_what_the_page_says() -> None:
 def test_the_limits_of_the_messages_are_those_of_the_page() -> None:
     limits = (TEXT_CHARACTERS_MAX, SUBJECT_CHARACTERS_MAX, MEMBERS_MAX, DEVICES_MAX, LOOKED_AT_MAX, FETCHED_MAX)
     assert limits == (4000, 200, 200, 32, 5_000, 100)
-    assert (PAGE_MAX, PEOPLE_MAX) == (50, 200)
+    assert (PAGE_MAX, PEOPLE_MAX, SEEN_MAX) == (50, 200, 100)
 
 
 def test_the_limits_of_the_state_store_are_those_of_the_page() -> None:
