@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from holdfast.client import Misuse
-from holdfast.client.files import Carried, export_to, import_from, read_files, read_parts
+from holdfast.client.files import Carried, carry, export_to, import_from, read_files, read_parts
 from holdfast.client.outcomes import Answer
 
-PARTS = [f"part{number}-{'x' * 40 * number}" for number in range(1, 6)]
+PARTS = [f"part{number}-{'x' * 160 * number}" for number in range(1, 6)]
 
 
 class Replica:
@@ -25,9 +25,13 @@ class Replica:
         self.taken: list[str] = []
         self.refuses = ""
         self.after: dict[str, str] = {}
+        self.bounds: list[str] = []
 
     def call(self, *words: str) -> Answer:
         if words[0] == "export":
+            if "--bytes" in words:
+                self.bounds.append(words[-1])
+                words = words[:-2]
             place = int(words[1]) if len(words) > 1 else 0
             more = str(place + 1) if place + 1 < len(self.parts) else ""
             return Answer(True, "", "exported", {"part": self.parts[place] if self.parts else "", "cursor": more})
@@ -45,7 +49,7 @@ def exported(folder: Path, size: int = 0) -> Carried:
 
 
 def test_what_is_written_is_read_again_also_twice_and_split(tmp_path: Path) -> None:
-    whole, split = exported(tmp_path), exported(tmp_path, 200)
+    whole, split = exported(tmp_path), exported(tmp_path, 1000)
     assert whole.files == [str(tmp_path / "all.txt")]
     assert split.files == [str(tmp_path / f"all.txt.{number}") for number in range(1, len(split.files) + 1)]
     assert len(split.files) > 2
@@ -58,11 +62,93 @@ def test_what_is_written_is_read_again_also_twice_and_split(tmp_path: Path) -> N
 
 def test_files_are_taken_by_their_numbers(tmp_path: Path) -> None:
     replica: Any = Replica([f"part{number:02}" for number in range(12)])
-    done = export_to(replica, str(tmp_path / "all"), 1)
+    done = export_to(replica, str(tmp_path / "all"), 70)
     assert isinstance(done, Carried)
     assert len(done.files) == 12
     read = read_files(sorted(done.files), "rooms")
     assert [parts for _, parts in read] == [[f"part{number:02}"] for number in range(12)]
+
+
+def test_no_file_is_larger_than_was_asked_for_unless_a_part_is_and_that_is_told(tmp_path: Path) -> None:
+    replica: Any = Replica(PARTS)
+    done = export_to(replica, str(tmp_path / "all"), 690)
+    assert isinstance(done, Carried)
+    sizes = {file: Path(file).stat().st_size for file in done.files}
+    assert done.larger == [file for file, size in sizes.items() if size > 690]
+    assert len(done.larger) == 2, "two parts are larger than that alone"
+    assert len(done.files) == 4
+    (bound,) = set(replica.bounds)
+    fits = export_to(Replica(["x" * int(bound)]), str(tmp_path / "one"), 690)  # type: ignore[arg-type]
+    assert fits == Carried([str(tmp_path / "one.1")], 1), "a part of the bytes asked for fits into a file"
+
+
+class Site:
+    """A site with that one service, at one node."""
+
+    node = "law"
+
+    def __init__(self) -> None:
+        self.replica = Replica(PARTS)
+
+    def service(self, name: str) -> Any:
+        self.replica.call = lambda *words: (  # type: ignore[method-assign]
+            Answer(True, "", "helped") if words == ("help",) else Replica.call(self.replica, *words)
+        )
+        return self.replica
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        (".", ". is a folder; name a file in it, as in rooms.txt"),
+        ("..", ".. is a folder; name a file in it, as in ../rooms.txt"),
+        ("/", "/ is a folder; name a file in it, as in /rooms.txt"),
+        ("", ". is a folder; name a file in it, as in rooms.txt"),
+        ("some", "some is a folder; name a file in it, as in some/rooms.txt"),
+        ("no/x", "no/x cannot be written: there is no folder no; make it first"),
+        ("file/x", "file/x cannot be written: there is no folder file; make it first"),
+        ("/dev/null", "/dev/null is no ordinary file; name another one"),
+        ("x" * 300, f"{'x' * 300} cannot be written: File name too long"),
+    ],
+)
+@pytest.mark.parametrize("more", [(), ("--split", "1K")])
+def test_what_no_file_can_be_written_to_is_said_in_a_line_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, says: str, more: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(Misuse) as refused:
+        carry(Site(), "rooms", ["export", file, *more], as_json=False)  # type: ignore[arg-type]
+    assert str(refused.value) == says
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "some"]
+
+
+def test_where_one_of_several_cannot_be_written_none_is(tmp_path: Path) -> None:
+    (tmp_path / "all.2").mkdir()
+    with pytest.raises(Misuse, match=r"all\.2 is a folder"):
+        export_to(Replica(PARTS), str(tmp_path / "all"), 700)  # type: ignore[arg-type]
+    (tmp_path / "all.2").rmdir()
+    (tmp_path / "all.2.unfinished").mkdir()
+    with pytest.raises(Misuse, match=r"all\.2 cannot be written: Is a directory"):
+        export_to(Replica(PARTS), str(tmp_path / "all"), 700)  # type: ignore[arg-type]
+    assert [path.name for path in tmp_path.iterdir()] == ["all.2.unfinished"]
+
+
+@pytest.mark.parametrize("size", ["0", "1", "999", "4k", "-5", ""])
+def test_a_size_that_is_none_or_too_small_is_refused(tmp_path: Path, size: str) -> None:
+    site: Any = Site()
+    with pytest.raises(Misuse, match=r"--split takes (at least 1000 bytes a file|the size of each file)"):
+        carry(site, "rooms", ["export", str(tmp_path / "all"), "--split", size], as_json=False)
+
+
+def test_files_that_are_larger_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    site: Any = Site()
+    site.replica.parts = ["x" * 1200, "short"]
+    assert carry(site, "rooms", ["export", str(tmp_path / "all"), "--split", "1K"], as_json=False) == 0
+    one, two = tmp_path / "all.1", tmp_path / "all.2"
+    larger = f"Larger than was asked for, as one write is: {one}."
+    assert capsys.readouterr().out == f"Wrote 2 parts to {one}, {two}. {larger}\n"
 
 
 def test_a_part_that_must_wait_for_another_is_given_again(tmp_path: Path) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from holdfast.apps.rooms import Rooms
-from holdfast.apps.rooms.words import AskCells, AskMine, AskSchedule, Reserve
+from holdfast.apps.rooms.words import ALTERNATIVES_MAX, AskCells, AskMine, AskSchedule, Reserve
 from holdfast.client.errors import Misuse
-from holdfast.client.rooms import request_for_cells, split, weekly
+from holdfast.client.rooms import WEEKS_MAX, request_for_cells, split, weekly
 from holdfast.client.tables import PICTURES
 from holdfast.kernel.contracts import Context, Person
 from holdfast.kernel.store import TupleStore
+from holdfast.server import rooms_form
 from holdfast.server.reply_lines import reply_object
+from holdfast.server.rooms_form import WISHES_MAX
 
 WORDS = ["reserve", "Maple", "2026-12-22", "09:00", "2h", "Budget talk"]
 DAY = "2026-12-01"
@@ -168,3 +171,12 @@ def test_numbers_book_the_first_cell_that_holds_with_the_others_as_alternatives(
     for number in ("0", "73"):
         with pytest.raises(Misuse, match="numbered from 1 to 72"):
             request_for_cells(["1", number], cells, DAY)
+
+
+def test_the_page_of_the_commands_tells_how_many_alternatives_and_weeks_there_may_be() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert text.count(f"at most {ALTERNATIVES_MAX} alternatives |") == 2, "of `reserve` and of `change`"
+    assert f"`reserve ... --weekly 6` | one request a week, six in all ({WEEKS_MAX} at most)" in text
+    assert "The page](rooms-page.md) takes six places for a booking, so five alternatives, and repeats it for" in text
+    assert WISHES_MAX == 6
+    assert f"repeats it for {rooms_form.WEEKS_MAX} weeks at most" in text

@@ -7,8 +7,9 @@
 
 The first line names the format and the service, then each line is one part as the replica wrote it,
 and the last tells how many parts the file has and a checksum of all before it. With `--split` the
-parts lie in FILE.1, FILE.2, ... A part may have to wait for another one; so those that a replica
-does not take yet are given to it again after the others. Nothing is harmed by taking a part twice.
+parts lie in FILE.1, FILE.2, ..., and are as small as that takes. A part may have to wait for another
+one; so those that a replica does not take yet are given to it again after the others. Nothing is harmed
+by taking a part twice.
 """
 
 from __future__ import annotations
@@ -37,16 +38,23 @@ _SIZE = re.compile(r"([0-9]+)([KM]?)")
 _UNITS = {"": 1, "K": 1000, "M": 1_000_000}
 PART_CHARACTERS_MAX = 60_000
 """The longest part that a line of the line protocol carries."""
+SPLIT_BYTES_MIN = 1000
+"""The smallest file that can be asked for: a part has its head, too."""
+PARTS_MAX = 10**9
+"""More than a file has, for the length of their number."""
 CHECKSUM_DIGITS = 16
 
 
 class Carried(msgspec.Struct, frozen=True):
-    """What came of it: the files, how many parts they hold, and of an import what was new."""
+    """What came of it: the files, how many parts they hold, and of an import what was new, and in words whom the
+    primary has heard of by it. `larger`: those of the files that are larger than they were to be."""
 
     files: list[str]
     parts: int
     writes: int = 0
     commits: int = 0
+    heard: str = ""
+    larger: list[str] = []
 
 
 def carry(site: Site, name: str, words: list[str], *, as_json: bool) -> int:
@@ -58,16 +66,18 @@ def carry(site: Site, name: str, words: list[str], *, as_json: bool) -> int:
     if words[0] == "export":
         file, size = _export_words(words[1:])
         done = export_to(_one_replica(site, name), file, size)
-        text = "Wrote {parts} parts to {files}."
+        text = "Wrote {parts} parts to {files}.{larger}"
     else:
         read = read_files(words[1:], name)
         done = import_from(_one_replica(site, name), read)
-        text = "Took in {parts} parts of {files}: {writes} new writes, {commits} new commits."
+        text = "Took in {parts} parts of {files}: {writes} new writes, {commits} new commits. {heard}"
     if not isinstance(done, Carried):
         print(done.as_json() if as_json else done, flush=True)
         return 1
     fields: dict[str, Any] = msgspec.to_builtins(done)
-    told = text.format(**(fields | {"files": ", ".join(done.files)})).replace(" 1 parts", " 1 part")
+    larger = f" Larger than was asked for, as one write is: {', '.join(done.larger)}." if done.larger else ""
+    in_words = fields | {"files": ", ".join(done.files), "larger": larger}
+    told = text.format(**in_words).rstrip().replace(" 1 parts", " 1 part")
     answer = {"ok": True, "text": told, "type": f"{words[0]}ed", "reply": fields, "firm": "committed"}
     print(msgspec.json.encode(answer).decode() if as_json else told, flush=True)
     return 0
@@ -92,37 +102,64 @@ def _export_words(words: list[str]) -> tuple[str, int]:
         size = int(found[1]) * _UNITS[found[2]] if found else 0
         if not size:
             raise Misuse("--split takes the size of each file, as in 100K or 2M")
+        if size < SPLIT_BYTES_MIN:
+            raise Misuse(f"--split takes at least {SPLIT_BYTES_MIN} bytes a file, not {size}")
         del rest[place : place + 2]
     if len(rest) != 1 or rest[0].startswith("--"):
         raise Misuse("usage: export <file> [--split <size>]")
+    _check_file(Path(rest[0]))
     return rest[0], size
+
+
+def _check_file(path: Path) -> None:
+    """Raises `Misuse` for what no file can be written to, before anything is asked for."""
+    try:
+        if path.is_dir():
+            raise Misuse(f"{path} is a folder; name a file in it, as in {path / 'rooms.txt'}")
+        if not path.parent.is_dir():
+            raise Misuse(f"{path} cannot be written: there is no folder {path.parent}; make it first")
+        if path.exists() and not path.is_file():
+            raise Misuse(f"{path} is no ordinary file; name another one")
+    except OSError as error:
+        raise Misuse(f"{path} cannot be written: {error.strerror}") from error
 
 
 # -- out
 
 
 def export_to(service: Service, file: str, size: int = 0) -> Carried | Answer:
-    """Write everything one replica has to a file, or to several of about `size` bytes each.
+    """Write everything one replica has to a file, or to several of at most `size` bytes each. A single write may be
+    larger, and has a larger file of its own then.
 
-    Returns the refusal where the service refuses. A file appears under its name when it is complete.
+    Returns the refusal where the service refuses. The files appear under their names when all are complete. Raises
+    `Misuse` where they cannot be written, and leaves nothing behind.
     """
     parts: list[str] = []
-    for part in _parts_of(service):
+    room = size - _around(service.name) if size else 0
+    for part in _parts_of(service, min(room - 1, PART_CHARACTERS_MAX)):
         if not isinstance(part, str):
             return part
         parts.append(part)
-    batches = list(_batches(parts, size)) if size else [parts]
+    batches = list(_batches(parts, room)) if size else [parts]
     names = [f"{file}.{number}" for number in range(1, len(batches) + 1)] if size else [file]
-    for path, batch in zip(names, batches, strict=True):
-        _write(Path(path), service.name, batch)
-    return Carried(names, len(parts))
+    texts = [_text_of(service.name, batch) for batch in batches]
+    _write_all([Path(name) for name in names], texts)
+    return Carried(
+        names, len(parts), larger=[name for name, text in zip(names, texts, strict=True) if 0 < size < len(text)]
+    )
 
 
-def _parts_of(service: Service) -> Iterator[str | Answer]:
-    """Each part of the export; the refusal instead, where there is one."""
+def _around(service: str) -> int:
+    """What a file has before and after its parts, at most."""
+    return len(_text_of(service, [])) + len(str(PARTS_MAX))
+
+
+def _parts_of(service: Service, bytes_max: int) -> Iterator[str | Answer]:
+    """Each part of the export, of so many bytes where they are given; the refusal instead, where there is one."""
     cursor = ""
+    bound = ["--bytes", str(bytes_max)] if bytes_max > 0 else []
     while True:
-        answer = service.call("export", *([cursor] if cursor else []))
+        answer = service.call("export", *([cursor] if cursor else []), *bound)
         if not answer.ok:
             yield answer
             return
@@ -133,12 +170,12 @@ def _parts_of(service: Service) -> Iterator[str | Answer]:
             return
 
 
-def _batches(parts: list[str], size: int) -> Iterator[list[str]]:
-    """Parts for files of at most `size` bytes; a part that is larger has a file of its own."""
+def _batches(parts: list[str], room: int) -> Iterator[list[str]]:
+    """Parts for files with room for so many bytes of them; a part that is larger has a file of its own."""
     batch: list[str] = []
     bytes_in = 0
     for part in parts:
-        if batch and bytes_in + len(part) + 1 > size:
+        if batch and bytes_in + len(part) + 1 > room:
             yield batch
             batch, bytes_in = [], 0
         batch.append(part)
@@ -146,16 +183,32 @@ def _batches(parts: list[str], size: int) -> Iterator[list[str]]:
     yield batch
 
 
-def _write(path: Path, service: str, parts: list[str]) -> None:
+def _text_of(service: str, parts: list[str]) -> str:
     text = "".join(f"{line}\n" for line in [f"{FORMAT} {service}", *parts])
-    text += f"end {len(parts)} {_checksum(text)}\n"
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    make_file(unfinished)
-    with unfinished.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    return f"{text}end {len(parts)} {_checksum(text)}\n"
+
+
+def _write_all(paths: list[Path], texts: list[str]) -> None:
+    """All files or none."""
+    unfinished: list[Path] = []
+    for path in paths:
+        _check_file(path)
+    try:
+        for path, text in zip(paths, texts, strict=True):
+            place = path.with_name(f"{path.name}.unfinished")
+            make_file(place)
+            unfinished.append(place)
+            with place.open("w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        for place, path in zip(unfinished, paths, strict=True):
+            place.replace(path)
+    except OSError as error:
+        raise Misuse(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        for place in unfinished:
+            place.unlink(missing_ok=True)
 
 
 def _checksum(text: str) -> str:
@@ -183,6 +236,7 @@ def import_from(service: Service, read: list[tuple[str, list[str]]]) -> Carried 
     waiting = [part for _, parts in read for part in parts]
     count = len(waiting)
     writes = commits = 0
+    heard = ""
     while waiting:
         refused: list[tuple[str, Answer]] = []
         for part in waiting:
@@ -192,10 +246,11 @@ def import_from(service: Service, read: list[tuple[str, list[str]]]) -> Carried 
                 continue
             writes += answer.reply.get("writes", 0)
             commits += answer.reply.get("commits", 0)
+            heard = answer.reply.get("heard", "") or heard
         if len(refused) == len(waiting):
             return refused[0][1]
         waiting = [part for part, _ in refused]
-    return Carried([file for file, _ in read], count, writes, commits)
+    return Carried([file for file, _ in read], count, writes, commits, heard)
 
 
 def read_parts(path: Path, service: str) -> list[str]:

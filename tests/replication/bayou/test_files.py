@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -176,3 +177,152 @@ def test_what_is_written_is_read(data: bytes) -> None:
 def test_no_text_is_read_by_mistake(text: str) -> None:
     with pytest.raises(MalformedInput):
         read(text)
+
+
+# -- Parts of a given size
+
+
+def parts_of(replicas: Replicas, name: str, bytes_max: int) -> list[str]:
+    parts, cursor = [], ""
+    while not parts or cursor:
+        replicas.ask(name, f"export {cursor} --bytes {bytes_max}")
+        reply: Any = replicas.replies.pop()[2]
+        parts.append(reply.part)
+        cursor = reply.cursor
+    return parts
+
+
+@pytest.mark.parametrize("bytes_max", [500, 501, 777, 1000, 3000, 60_000])
+def test_parts_are_as_small_as_they_are_asked_for(laptop: Replicas, bytes_max: int) -> None:
+    for name in ("law", "biology"):
+        parts = parts_of(laptop, name, bytes_max)
+        assert max(map(len, parts)) <= bytes_max
+        assert len(parts) <= max(5, 20_000 // bytes_max)
+    assert not any(laptop.take("music", part).startswith("Failed") for part in parts)
+    assert same(laptop, "biology", "music")
+
+
+@pytest.mark.parametrize("bytes_max", [500, 1000, 60_000])
+def test_a_state_is_cut_into_pieces_of_that_size(laptop: Replicas, bytes_max: int) -> None:
+    laptop.book("law", "truncate")
+    laptop.submit("music", "reserve Elm 2026-12-06 09:00 1h Choir")
+    parts = parts_of(laptop, "law", bytes_max)
+    assert max(map(len, parts)) <= bytes_max
+    assert not any(laptop.take("music", part).startswith("Failed") for part in parts)
+    assert (laptop.log("music").csn, len(laptop.log("music").tail)) == (9, 10)
+    assert "Maple 09:00" in laptop.ask("music", "schedule 2026-12-01", "committed")
+
+
+def test_a_write_that_is_larger_has_a_part_of_its_own(laptop: Replicas) -> None:
+    laptop.submit("law", f"reserve Ash 2026-12-06 09:00 1h {'x' * 190} --or {','.join(['Oak@2026-12-06@09:00'] * 30)}")
+    parts = parts_of(laptop, "law", 500)
+    assert [len(part) > 500 for part in parts].count(True) == 1
+    assert not any(laptop.take("music", part).startswith("Failed") for part in parts)
+    assert same(laptop, "law", "music")
+
+
+def test_pieces_of_two_sizes_are_not_mixed(laptop: Replicas) -> None:
+    laptop.book("law", "truncate")
+    laptop.ask("law", "export --bytes 500")
+    cursor = laptop.replies[-1][2].cursor  # type: ignore[attr-defined]
+    laptop.ask("law", "export --bytes 600")
+    assert "begin again without a cursor" in laptop.ask("law", f"export {cursor} --bytes 500")
+
+
+def test_a_retired_replica_says_that_it_is(laptop: Replicas) -> None:
+    laptop.book("law", "retire")
+    laptop.wait(3 * SECOND_US)
+    assert laptop.ask("law", "export") == "Failed: this replica has retired; export at another node."
+
+
+# -- Promises in files
+
+
+@pytest.fixture
+def quiet() -> Replicas:
+    """music's laptop never sees the network and writes nothing; law's booking waits for it."""
+    replicas = Replicas("biology law music")
+    replicas.isolate("music")
+    replicas.submit("law", book(9))
+    replicas.wait(3 * SECOND_US)
+    assert replicas.log("biology").csn == 0
+    return replicas
+
+
+def heard_ms(replicas: Replicas, name: str) -> int:
+    ms: int = replicas.core("biology").primary.heard_ms(name)
+    return ms
+
+
+def test_the_last_part_alone_promises(laptop: Replicas) -> None:
+    laptop.submit("music", "reserve Elm 2026-12-06 09:00 1h Choir")
+    for part in laptop.export("law"):
+        laptop.take("music", part)
+    parts = laptop.export("music")
+    assert len(parts) > 2
+    before_ms = heard_ms(laptop, "music")
+    for part in parts[:-1]:
+        assert "heard of" not in laptop.take("biology", part)
+    assert "music is heard of up to " in laptop.take("biology", parts[-1])
+    assert heard_ms(laptop, "music") > before_ms
+    assert laptop.log("biology").tail == []
+
+
+def test_what_was_promised_is_kept_over_a_crash_and_a_clock_set_back(quiet: Replicas) -> None:
+    quiet.export("music")
+    promised_ms = quiet.unix_ms(quiet["music"])
+    quiet.crash("music")
+    quiet["music"].skew_ms = -HOUR_US // 1000
+    quiet.restart("music")
+    assert quiet.core("music").replica.promised_ms == promised_ms
+    quiet.submit("music", book(9))
+    assert quiet.log("music").tail[-1].write.ms > promised_ms
+
+
+def test_a_promise_does_not_count_before_all_the_writes_are_in(quiet: Replicas) -> None:
+    """The laptop's clock is an hour ahead: its write waits in quarantine, so nothing behind it is heard of."""
+    quiet["music"].skew_ms = HOUR_US // 1000
+    quiet.submit("music", book(9))
+    for part in quiet.export("music"):
+        assert "0 new writes" in quiet.take("biology", part)
+    (held,) = quiet.core("biology").replica.held["music"]
+    assert heard_ms(quiet, "music") == held.ms - 1
+    assert quiet.core("biology").primary.promises["music"][1] == 1
+
+
+def test_an_older_file_takes_nothing_back(quiet: Replicas) -> None:
+    old = quiet.export("music")
+    quiet.wait(3 * SECOND_US)
+    for part in quiet.export("music"):
+        quiet.take("biology", part)
+    before_ms = heard_ms(quiet, "music")
+    assert [quiet.take("biology", part) for part in old] == [NOTHING] * len(old)
+    assert heard_ms(quiet, "music") == before_ms == quiet.unix_ms(quiet["music"])
+
+
+def test_a_file_of_a_disk_that_was_replaced_since_does_not_count(quiet: Replicas) -> None:
+    old = quiet.export("music")
+    quiet.crash("music")
+    quiet.empty_disk("music")
+    quiet.connect("law", "music")
+    quiet.isolate("biology")
+    quiet.restart("music")
+    quiet.wait(5 * SECOND_US)
+    quiet.connect("biology", "law")
+    quiet.deliver_all()
+    assert quiet.core("biology").replica.log.members["music"].state == "replaced"
+    assert [quiet.take("biology", part) for part in old] == [NOTHING] * len(old)
+
+
+def test_only_the_primary_counts_it_and_not_its_own(quiet: Replicas) -> None:
+    parts = quiet.export("music")
+    assert [quiet.take("law", part) for part in parts] == [NOTHING] * len(parts)
+    own = quiet.export("biology")
+    assert [quiet.take("biology", part) for part in own] == [NOTHING] * len(own)
+    assert quiet.log("biology").csn == 0
+
+
+def test_who_commits_at_once_asks_for_no_promise() -> None:
+    replicas = Replicas("biology law", policy="immediate")
+    replicas.export("law")
+    assert replicas.core("law").replica.promised_ms == 0

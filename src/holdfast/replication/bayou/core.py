@@ -68,7 +68,7 @@ class Bayou:
         self.anti_entropy = AntiEntropy(self.replica, self.epochs, self.transfer)
         self.primary = Primary(self.replica, self.epochs, self.anti_entropy)
         self.members = Members(self.replica, self._write_own, lambda: self.epochs.is_claiming)
-        self.files = Files(self.replica, self.anti_entropy, self.transfer)
+        self.files = Files(self.replica, self.anti_entropy, self.transfer, self.primary)
         self._reads: list[tuple[Token, Request]] = []
         self._news: list[Write] = []
         self._basis: dict[str, int] = {}
@@ -426,7 +426,7 @@ class Bayou:
             case words.Stable():
                 return self._stability(query.id)
             case words.Export():
-                return self.files.export(query.cursor)
+                return self.files.export(query.cursor, query.bytes)
             case words.Trace():
                 name = parse_id(query.id)
                 return words.Traced(query.id, replica.tracing.about(name) if name else ())

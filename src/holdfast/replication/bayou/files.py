@@ -4,6 +4,9 @@ A part is one piece of what a replica has (`Updates`, or a piece of its state wh
 truncated), with a checksum, as one word of text. Each says what must be there before it; so parts may
 be carried in several files, repeated, and left out where they bring nothing new. The cursor between
 two parts is what a taker of all parts so far would have. The shell puts proofs on parts (`Seals`).
+
+The last part carries the replica's promise never to stamp at or below its clock's now: so a laptop that
+writes nothing, and never sees the network, is heard of by the primary all the same.
 """
 
 from __future__ import annotations
@@ -22,11 +25,18 @@ from holdfast.replication.bayou.antientropy import AntiEntropy
 from holdfast.replication.bayou.configuration import EXPORT_BYTES_MAX, Seals
 from holdfast.replication.bayou.log import as_vector
 from holdfast.replication.bayou.messages import StatePart, Updates, encode
-from holdfast.replication.bayou.replica import ACTIVE, JOINING, Replica
+from holdfast.replication.bayou.primary import Primary
+from holdfast.replication.bayou.replica import ACTIVE, JOINING, RETIRED, Replica
 from holdfast.replication.bayou.transfer import Given, Transfer
-from holdfast.replication.bayou.words import CannotDo, Exported, Imported
+from holdfast.replication.bayou.words import PART_BYTES_MAX, CannotDo, Exported, Imported
 
 CHECKSUM_BYTES = 8
+PIECE_BYTES_MIN = 64
+"""Of a state, however long the names around it are."""
+PIECES = 1 << 20
+"""More than a state is cut into, for the length of its number."""
+LENGTH_BYTES = 8
+"""What telling the piece's own length and rounding to digits of base64 take."""
 SEALED = (
     "this part is sealed with a site's key, and this node has no site.key; give it the key that the node has which "
     "wrote the part, and restart it"
@@ -34,20 +44,25 @@ SEALED = (
 
 
 class Carried(msgspec.Struct, frozen=True, array_like=True):
-    """One part. `app` and `site` tell whose it is: the app's name and its first replicas."""
+    """One part. `app` and `members` tell whose it is: the app's name and its first replicas. `promise`, of the
+    last part: (replica, ms, number), synced: the replica's writes up to `ms` are those up to `number`, and all in the
+    parts up to this one."""
 
     app: str
     members: tuple[str, ...]
     content: Updates | StatePart
+    promise: tuple[str, int, int] | None = None
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
-    """Where an export stands: at a piece of the state (`index` >= 0), or behind what a taker has by now."""
+    """Where an export stands: at a piece of the state (`index` >= 0, cut into so many bytes), or behind what a
+    taker has by now."""
 
     index: int
     state_csn: int
     csn: int
     vector: Vector
+    piece_bytes: int
 
 
 _decode_carried: Callable[[bytes], Carried] = decoder(Carried, "part of an export")
@@ -87,59 +102,87 @@ class Unsealed:
 class Files:
     """Gives parts, and takes them."""
 
-    def __init__(self, replica: Replica, anti_entropy: AntiEntropy, transfer: Transfer) -> None:
+    def __init__(self, replica: Replica, anti_entropy: AntiEntropy, transfer: Transfer, primary: Primary) -> None:
         self.replica = replica
         self.anti_entropy = anti_entropy
         self.transfer = transfer
+        self.primary = primary
         self._seals: Seals = replica.configuration.seals or Unsealed()
         self._given: Given | None = None
+        self._piece_bytes = 0
         self._parts: list[bytes] = []
         self._parts_of = (0, 0)
 
     # -- Giving
 
-    def export(self, cursor_text: str) -> Exported | CannotDo:
-        """The part at a cursor."""
+    def export(self, cursor_text: str, bytes_max: int = PART_BYTES_MAX) -> Exported | CannotDo:
+        """The part at a cursor, of no more than `bytes_max` where it can be divided."""
         replica = self.replica
+        if replica.state == RETIRED:
+            return CannotDo("this replica has retired; export at another node.")
         if replica.state not in (ACTIVE, JOINING) or not replica.log.members:
             return CannotDo("this replica has nothing to export yet.")
         try:
-            cursor = _decode_cursor(read(cursor_text)) if cursor_text else self._begin()
+            cursor = _decode_cursor(read(cursor_text)) if cursor_text else self._begin(bytes_max)
         except MalformedInput as error:
             return CannotDo(f"{error}; begin without a cursor.")
-        return self._state_part(cursor) if cursor.index >= 0 else self._updates(cursor)
+        return self._state_part(cursor) if cursor.index >= 0 else self._updates(cursor, bytes_max)
 
-    def _begin(self) -> Cursor:
+    def _begin(self, bytes_max: int) -> Cursor:
         log = self.replica.log
         if not log.omitted:
             first = {row.replica: 0 for row in log.members.values() if not row.creator}
-            return Cursor(-1, 0, 0, as_vector(first))
-        self._given = self.transfer.freeze(EXPORT_BYTES_MAX)
+            return Cursor(-1, 0, 0, as_vector(first), 0)
+        empty = self._exported(StatePart(log.csn, log.epoch_at(log.csn), PIECES, False, b""), None)
+        room = max(PIECE_BYTES_MIN, (bytes_max - len(empty.part)) * 3 // 4 - LENGTH_BYTES)
+        self._piece_bytes = min(room, EXPORT_BYTES_MAX)
+        self._given = self.transfer.freeze(self._piece_bytes)
         vector = dict.fromkeys(log.vector, 0)
         vector.update(log.committed_vector)
-        return Cursor(0, self._given.csn, self._given.csn, as_vector(vector))
+        return Cursor(0, self._given.csn, self._given.csn, as_vector(vector), self._piece_bytes)
 
     def _state_part(self, cursor: Cursor) -> Exported | CannotDo:
         given = self._given
-        if given is None or given.csn != cursor.state_csn or cursor.index >= len(given.parts):
+        asked = (cursor.state_csn, cursor.piece_bytes)
+        if given is None or (given.csn, self._piece_bytes) != asked or cursor.index >= len(given.parts):
             return CannotDo("the state of this cursor is not kept any more; begin again without a cursor.")
         part = given.part(cursor.index)
         index = -1 if part.last else cursor.index + 1
-        return self._exported(part, Cursor(index, cursor.state_csn, cursor.csn, cursor.vector))
+        return self._exported(part, Cursor(index, cursor.state_csn, cursor.csn, cursor.vector, cursor.piece_bytes))
 
-    def _updates(self, cursor: Cursor) -> Exported | CannotDo:
+    def _updates(self, cursor: Cursor, bytes_max: int) -> Exported | CannotDo:
         if cursor.csn < self.replica.log.omitted:
             return CannotDo("the log was truncated meanwhile; begin again without a cursor.")
+        room = min(bytes_max * 3 // 4, EXPORT_BYTES_MAX)
+        while True:
+            exported = self._next_updates(cursor, room)
+            if len(exported.part) <= bytes_max or room == 1:
+                return exported
+            room = max(1, room // 2)  # what a write takes is an estimate; with room for one byte it is a single one
+
+    def _next_updates(self, cursor: Cursor, room: int) -> Exported:
+        """Those behind a cursor, with `room` for their bodies."""
         vector = dict(cursor.vector)
-        updates = self.anti_entropy.updates_for(vector, cursor.csn, bytes_max=EXPORT_BYTES_MAX)
+        updates = self.anti_entropy.updates_for(vector, cursor.csn, bytes_max=room)
         for write in updates.writes:
             vector[write.replica] = max(write.number, vector.get(write.replica, 0))
-        after = Cursor(-1, 0, cursor.csn + len(updates.commits), as_vector(vector))
-        return self._exported(updates, after if updates.more else None)
+        after = Cursor(-1, 0, cursor.csn + len(updates.commits), as_vector(vector), 0)
+        return self._exported(updates, after) if updates.more else self._exported(updates, None, self._promise())
 
-    def _exported(self, content: Updates | StatePart, after: Cursor | None) -> Exported:
+    def _promise(self) -> tuple[str, int, int] | None:
+        """The reply with the part leaves when the promise is synced."""
         replica = self.replica
-        carried = Carried(replica.machine.app.name, replica.identity.members, content)
+        if replica.state != ACTIVE or replica.configuration.policy == "immediate":
+            return None
+        ms = min(max(replica.deadline_ms, replica.clock.milliseconds), replica.bound_ms)
+        replica.promise(ms)
+        return replica.replica, ms, replica.log.vector.get(replica.replica, 0)
+
+    def _exported(
+        self, content: Updates | StatePart, after: Cursor | None, promise: tuple[str, int, int] | None = None
+    ) -> Exported:
+        replica = self.replica
+        carried = Carried(replica.machine.app.name, replica.identity.members, content, promise)
         return Exported(self._seals.seal(written(encode(carried))), "" if after is None else written(encode(after)))
 
     # -- Taking
@@ -161,7 +204,20 @@ class Files:
             lacks = replica.log.missing(carried.content.basis)
             what = ", ".join(f"{name} up to {number}" for name, number in lacks) or "earlier commits"
             return CannotDo(f"this part follows one that is not here yet ({what}); import that one first.")
-        return Imported(taken.writes, taken.commits)
+        return Imported(taken.writes, taken.commits, self._hear(carried.promise))
+
+    def _hear(self, promise: tuple[str, int, int] | None) -> str:
+        """What its author has promised counts at the primary; in words, if it does."""
+        replica = self.replica
+        if promise is None or not replica.is_primary:
+            return ""
+        name, ms, number = promise
+        if name == replica.replica or name not in replica.log.live:  # it was taken out since, or replaced by a new disk
+            return ""
+        before_ms = self.primary.heard_ms(name)
+        self.primary.note_promise(name, ms, number)
+        heard_ms = self.primary.heard_ms(name)
+        return f"{name} is heard of up to {replica.time_text(heard_ms)}." if heard_ms > before_ms else ""
 
     def _foreign(self, carried: Carried) -> str:
         replica = self.replica

@@ -178,10 +178,13 @@ class Primary:
         asked = self.asked.get(name)
         if asked is not None and promise.ms >= asked[1]:
             self.asked[name] = (asked[0], asked[1], True)
-        ms, _ = self.promises.get(name, (0, 0))
-        if promise.ms >= ms:
-            self.promises[name] = (promise.ms, promise.number)
+        self.note_promise(name, promise.ms, promise.number)
         self.anti_entropy.on_updates(peer, promise.updates)
+
+    def note_promise(self, name: str, ms: int, number: int) -> None:
+        """A replica's writes up to `ms` are those up to `number`. An older promise takes nothing back."""
+        if ms >= self.promises.get(name, (0, 0))[0]:
+            self.promises[name] = (ms, number)
 
     # -- Steps 3 to 6
 

@@ -15,7 +15,10 @@ from holdfast.kernel.contracts import Command, Query, Refusal, Reply, Vector
 
 WriteId = Annotated[str, Meta(min_length=1, max_length=96)]
 """`biology-42`: the replica, and how many writes it had accepted with this one."""
-Part = Annotated[str, Meta(min_length=1, max_length=60_000)]
+PART_BYTES_MAX = 60_000
+PART_BYTES_MIN = 500
+"""The smallest bound that may be set on a part: each tells what must be there before it."""
+Part = Annotated[str, Meta(min_length=1, max_length=PART_BYTES_MAX)]
 
 
 class Import(Command, frozen=True, tag="import"):
@@ -53,9 +56,11 @@ class Stable(Query, frozen=True, tag="stable"):
 
 
 class Export(Query, frozen=True, tag="export"):
-    """Give the next part of everything this replica has, for a file. Begin without a cursor."""
+    """Give the next part of everything this replica has, for a file. Begin without a cursor. With --bytes, parts
+    of no more than that, as far as one write allows it."""
 
     cursor: Annotated[str, Meta(max_length=4096)] = ""
+    bytes: Annotated[int, Meta(ge=PART_BYTES_MIN, le=PART_BYTES_MAX, extra={"option": "bytes"})] = PART_BYTES_MAX
 
 
 class Trace(Query, frozen=True, tag="trace"):
@@ -109,13 +114,15 @@ class Exported(Reply, frozen=True, tag="exported"):
 
 
 class Imported(Reply, frozen=True, tag="imported"):
-    """What an imported part brought: writes and commits that were new here."""
+    """What an imported part brought: writes and commits that were new here. `heard`, at the primary: up to when all
+    that the part's author has written is here by now, in words; "" if that is nothing new."""
 
     writes: int
     commits: int
+    heard: str = ""
 
     def text(self) -> str:
-        return f"{self.writes} new writes, {self.commits} new commits."
+        return f"{self.writes} new writes, {self.commits} new commits. {self.heard}".rstrip()
 
 
 class TraceRow(msgspec.Struct, frozen=True):
