@@ -78,6 +78,7 @@ class Building:
         self.store = TupleStore(self.app.rows)
         self.app.create(self.store)
         self.committed: set[str] = set()
+        self.overdue: set[str] = set()
         self.count = 0
 
     def do(self, command: Any, person: Person, *, committed: bool) -> Any:
@@ -95,6 +96,7 @@ class Building:
         context = Context()
         context.person, context.name, context.stamp = person, name, (self.count, "", "")
         context.is_committed = self.committed.__contains__
+        context.firm_by = lambda id: ("2026-12-01 08:00", id in self.overdue)
         context.notify = lambda to, text: None
         return context
 
@@ -149,6 +151,10 @@ def test_schedules_and_requests_are_tables(building: Building, width: int) -> No
     assert "Tue " in week
     assert "moved" in mine
     assert "Anna" in mine, "who was earlier"
+    assert "firm by" in mine
+    assert "firm by" not in drawn("mine", building.ask(AskMine(), ANNA), width)
+    building.overdue = {f"{BERT.department}-2"}
+    assert "was to be firm by" in drawn("mine", building.ask(AskMine(), BERT), width)
     assert "all free" in drawn("schedule", building.ask(AskSchedule("2026-12-02")), width)
     assert "No requests of biology" in drawn("mine", Building().ask(AskMine(), ANNA), width)
 

@@ -102,7 +102,7 @@ def mine_table(reply: dict[str, Any], width: int) -> RenderableType:
         if request["outcome"] != request["firm"] and request["outcome"] != "cancelled":
             state.append(f", {request['firm']}")
         about = Text(request["purpose"] or (f"change of {request['booking']}" if request["booking"] else ""))
-        why = Text(request["why"])
+        why = Text("; ".join(filter(None, (_firm_by(request), request["why"]))))
         table.add_row(Text(request["id"]), where, about, state, why)
         lines += [
             Text("  ").join([Text(request["id"]), state, about]),
@@ -110,6 +110,14 @@ def mine_table(reply: dict[str, Any], width: int) -> RenderableType:
         ]
     more = [Text(f"More: mine {reply['more_before']}")] if reply["more_before"] else []
     return Group(table, *more) if width >= WIDE_COLUMNS else Group(*lines, *more)
+
+
+def _firm_by(request: dict[str, Any]) -> str:
+    """When it is final at the latest; servers of earlier versions do not say it."""
+    by = request.get("firm_by")
+    if by and request["overdue"]:
+        return f"was to be firm by {by}, what came of it has not been heard there"
+    return f"firm by {by} at the latest" if by else ""
 
 
 def _where(where: dict[str, Any]) -> str:

@@ -126,12 +126,16 @@ class Context:
     `id`: the name of this command's execution, the same at every replica and each time it is executed.
     `late`: it came after commands with later stamps had been committed, and stands behind them.
     `is_committed(id)`: whether what that command did is final. For answers only: `apply` must not ask.
+    `firm_by(id)`: of what is not final, when it will be at the latest, as people read it ("" where nobody can say), and
+    whether that is over without a word of what came of it. For answers only, too.
     `notify(to, text)`: puts a notice into the outbox, addressed to a person's id.
     `tell(to, id, reply)`: whoever watches as that person, at whichever replica, is told at once (as a `Change`).
     Nothing is kept of it: who was away asks for what there is.
     """
 
-    __slots__ = ("client", "index", "is_committed", "late", "name", "notify", "now_ms", "person", "stamp", "tell")
+    __slots__ = (
+        *("client", "firm_by", "index", "is_committed", "late", "name", "notify", "now_ms", "person", "stamp", "tell"),
+    )
 
     def __init__(self) -> None:
         self.now_ms = 0
@@ -142,6 +146,7 @@ class Context:
         self.name = ""
         self.late = False
         self.is_committed: Callable[[str], bool] = _always
+        self.firm_by: Callable[[str], tuple[str, bool]] = _nobody_says
         self.notify: Callable[[str, str], None] = _no_outbox
         self.tell: Callable[[str, str, Reply], None] = _no_watchers
 
@@ -153,6 +158,10 @@ class Context:
 
 def _always(id: str) -> bool:
     return True
+
+
+def _nobody_says(id: str) -> tuple[str, bool]:
+    return "", False
 
 
 def _no_outbox(to: str, text: str) -> None:

@@ -280,13 +280,19 @@ class Machine:
             self._notified.clear()
 
     def answer(
-        self, request: Request, is_committed: Callable[[str], bool] | None = None, now_ms: int | None = None
+        self,
+        request: Request,
+        is_committed: Callable[[str], bool] | None = None,
+        now_ms: int | None = None,
+        firm_by: Callable[[str], tuple[str, bool]] | None = None,
     ) -> Reply:
-        """Answer a query from the state as it stands; changes nothing. `is_committed`: see `Context`.
+        """Answer a query from the state as it stands; changes nothing. `is_committed`, `firm_by`: see `Context`.
         `now_ms`: the time of day, where a command's time is its own and says nothing about now."""
         query: Any = request.command
         if is_committed is not None:
             self._context.is_committed = is_committed
+        if firm_by is not None:
+            self._context.firm_by = firm_by
         if now_ms is not None:
             self._context.now_ms = now_ms
         if isinstance(query, notices.QUERIES):

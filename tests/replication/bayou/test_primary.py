@@ -250,3 +250,19 @@ def test_a_retry_is_the_first_write_again_and_says_how_firm_that_is() -> None:
         granted,
     ]
     assert committed(replicas, "law") == ["law-1"], "the retries made no writes of their own"
+
+
+def test_what_is_tentative_says_by_when_it_is_firm_wherever_it_is_shown() -> None:
+    replicas = Replicas("biology law music")
+    replicas.isolate("law")
+    replicas.submit("law", "reserve Maple 2026-12-01 10:00 1h Meeting")
+    by = "2026-12-01 08:00"
+    for line in ("show law-1", "mine"):
+        assert f"tentative, firm by {by} at the latest, Maple on" in replicas.ask("law", line)
+    replicas.jump(25 * 3600 * SECOND_US)
+    overdue = f"tentative, was to be firm by {by} (what came of it has not been heard here), Maple on"
+    assert overdue in replicas.ask("law", "show law-1")
+    replicas.heal()
+    replicas.wait(3 * SECOND_US)
+    assert "confirmed, Maple on" in replicas.ask("law", "mine")
+    assert "firm by" not in replicas.ask("law", "mine")

@@ -72,6 +72,7 @@ class Answers:
 
     def _standing(self, entry: Entry, context: Context) -> Standing:
         firm: Firm = "confirmed" if context.is_committed(entry.by) else "tentative"
+        firm_by, overdue = ("", False) if firm == "confirmed" else context.firm_by(entry.by)
         asked = entry.asked
         places, hours = self._places(entry)
         outcome: Outcome
@@ -95,6 +96,8 @@ class Answers:
             lost=entry.lost,
             why=_why(entry),
             entered=utc(entry.ms),
+            firm_by=firm_by,
+            overdue=overdue,
         )
 
     def _places(self, entry: Entry) -> tuple[list[Place], int]:

@@ -187,6 +187,8 @@ class Standing(Reply, frozen=True, tag="standing"):
 
     `booking`: of a change, the request that it changes, else "". `wanted`: what is wanted first;
     `place`: what is granted now. `lost` and `why`: the reason where these differ. `entered`: its accept stamp.
+    `firm_by`: when it is final at the latest, while it is tentative and that is known; `overdue`: that time has
+    passed, and nothing has been heard here of what came of it.
     """
 
     id: str
@@ -202,6 +204,8 @@ class Standing(Reply, frozen=True, tag="standing"):
     lost: Lost | None
     why: str
     entered: str
+    firm_by: str = ""
+    overdue: bool = False
 
     def text(self) -> str:
         what = f"{self.id} of {self.first_name} ({self.department})"
@@ -210,14 +214,21 @@ class Standing(Reply, frozen=True, tag="standing"):
         if self.purpose:
             what += f', "{self.purpose}"'
         said: str = self.outcome
+        by = self.firm_text()
         if self.place is None:
             said += f", {self.firm}" if self.firm == "tentative" and self.outcome == "cancelled" else ""
-            said += f", wanted {self.wanted.text()}"
+            said += f"{by}, wanted {self.wanted.text()}"
         elif self.outcome == "moved":
-            said += f" from {self.wanted.text()} to {self.place.text()}, {self.firm}"
+            said += f" from {self.wanted.text()} to {self.place.text()}, {self.firm}{by}"
         else:
-            said += f", {self.place.text()}"
+            said += f"{by}, {self.place.text()}"
         return f"{what}: {said}{': ' + self.why if self.why else ''}."
+
+    def firm_text(self) -> str:
+        """How a sentence goes on that says "tentative"; "" where nothing is known of it."""
+        if self.overdue:
+            return f", was to be firm by {self.firm_by} (what came of it has not been heard here)"
+        return f", firm by {self.firm_by} at the latest" if self.firm_by else ""
 
 
 class Mine(Reply, frozen=True, tag="mine"):

@@ -15,7 +15,7 @@ from holdfast.kernel.machine import Machine
 from holdfast.kernel.replies import Outcome
 from holdfast.kernel.stamps import HybridClock
 from holdfast.replication.bayou.configuration import BayouConfiguration
-from holdfast.replication.bayou.log import Entry, WriteLog, as_vector, id_of
+from holdfast.replication.bayou.log import Entry, WriteLog, as_vector, id_of, parse_id
 from holdfast.replication.bayou.messages import (
     APP,
     CREATION,
@@ -81,7 +81,7 @@ class Replica:
         self.replica = ""
         self.created_by: Name = ("", 0)
         self.log = WriteLog()
-        self.views = Views(machine, self.log, self._on_outcome)
+        self.views = Views(machine, self.log, self._on_outcome, self._firm_by_of)
         self.clock = HybridClock("")
         self.promised_ms = 0
         self.own_at_start = 0
@@ -349,6 +349,11 @@ class Replica:
         """The same as people read it, and whether it is over by now: then this replica is cut off from the primary."""
         ms = self.firm_by_ms(entry)
         return self.time_text(ms), self.wall_ms > ms + self.configuration.patience_us // 1000
+
+    def _firm_by_of(self, id: str) -> tuple[str, bool]:
+        """The same by the write's id; nothing where that is no tentative one, or is firm when the primary has it."""
+        entry = self.log.entries.get(parse_id(id) or ("", 0))
+        return ("", False) if entry is None or self.configuration.policy == "immediate" else self.firm_by(entry)
 
     def firm_by_ms(self, entry: Entry) -> int:
         """When the primary commits a write at the latest, whoever is away: the earlier of its stamp and the

@@ -34,10 +34,16 @@ class Views:
     `executions`: how many times a write was executed since the start; `insertions`: how many times
     some came into the log. `told`: what its users are to be told, once of each write (see `Context.tell`);
     the replica takes it away. `on_outcome(entry, reply, before)`: a write was executed in the tail,
-    `before` is its last outcome or None.
+    `before` is its last outcome or None. `firm_by`: see `Context`.
     """
 
-    def __init__(self, machine: Machine, log: WriteLog, on_outcome: Callable[[Entry, Reply, Reply | None], None]):
+    def __init__(
+        self,
+        machine: Machine,
+        log: WriteLog,
+        on_outcome: Callable[[Entry, Reply, Reply | None], None],
+        firm_by: Callable[[str], tuple[str, bool]],
+    ):
         self.machine = machine
         self.log = log
         self.executed = 0
@@ -45,6 +51,7 @@ class Views:
         self.insertions = 0
         self.told: list[Change] = []
         self._on_outcome = on_outcome
+        self._firm_by = firm_by
         self._decode = machine.decode_request
 
     @property
@@ -195,8 +202,8 @@ class Views:
         """Answer a query from one of the two views, at the time of day `now_ms`."""
         if view == "committed":
             with self.committed():
-                return self.machine.answer(request, self.is_committed, now_ms)
-        return self.machine.answer(request, self.is_committed, now_ms)
+                return self.machine.answer(request, self.is_committed, now_ms, self._firm_by)
+        return self.machine.answer(request, self.is_committed, now_ms, self._firm_by)
 
     def digest(self) -> bytes:
         """Of the committed store."""
