@@ -37,9 +37,15 @@ class RealSite:
             with pytest.raises(subprocess.TimeoutExpired):
                 self.up.wait(timeout=0.05)
 
-    def holdfast(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def holdfast(self, *words: str, lines: str | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*HOLDFAST, *words], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=30
+            [*HOLDFAST, *words],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            input=lines,
         )
 
     def nodes(self) -> dict[str, dict[str, Any]]:

@@ -160,7 +160,7 @@ def test_not_taken_by_anybody_has_exit_status_2(tmp_path: Path, dead_address: tu
     failed = holdfast(tmp_path, "tickets", "--servers", str(file), "--deadline", "0.2", "--json", "seats")
     assert failed.returncode == 2
     assert json.loads(failed.stdout)["type"] == "unavailable"
-    assert "No server takes it now. Trying on until the deadline.\n" in failed.stderr
+    assert "There is no other server: trying on until the deadline.\n" in failed.stderr
 
 
 def test_lines_from_a_pipe_are_answered_one_by_one(house: Any, listed: Any, tmp_path: Path) -> None:

@@ -106,6 +106,22 @@ def test_an_export_is_taken_in_by_another_replica_and_twice_is_harmless(site: Re
     assert (bad.returncode, "bad.txt, line " in bad.stderr) == (64, True)
 
 
+def test_files_go_out_and_in_from_a_script_and_the_prompt_as_well(site: RealSite) -> None:
+    lines = 'export "my file.txt" --split 4K\nimport "my file.txt.1"\nimport none.txt\nexport .\nexport\n'
+    done = site.holdfast("rooms", "--at", "biology", lines=lines)
+    wrote, took, *wrong = done.stdout.splitlines()
+    assert wrote.startswith("Wrote ")
+    assert all(file.stat().st_size <= 4000 for file in site.folder.glob("my file.txt.*"))
+    assert "of my file.txt.1: 0 new writes, 0 new commits." in took
+    assert wrong == [
+        "Failed: none.txt: cannot be read: No such file or directory",
+        "Failed: . is a folder; name a file in it, as in rooms.txt",
+        "Failed: usage: export <file> [--split <size>]",
+    ]
+    assert done.returncode == 1
+    assert not list(site.folder.glob("*.unfinished"))
+
+
 def test_the_messages_of_a_booking_are_one_diagram(site: RealSite, until: Until) -> None:
     id = replied(site, "--as", "hana", "reserve", "Willow", DAY, "09:00", "1h", "Drawn")["write"]
     until(lambda: "is committed" in said(site, "--at", "history", "stable", id), timeout_s=20)

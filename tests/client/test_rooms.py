@@ -12,7 +12,8 @@ from rich.console import Console
 from holdfast.apps.rooms import Rooms
 from holdfast.apps.rooms.words import ALTERNATIVES_MAX, AskCells, AskMine, AskSchedule, Reserve
 from holdfast.client.errors import Misuse
-from holdfast.client.rooms import WEEKS_MAX, request_for_cells, split, weekly
+from holdfast.client.lines import split
+from holdfast.client.rooms import WEEKS_MAX, request_for_cells, weekly
 from holdfast.client.tables import PICTURES
 from holdfast.kernel.contracts import Context, Person
 from holdfast.kernel.store import TupleStore

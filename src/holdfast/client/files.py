@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from holdfast.client.errors import Misuse
+from holdfast.client.outcomes import Answer
 from holdfast.private import make_file
 
 if TYPE_CHECKING:
-    from holdfast.client.outcomes import Answer
     from holdfast.client.service import Service
     from holdfast.client.site import Site
 
@@ -62,6 +62,13 @@ def carry(site: Site, name: str, words: list[str], *, as_json: bool) -> int:
 
     Raises `Misuse`, for a damaged file too, and what `Service.call` raises.
     """
+    answer = carried(site, name, words)
+    print(answer.as_json() if as_json else answer, flush=True)
+    return 0 if answer else 1
+
+
+def carried(site: Site, name: str, words: list[str]) -> Answer:
+    """The same as an answer."""
     done: Carried | Answer
     if words[0] == "export":
         file, size = _export_words(words[1:])
@@ -72,15 +79,12 @@ def carry(site: Site, name: str, words: list[str], *, as_json: bool) -> int:
         done = import_from(_one_replica(site, name), read)
         text = "Took in {parts} parts of {files}: {writes} new writes, {commits} new commits. {heard}"
     if not isinstance(done, Carried):
-        print(done.as_json() if as_json else done, flush=True)
-        return 1
+        return done
     fields: dict[str, Any] = msgspec.to_builtins(done)
     larger = f" Larger than was asked for, as one write is: {', '.join(done.larger)}." if done.larger else ""
     in_words = fields | {"files": ", ".join(done.files), "larger": larger}
     told = text.format(**in_words).rstrip().replace(" 1 parts", " 1 part")
-    answer = {"ok": True, "text": told, "type": f"{words[0]}ed", "reply": fields, "firm": "committed"}
-    print(msgspec.json.encode(answer).decode() if as_json else told, flush=True)
-    return 0
+    return Answer(True, told, f"{words[0]}ed", fields)
 
 
 def _one_replica(site: Site, name: str) -> Service:

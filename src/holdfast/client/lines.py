@@ -133,6 +133,22 @@ def _valid(word: object) -> str:
     return text
 
 
+def split(line: str) -> list[str]:
+    """The words of a line, as the line protocol splits it. Raises `Misuse`."""
+    from holdfast.server.fields import Refused
+    from holdfast.server.grammar import next_word
+
+    words = []
+    line, place = line.strip(), 0
+    try:
+        while place < len(line):
+            word, place = next_word(line, place)
+            words.append(word)
+    except Refused as refused:
+        raise Misuse(str(refused)) from refused
+    return words
+
+
 class LineBuffer:
     """Bytes in, whole lines out, without their `\\n` or `\\r\\n`."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from holdfast.apps.values import parse_day, parse_place
 from holdfast.client.errors import Misuse
+from holdfast.client.lines import split
 from holdfast.client.outcomes import Answer
 from holdfast.client.speak import RETRY_HINT, Speaker, say
 from holdfast.kernel.errors import HoldfastError
@@ -144,22 +145,6 @@ def request_for_cells(words: list[str], cells: list[dict[str, Any]], day: str) -
     for other in others:
         request += ["--or", f"{other['room']}@{other['start']}"]
     return request
-
-
-def split(line: str) -> list[str]:
-    """The words of a line, as the line protocol splits it. Raises `Misuse`."""
-    from holdfast.server.fields import Refused
-    from holdfast.server.grammar import next_word
-
-    words = []
-    place = 0
-    try:
-        while place < len(line):
-            word, place = next_word(line, place)
-            words.append(word)
-    except Refused as refused:
-        raise Misuse(str(refused)) from refused
-    return words
 
 
 def weekly(words: list[str]) -> list[list[str]]:

@@ -17,6 +17,7 @@ import msgspec
 
 from holdfast.client.addresses import Addresses
 from holdfast.client.errors import DeadlineExceeded, Misuse, OutcomeUnknown
+from holdfast.client.lines import split
 from holdfast.client.outcomes import Answer
 from holdfast.client.service import checked_view
 from holdfast.client.site import Options, Site
@@ -221,10 +222,17 @@ class Speaker:
             return self.login(arguments)
         if word == "view":
             return self._choose_view(arguments)
+        if word in ("export", "import") and (arguments or self.site.addresses.is_local(self.name)):
+            return self._carry(line)
         if word in HINTS or word == "watch":
             say(f"Failed: {HINTS.get(word, 'as a command of its own: holdfast SERVICE watch')}.")
             return False
         return self.show(lambda: self.service.line(line), hint=RETRY_HINT)
+
+    def _carry(self, line: str) -> bool:
+        from holdfast.client.files import carried
+
+        return self.show(lambda: carried(self.site, self.name, split(line)))
 
     def _retry(self) -> bool:
         if self._unknown is None:

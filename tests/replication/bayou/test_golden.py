@@ -131,6 +131,12 @@ def as_if_early(self: Views, entry: Any, latest: Any) -> Any:
 
 original_execute = Views._execute
 
+
+def promises_unwritten(self: Files) -> tuple[str, int, int]:
+    replica = self.replica
+    return replica.replica, replica.deadline_ms, replica.log.vector.get(replica.replica, 0)
+
+
 PLANTED: list[tuple[type, str, Any, str]] = [
     (WriteLog, "place", at_the_end, "03_earliest_entry_prevails"),
     (Primary, "_firm_count", everything_is_firm, "08_deadline"),
@@ -152,6 +158,8 @@ PLANTED: list[tuple[type, str, Any, str]] = [
     (Members, "forget_own", forgets_what_it_wrote, "23_old_copy"),
     (Views, "insert", rolls_forward_at_once, "27_rollback_and_redo"),
     (Views, "_execute", as_if_early, "07_immediate"),
+    (Files, "_promise", promises_unwritten, "28_promise_by_file"),
+    (Files, "_promise", nothing, "28_promise_by_file"),
 ]
 
 
