@@ -69,7 +69,9 @@ def test_a_reservation_may_remain_tentative_for_a_while_and_may_be_rescheduled_a
     replicas.heal()
     replicas.wait(SECOND_US)
     seen.append(replicas.ask("music", "show music-1"))
-    assert ["tentative, Maple" in seen[0], "Oak on 2026-12-01 from 09:00 to 10:00, tentative" in seen[1]] == [True] * 2
+    firm_by = "tentative, firm by 2026-12-01 08:00 at the latest"
+    assert f"{firm_by}, Maple on" in seen[0]
+    assert f"Oak on 2026-12-01 from 09:00 to 10:00, {firm_by}" in seen[1]
     assert "Oak on 2026-12-01 from 09:00 to 10:00, confirmed" in seen[2]
     changes = [
         text for kind, text in replicas.lines if kind == "change" and text.startswith("music tells that music-1")
@@ -149,7 +151,8 @@ def test_if_no_alternative_is_acceptable_the_new_update_is_tentatively_the_one_t
     replicas.wait(SECOND_US)
     told = replicas.book("music", book(9, "Maple", "Oak@09:00"))
     assert "music-1 is not granted Maple on 2026-12-01 from 09:00 to 10:00, nor its alternative" in told
-    assert "not granted yet, wanted Maple on 2026-12-01 from 09:00" in replicas.ask("music", "show music-1")
+    said = "not granted yet, firm by 2026-12-01 08:00 at the latest, wanted Maple on 2026-12-01 from 09:00"
+    assert said in replicas.ask("music", "show music-1")
 
 
 def test_it_may_still_win_while_it_is_tentative_and_is_cancelled_when_it_commits() -> None:
