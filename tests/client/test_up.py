@@ -331,6 +331,11 @@ def test_the_primary_is_that_of_the_latest_epoch_and_who_has_not_heard_of_it_is_
     assert "music" not in told
 
 
+def test_an_accepted_loss_is_shown_where_the_new_primary_is() -> None:
+    loss = {"accepted_loss": "the loss of biology was accepted after commit 12"}
+    assert "rooms at law: the loss of biology was accepted after commit 12" in remarks(demo_site(law=loss))
+
+
 def test_the_live_picture_of_the_demo_site_fits_24_lines_even_when_all_is_down(tmp_path: Path) -> None:
     demo = Demo(tmp_path, a="")
     for nodes in (

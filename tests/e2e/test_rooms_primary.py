@@ -58,6 +58,28 @@ def test_a_killed_primary_is_taken_over_by_a_voter_and_follows_when_it_returns(t
         assert len(before) == 4
 
 
+def test_a_take_over_without_a_majority_says_who_is_missing_and_is_no_claim(tmp_path: Path) -> None:
+    offices = Offices(tmp_path, ALL, 'voters = ["biology", "chemistry", "law"]')
+    with working(offices):
+        offices.tell_one("chemistry", f"reserve Oak {DAY} 09:00 1h before")
+        offices.wait_firm()
+        offices.kill("biology", "law")
+        missing = "there is no connection to biology, law now; nothing was changed"
+        said: list[str] = []
+        for words in (("take-over",), ("take-over", "--accept-loss")):
+            done = offices.command("rooms", "--as", "georg", "--at", "chemistry", *words)
+            assert done.returncode == 1, done.stdout + done.stderr
+            assert "Trying" not in done.stderr
+            said.append(done.stdout)
+        assert missing in said[0] or "biology, law did not answer" in said[0]
+        assert "a majority of biology, chemistry, law" in said[1]
+        offices.start("biology", "law")
+        offices.wait_serving()
+        offices.tell_one("law", f"reserve Elm {DAY} 09:00 1h after")
+        offices.wait_firm()
+        assert primaries(offices) == {"biology"}, "nobody becomes the primary by itself"
+
+
 def test_an_isolated_primary_confirms_nothing_that_its_successor_does_not_know(tmp_path: Path) -> None:
     """With three voters, `immediate`: alone it goes on taking bookings, and none of them is firm."""
     offices = Offices(tmp_path, ALL, 'voters = ["biology", "chemistry", "law"]', 'commit = "immediate"')
@@ -97,6 +119,8 @@ def test_with_one_voter_a_take_over_is_refused_unless_its_loss_is_accepted(tmp_p
         done = offices.command("rooms", "--as", "liam", "--at", "law", "take-over", "--accept-loss")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "law is the primary now" in done.stdout
+        assert "What biology has confirmed after commit 1, and this replica has not seen, may come out" in done.stdout
+        assert "biology has not been met since" in offices.status("law")["accepted_loss"]
         assert "accepted loss after commit 1" in offices.log("law")
         other = offices.tell_one("law", f"reserve Oak {DAY} 09:00 1h other --or Oak@11:00")
         offices.wait(lambda: offices.tell_one("law", f"stable {other['write']}")["reply"]["number"], "firm again")
@@ -108,3 +132,7 @@ def test_with_one_voter_a_take_over_is_refused_unless_its_loss_is_accepted(tmp_p
         assert primaries(offices) == {"law"}
         told = "confirmed under a primary whose loss was accepted, and may come out otherwise now: biology-1"
         assert told in offices.log("biology")
+        undone = "undone, though confirmed before: biology-1"
+        offices.wait(lambda: undone in offices.status("law")["accepted_loss"], "law has heard of it")
+        mine = offices.tell_one("biology", "mine")
+        assert mine["warning"].startswith("biology-1 had been confirmed by a primary whose loss")

@@ -165,6 +165,8 @@ def remarks(nodes: Sequence[NodeStatus]) -> list[str]:
                 lines.append(f"{name} at {node.node} is {state_text(service)}")
             if service.get("warning"):
                 lines.append(f"{name} at {node.node}: {service['warning']}")
+            if service.get("accepted_loss"):
+                lines.append(f"{name} at {node.node}: {service['accepted_loss']}")
             if service.get("notices_waiting"):
                 waiting.setdefault(name, (node.node, service))
             if service.get("replica", node.node) != node.node:

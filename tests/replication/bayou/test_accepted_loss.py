@@ -62,6 +62,54 @@ def test_of_two_histories_the_one_whose_last_commit_is_of_the_later_epoch_stands
     assert commits(replicas, "law") == [("law-1", 65), ("biology-1", 65), ("biology-2", 65)]
 
 
+def test_who_accepts_a_loss_is_told_what_may_clash_and_later_what_was_undone() -> None:
+    replicas = Numbered("biology law music", policy="immediate")
+    replicas.book("biology", book(9))
+    replicas.wait(SECOND_US)
+    replicas.isolate("law", "music")
+    replicas.book("biology", book(10))
+    replicas.submit("music", book(10))
+    replicas.deliver_all()
+    answer = replicas.book("law", "take-over --accept-loss")
+    assert "What biology has confirmed after commit 1, and this replica has not seen, may come out otherwise" in answer
+    assert answer.endswith("Tentative here, and to be confirmed without its word: music-1.")
+    replicas.crash("law")
+    replicas.restart("law")
+    replicas.wait(3 * SECOND_US)
+    told = replicas.core("law").status()["accepted_loss"]
+    assert told.startswith("the loss of biology was accepted after commit 1; biology has not been met since")
+    assert told.endswith("confirmed without its word, or to be: music-1")
+
+    settle(replicas)
+    told = "the loss of biology was accepted after commit 1; undone, though confirmed before: biology-2"
+    assert replicas.core("law").status()["accepted_loss"] == told
+    assert any(
+        text == "law: undone by the accepted loss, as biology had them as confirmed: biology-2"
+        for kind, text in replicas.lines
+        if kind == "event"
+    )
+    for name in ("biology", "law"):
+        replicas.crash(name)
+        replicas.restart(name)
+    settle(replicas)
+    assert replicas.core("law").status()["accepted_loss"] == told
+    undone = "biology-2 had been confirmed by a primary whose loss an operator has accepted since, and decided anew"
+    assert undone in replicas.ask("biology", "mine")
+    assert "late: " in replicas.ask("biology", "mine")
+    replicas.jump(25 * 60 * MINUTE_US)
+    assert undone not in replicas.ask("biology", "mine")
+    assert replicas.core("law").status()["accepted_loss"] == ""
+
+
+def test_where_nothing_was_undone_it_is_told_when_the_old_primary_is_back() -> None:
+    replicas = Numbered("biology law", policy="immediate")
+    replicas.isolate("biology")
+    assert "Nothing here is tentative now." in replicas.book("law", "take-over --accept-loss")
+    settle(replicas)
+    told = "biology is back, and nothing that it had confirmed is known to be undone"
+    assert told in replicas.core("law").status()["accepted_loss"]
+
+
 def test_where_three_meet_one_stands_though_another_was_later_where_they_parted() -> None:
     replicas = apart("biology law music")
     replicas.book("biology", book(9))

@@ -22,6 +22,10 @@ FAR_MS = 1 << 47
 """Some year beyond the calendar's last."""
 
 
+def _listed(names: Any) -> str:
+    return ", ".join(f"{replica}-{number}" for replica, number in names)
+
+
 class Words:
     """The words for a service whose nodes have these names and whose writes this machine reads."""
 
@@ -45,6 +49,7 @@ class Words:
             messages.Vow: lambda m: f"epoch {m.epoch}, {self.proposals(m.csn, m.proposals)}",
             messages.ClaimRefused: lambda m: f"for epoch {m.epoch}",
             messages.Yield: lambda m: f"epoch {m.epoch}",
+            messages.Undone: lambda m: _listed(m.names),
             messages.Create: lambda m: f"for {m.node}",
             messages.Created: lambda m: f"{m.replica} by {m.creator}-{m.number}",
             PeerConnected: lambda m: "",
@@ -60,6 +65,7 @@ class Words:
             messages.Forked: lambda m: f"{m.replica} after {m.number}",
             messages.MadeAnew: lambda m: "",
             messages.Admitted: lambda m: "",
+            messages.LossTold: lambda m: f"after commit {m.loss.csn}, undone {_listed(m.loss.undone)}",
         }
 
     @staticmethod

@@ -64,7 +64,7 @@ class Bayou:
         self.replica = Replica(machine, configuration)
         self.epochs = Epochs(self.replica)
         self.snapshots = Snapshots(self.replica)
-        self.transfer = Transfer(self.replica, self.snapshots, self.epochs.learn)
+        self.transfer = Transfer(self.replica, self.snapshots, self.epochs.learn, self.epochs.losses.undo)
         self.anti_entropy = AntiEntropy(self.replica, self.epochs, self.transfer)
         self.primary = Primary(self.replica, self.epochs, self.anti_entropy)
         self.members = Members(self.replica, self._write_own, lambda: self.epochs.is_claiming)
@@ -95,6 +95,7 @@ class Bayou:
             messages.Vow: self.epochs.on_vow,
             messages.ClaimRefused: lambda peer, message: self.epochs.on_claim_refused(message),
             messages.Yield: self.epochs.on_yield,
+            messages.Undone: self.epochs.losses.on_undone,
             messages.Create: self.members.on_create,
             messages.Created: lambda peer, message: self.members.on_created(message),
             PeerConnected: self._on_connected,
@@ -344,7 +345,7 @@ class Bayou:
             vector = log.known if view == "full" else log.committed_vector
             answer = replica.views.answer(request, view, replica.wall_ms)
             rests_on = tuple(sorted(vector.items())) if reading is not None else ()
-            replica.reply(token, Outcome(answer, view, vector=rests_on, warning=replica.warning))
+            replica.reply(token, Outcome(answer, view, vector=rests_on, warning=replica.warning_to(request.person)))
         self._reads = later
 
     def _behind(self, wanted: Sequence[str], reading: Any, kinds: Sequence[str], view: str = "full") -> Behind | None:
@@ -478,6 +479,7 @@ class Bayou:
             "executions": replica.views.executions,
             "warning": replica.warning,
             "waiting_for": self._waiting_for(),
+            "accepted_loss": self.epochs.losses.status,
         }
 
     def _waiting_for(self) -> str:

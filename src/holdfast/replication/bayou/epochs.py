@@ -14,6 +14,7 @@ from hashlib import blake2b
 
 from holdfast.kernel.contracts import Peer, Token
 from holdfast.kernel.errors import BrokenInvariant, MalformedInput
+from holdfast.replication.bayou.losses import Losses
 from holdfast.replication.bayou.messages import (
     Admitted,
     Claim,
@@ -38,6 +39,7 @@ class Epochs:
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
         self.proposals = Proposals(replica, self.learn)
+        self.losses = Losses(replica)
         self.claimed = 0
         self.claimed_us = self._begun_us = 0  # when it was sent last, and first
         self.vows: dict[Peer, Vow] = {}
@@ -77,7 +79,8 @@ class Epochs:
         replica.event(f"{replica.configuration.nodes[primary]} is the primary of epoch {epoch}")
         for token, node, _ in self.asked:
             what = replica.configuration.nodes[primary]
-            done = Done(f"{what} is the primary now, in epoch {epoch}.")
+            loss = self.losses.answer() if replica.loss is not None and replica.loss.epoch == epoch else ""
+            done = Done(f"{what} is the primary now, in epoch {epoch}. {loss}".rstrip())
             replica.reply(token, done if node == primary else CannotDo(f"{what} has become the primary instead."))
         self.asked = []
         if primary == replica.me:
@@ -89,6 +92,7 @@ class Epochs:
         votes when it has all that a majority of the voters, none of which has forgotten, have committed, and has
         made their vows its own: whatever that disk took part in, one of them knows of."""
         replica = self.replica
+        self.losses.on_have(peer, have)
         if replica.votes or replica.me not in replica.voters or peer not in replica.voters:
             return
         if have.vowed < 0:
@@ -163,10 +167,7 @@ class Epochs:
         """The one voter cannot vow, and the operator accepts what that means."""
         replica = self.replica
         epoch = self._next_epoch()
-        replica.event(
-            f"take-over with accepted loss after commit {replica.log.csn}: what the old primary has confirmed "
-            "since, and this replica has not seen, may come out otherwise; it is reported when they meet"
-        )
+        self.losses.accept(epoch)
         replica.record(Vowed(epoch))
         replica.vowed = self.claimed = epoch
         self._accepts_loss = False

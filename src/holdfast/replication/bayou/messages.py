@@ -237,9 +237,15 @@ class Created(Message, frozen=True, tag="created"):
     ms: int
 
 
+class Undone(Message, frozen=True, tag="undone"):
+    """Told to the primary: the sender had these as confirmed, and has taken over a history without them."""
+
+    names: tuple[Name, ...]
+
+
 AnyMessage = (
     Have | Updates | StatePart | StateNext | Request | Ask | Promise | Reply | Release | Released
-    | Store | Stored | Claim | Vow | ClaimRefused | Yield | Create | Created
+    | Store | Stored | Claim | Vow | ClaimRefused | Yield | Create | Created | Undone
 )  # fmt: skip
 
 
@@ -343,6 +349,26 @@ class MemberRow(msgspec.Struct, frozen=True, array_like=True):
     state: str
 
 
+class AcceptedLoss(msgspec.Struct, frozen=True, array_like=True):
+    """A take-over here, without the word of `primary`: it began `epoch` after commit `csn`. `tentative`: some of the
+    users' writes that were tentative then, of `tentative_count`. `undone`: which commits are known to have been undone.
+    `met_ms`: when the old primary was met, 0 if it was not."""
+
+    epoch: int
+    primary: int
+    csn: int
+    tentative: tuple[Name, ...]
+    tentative_count: int
+    undone: tuple[Name, ...]
+    met_ms: int
+
+
+class LossTold(Record, frozen=True, tag="loss_told"):
+    """What is known here of an accepted loss."""
+
+    loss: AcceptedLoss
+
+
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     """The head of a snapshot of the journal: all that is durable beside the committed store."""
 
@@ -368,10 +394,23 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     ballots: tuple[int, ...]
     kept: tuple[Write, ...]
     tail: tuple[Write, ...]
+    loss: AcceptedLoss | None = None
+    undone: tuple[tuple[Name, tuple[str, int]], ...] = ()
 
 
 AnyRecord = (
-    Identity | Named | Logged | Committed | Promised | Proposed | Vowed | Enthroned | Forked | MadeAnew | Admitted
+    Identity
+    | Named
+    | Logged
+    | Committed
+    | Promised
+    | Proposed
+    | Vowed
+    | Enthroned
+    | Forked
+    | MadeAnew
+    | Admitted
+    | LossTold
 )
 
 encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode

@@ -13,6 +13,7 @@ from holdfast.replication.bayou.messages import (
     Forked,
     Identity,
     Logged,
+    LossTold,
     MadeAnew,
     MemberRow,
     Named,
@@ -91,6 +92,8 @@ def _restore(replica: Replica, snapshot: bytes) -> None:
     replica.promised_ms = checkpoint.promised_ms
     replica.proposed = list(checkpoint.proposed)
     replica.ballots = list(checkpoint.ballots)
+    replica.loss = checkpoint.loss
+    replica.undone = dict(checkpoint.undone)
 
 
 def _fits(replica: Replica, identity: Identity) -> bool:
@@ -132,6 +135,8 @@ def _replay(replica: Replica, proposals: Proposals, members: Members, record: ob
             replica.renamed.update(record.renamed)
         case Admitted():
             replica.votes = True
+        case LossTold():
+            replica.loss = record.loss
 
 
 def _begin_with(replica: Replica, identity: Identity) -> None:

@@ -46,6 +46,8 @@ def checkpoint_of(replica: Replica, kept: int) -> Checkpoint:
         tuple(replica.ballots),
         tuple(log.committed[len(log.committed) - min(kept, len(log.committed)) :]),
         tuple(entry.write for entry in log.tail),
+        replica.loss,
+        tuple(replica.undone.items()),
     )
 
 

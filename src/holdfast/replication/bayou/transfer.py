@@ -7,7 +7,7 @@ section 4.2.)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -42,12 +42,19 @@ class Given:
 
 
 class Transfer:
-    """Gives states, and takes them. `learn(epoch, primary)`: see `Epochs.learn`."""
+    """Gives states, and takes them. `learn(epoch, primary)`: see `Epochs.learn`; `undo`: see `Losses`."""
 
-    def __init__(self, replica: Replica, snapshots: Snapshots, learn: Callable[[int, Peer], None]) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        snapshots: Snapshots,
+        learn: Callable[[int, Peer], None],
+        undo: Callable[[Sequence[Entry]], None],
+    ) -> None:
         self.replica = replica
         self.snapshots = snapshots
         self._learn = learn
+        self._undo = undo
         self._given: Given | None = None
         self._taking: tuple[int, int, int] = (0, 0, 0)  # peer, csn, epoch of the state that comes in
         self._parts: list[bytes] = []
@@ -157,6 +164,7 @@ class Transfer:
         theirs = dict(checkpoint.committed_vector)
         lost = [entry_of(write) for write in log.committed if write.number > theirs.get(write.replica, 0)]
         if lost:
+            self._undo(lost)
             self.replica.event(
                 "these were confirmed under a primary whose loss was accepted, and may come out otherwise now: "
                 + ", ".join(id_of(entry.write) for entry in lost)
