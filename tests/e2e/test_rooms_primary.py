@@ -80,6 +80,25 @@ def test_a_take_over_without_a_majority_says_who_is_missing_and_is_no_claim(tmp_
         assert primaries(offices) == {"biology"}, "nobody becomes the primary by itself"
 
 
+def test_voters_that_hang_are_named_in_time_and_wake_to_no_new_primary(tmp_path: Path) -> None:
+    """They find the claim when they go on, and vow to it; it was given up long before."""
+    offices = Offices(tmp_path, ALL, 'voters = ["biology", "chemistry", "law"]')
+    with working(offices):
+        offices.tell_one("chemistry", f"reserve Oak {DAY} 09:00 1h before")
+        offices.wait_firm()
+        for name in ("biology", "law"):
+            offices.pause(name)
+        done = offices.command("rooms", "--as", "georg", "--at", "chemistry", "take-over")
+        assert (done.returncode, done.stderr) == (1, ""), "it has not stopped waiting"
+        assert "biology, law did not answer; the claim is given up" in done.stdout
+        assert offices.status("chemistry")["waiting_for"] == ""
+        for name in ("biology", "law"):
+            offices.resume(name)
+        offices.tell_one("law", f"reserve Elm {DAY} 09:00 1h after")
+        offices.wait_firm()
+        assert primaries(offices) == {"biology"}
+
+
 def test_an_isolated_primary_confirms_nothing_that_its_successor_does_not_know(tmp_path: Path) -> None:
     """With three voters, `immediate`: alone it goes on taking bookings, and none of them is firm."""
     offices = Offices(tmp_path, ALL, 'voters = ["biology", "chemistry", "law"]', 'commit = "immediate"')
