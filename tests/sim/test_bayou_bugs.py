@@ -19,7 +19,7 @@ FOUND_WITHIN: dict[str, tuple[int, Options]] = {
     "tie-by-replica": (30, bayou("all-heard", faults=("slow",))),
     "no-roll-back": (10, bayou("all-heard")),
     "author-order": (10, bayou("all-heard")),
-    "forgotten-promise": (30, bayou("all-heard", faults=("battery", "one-way", "offline"))),
+    "forgotten-promise": (30, bayou("all-heard", faults=("battery", "file"))),
     "commit-unexecuted": (10, bayou("immediate")),
     "old-epoch-stored": (50, bayou("immediate", servers=3, faults=("usurp",))),
     "nothing-adopted": (120, bayou("immediate", servers=3, faults=("usurp",))),
@@ -32,6 +32,15 @@ FOUND_WITHIN: dict[str, tuple[int, Options]] = {
     "hasty-deadline": (15, bayou("all-heard")),
     "behind-ignored": (10, bayou("immediate")),
     "executed-again": (3, bayou("immediate")),
+    "whole-tail": (10, bayou("all-heard")),
+    "late-deadline": (10, bayou("all-heard")),
+    "told-early": (3, bayou("all-heard")),
+    "own-clock": (20, bayou("all-heard", faults=("jump", "offline"))),
+    "no-warning": (5, bayou("all-heard", faults=("jump",))),
+    "never-pushed": (5, bayou("all-heard")),
+    "old-reply-pushed": (10, bayou("all-heard")),
+    "nothing-imported": (30, bayou("immediate", faults=("file", "offline"))),
+    "mute-notices": (3, bayou("all-heard")),
 }
 """The bug, how many seeds it may take, and the schedules that try it."""
 

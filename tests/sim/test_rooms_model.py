@@ -33,11 +33,14 @@ def compare(story: list[Said]) -> Counter[str]:
     house, model = Building(**SMALL), RoomsModel(ROOMS, 8, 12)
     fates: Counter[str] = Counter()
     for person, command, ms, late in story:
+        told_before = len(house.notices())
         reply = house.do(person, command, ms, late=late)
         id = f"{person.department}-{house.counts[person.department]}"
         stamp = (NOW + ms, person.first_name, person.department)
         fate = model.do(asked(id, stamp, late, person, command))
         assert fate_of(reply) == fate
+        told = [text for to, text in house.notices()[told_before:] if to == person.id]
+        assert told == ([model.notice(id)] if fate.lost_to else [])
         fates.update((f"{type(command).__name__} {fate.state}", fate.why))
     assert model.grid() == {(row.room, row.day, row.hour): row.id for row in house.store.table(MeetingHour)}
     return fates
@@ -69,9 +72,13 @@ def test_the_model_by_itself_follows_the_rule() -> None:
         return Asked(id, (ms, "Ann", "a"), late, "reserve", "Ann", "law", choices)
 
     assert model.do(write("a-1", 5, wanted)) == Fate("granted", wanted)
-    assert model.do(write("a-2", 6, wanted, other)) == Fate("moved", other, "a-1", 5, "earlier")
-    assert model.do(write("a-3", 5, wanted, other)) == Fate("not granted", None, "a-1", 5, "tie")
-    assert model.do(write("a-4", 4, wanted, late=True)) == Fate("not granted", None, "a-1", 5, "late")
+    assert model.do(write("a-2", 6, wanted, other)) == Fate("moved", other, "a-1", 5, "earlier", "Ann (law)")
+    assert model.notice("a-2") == (
+        "a-2 is moved to Oak on 2026-12-01 at 09:00. Maple on 2026-12-01 at 09:00: "
+        "Ann (law) was earlier, at 1970-01-01 00:00:00.005 UTC."
+    )
+    assert model.do(write("a-3", 5, wanted, other)) == Fate("not granted", None, "a-1", 5, "tie", "Ann (law)")
+    assert model.do(write("a-4", 4, wanted, late=True)) == Fate("not granted", None, "a-1", 5, "late", "Ann (law)")
     assert model.do(Asked("a-5", (9, "Ann", "a"), False, "cancel", "Ann", "law", (), "a-1")) == Fate("cancelled")
     assert model.do(write("a-6", 10, wanted)) == Fate("granted", wanted)
     assert sorted(set(model.grid().values())) == ["a-2", "a-6"]

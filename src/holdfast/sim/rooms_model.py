@@ -14,7 +14,7 @@ The order is handed in: `RoomsModel.do` is called with one write after the other
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 Stamp = tuple[int, str, str]
@@ -56,7 +56,8 @@ class Fate:
     """What a write comes to. `state`: "granted", "moved", "not granted", "cancelled" or "refused".
 
     `place`: what is granted by it. `lost_to`, `lost_ms`: whose request has what was wanted first, and
-    the stamp of that one's entry. `why`: "earlier", "tie" or "late" where something is lost, else "".
+    the stamp of that one's entry; `lost_by`: that one's secretary, as "Ann (law)". `why`: "earlier",
+    "tie" or "late" where something is lost, else "".
     """
 
     state: str
@@ -64,6 +65,7 @@ class Fate:
     lost_to: str = ""
     lost_ms: int = 0
     why: str = ""
+    lost_by: str = ""
 
 
 @dataclass
@@ -85,10 +87,22 @@ class RoomsModel:
     closes: int
     bookings: list[Booking] = field(default_factory=list)
     changes: dict[str, str] = field(default_factory=dict)
+    notices: dict[str, str] = field(default_factory=dict)
 
     def do(self, asked: Asked) -> Fate:
         """The next write in the order."""
-        if any(not self._exists(place) for place in asked.choices):
+        fate = self._decide(asked)
+        if fate.lost_to:
+            about = self.changes.get(asked.id, asked.id)
+            self.notices[asked.id] = f"{about} {_came_to(asked, fate)}. {_when(asked.choices[0])}: {_reason(fate)}."
+        return fate
+
+    def notice(self, id: str) -> str:
+        """What whoever has asked this and lost is told: what it came to, what was lost, to whom and when."""
+        return self.notices[id]
+
+    def _decide(self, asked: Asked) -> Fate:
+        if not self.are_possible(asked.choices):
             return Fate("refused")
         if asked.word == "reserve":
             fate = self._first_choice(asked, None)
@@ -115,6 +129,10 @@ class RoomsModel:
             for hour in range(booking.place.begin, booking.place.end)
         }
 
+    def are_possible(self, places: tuple[Place, ...]) -> bool:
+        """Whether there are such places here."""
+        return all(self._exists(place) for place in places)
+
     def _exists(self, place: Place) -> bool:
         try:
             date.fromisoformat(place.day)
@@ -136,7 +154,9 @@ class RoomsModel:
                 return replace(fate, state="moved" if number else "granted", place=place)
             if number == 0:
                 winner = min(in_the_way, key=lambda booking: booking.entry.stamp)
-                fate = replace(fate, lost_to=winner.id, lost_ms=winner.entry.stamp[0], why=_why(asked, winner.entry))
+                who = f"{winner.entry.first_name} ({winner.entry.department})"
+                fate = replace(fate, lost_to=winner.id, lost_by=who, lost_ms=winner.entry.stamp[0])
+                fate = replace(fate, why=_why(asked, winner.entry))
         return fate
 
 
@@ -146,24 +166,48 @@ def _why(loser: Asked, winner: Asked) -> str:
     return "tie" if winner.stamp[0] == loser.stamp[0] else "earlier"
 
 
+# -- what the loser is told ------------------------------------------------------------------------
+
+
+def _came_to(asked: Asked, fate: Fate) -> str:
+    if fate.place is not None:
+        return f"is moved to {_when(fate.place)}"
+    return "is not granted" if asked.word == "reserve" else "stays as it was"
+
+
+def _when(place: Place) -> str:
+    return f"{place.room} on {place.day} at {place.begin:02}:00"
+
+
+def _reason(fate: Fate) -> str:
+    """By whom it is lost and when that one had entered, to the millisecond."""
+    seconds, ms = divmod(fate.lost_ms, 1000)
+    entered = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{ms:03} UTC"
+    return {
+        "late": f"late: {fate.lost_by}, entered at {entered}, had been confirmed before it came",
+        "tie": f"{fate.lost_by} entered at {entered} too and comes first by name",
+        "earlier": f"{fate.lost_by} was earlier, at {entered}",
+    }[fate.why]
+
+
 # -- from the app's words, read without the app ----------------------------------------------------
 
 
 def asked(id: str, stamp: Stamp, late: bool, person: Any, command: Any) -> Asked:
     """A command of the app as a write of this model. `person`: who asks, with `first_name` and `department`."""
     word = command.__struct_config__.tag
-    choices: tuple[Place, ...] = ()
-    if word != "cancel":
-        hours = int(command.duration.removesuffix("h"))
-        choices = tuple(
-            Place(room, day, hour, hour + hours)
-            for room, day, hour in (
-                (command.room, command.day, _hour(command.start)),
-                *(_alternative(text, command.day) for text in command.alternatives),
-            )
-        )
     target = "" if word == "reserve" else command.id
-    return Asked(id, stamp, late, word, person.first_name, person.department, choices, target)
+    return Asked(id, stamp, late, word, person.first_name, person.department, choices_of(command), target)
+
+
+def choices_of(command: Any) -> tuple[Place, ...]:
+    """What a command of the app asks for, in order of preference."""
+    if command.__struct_config__.tag == "cancel":
+        return ()
+    hours = int(command.duration.removesuffix("h"))
+    first = (command.room, command.day, _hour(command.start))
+    wanted = (first, *(_alternative(text, command.day) for text in command.alternatives))
+    return tuple(Place(room, day, hour, hour + hours) for room, day, hour in wanted)
 
 
 def fate_of(reply: Any) -> Fate:
@@ -181,7 +225,8 @@ def fate_of(reply: Any) -> Fate:
     if lost is None:
         return Fate("granted", place)
     why = "late" if lost.late else "tie" if lost.tie else "earlier"
-    return Fate("not granted" if place is None else "moved", place, lost.id, lost.ms, why)
+    who = f"{lost.first_name} ({lost.department})"
+    return Fate("not granted" if place is None else "moved", place, lost.id, lost.ms, why, who)
 
 
 def _hour(text: str) -> int:

@@ -12,21 +12,37 @@ from typing import Any
 
 import msgspec
 
-from holdfast.kernel.contracts import Reply, Request
+from holdfast.kernel.contracts import App, Context, Reply, Request
 from holdfast.kernel.gate import Gate
 from holdfast.replication.bayou import Bayou
 from holdfast.replication.bayou.log import Entry
 from holdfast.replication.bayou.messages import Store, Updates, Vow, Write
+from holdfast.replication.bayou.words import Imported
 from holdfast.sim.bugs import HastyGate
 
 Bend = Callable[[Bayou], None]
+HOUR_MS = 3_600_000
 
 
 class Bug(msgspec.Struct, frozen=True):
-    """How it is planted."""
+    """How it is planted: in a core, in the gate before it, or in the app, everywhere."""
 
     bend: Bend
     gate: Callable[[], Gate] = Gate
+    bend_app: Callable[[App], None] | None = None
+
+    def apps(self, make: Callable[[], App]) -> Callable[[], App]:
+        """What makes apps with this bug."""
+        bend = self.bend_app
+        if bend is None:
+            return make
+
+        def bent() -> App:
+            app = make()
+            bend(app)
+            return app
+
+        return bent
 
 
 def _put(owner: object, name: str, method: Callable[..., Any]) -> None:
@@ -221,6 +237,95 @@ def _executed_again(core: Bayou) -> None:
     _put(machine, "execute_write", bent)
 
 
+def _whole_tail(core: Bayou) -> None:
+    """With what is due at the primary, all else that is there is committed, too."""
+    primary = core.primary
+    count = primary._firm_count
+    log = core.replica.log
+
+    def bent() -> int:
+        noted = len(primary._deadlines)
+        firm = count()
+        return len(log.tail) if len(primary._deadlines) < noted else firm
+
+    _put(primary, "_firm_count", bent)
+
+
+def _late_deadline(core: Bayou) -> None:
+    """The primary takes every deadline for six hours later than people are told."""
+    primary, replica = core.primary, core.replica
+    note, firm_by_ms = primary._note_deadlines, replica.firm_by_ms
+
+    def bent() -> None:
+        _put(replica, "firm_by_ms", lambda entry: firm_by_ms(entry) + 6 * HOUR_MS)
+        note()
+        _put(replica, "firm_by_ms", firm_by_ms)
+
+    _put(primary, "_note_deadlines", bent)
+
+
+def _told_early(core: Bayou) -> None:
+    """People are told that a write is firm ten hours before the primary will commit it."""
+    replica = core.replica
+    _put(replica, "firm_by", lambda entry: (replica.time_text(replica.firm_by_ms(entry) - 10 * HOUR_MS), False))
+
+
+def _own_clock(core: Bayou) -> None:
+    """The primary measures deadlines by its own clock, whatever all others' show."""
+
+    class Stubborn(type(core.replica)):  # type: ignore[misc]
+        deadline_ms = property(lambda self: self.wall_ms)
+
+    core.replica.__class__ = Stubborn
+
+
+def _no_warning(core: Bayou) -> None:
+    """Nobody is told that a clock is wrong."""
+
+    class Silent(type(core.replica)):  # type: ignore[misc]
+        warning = property(lambda self: "")
+
+    core.replica.__class__ = Silent
+
+
+def _never_pushed(core: Bayou) -> None:
+    """Whoever watches hears of no change."""
+    _put(core.replica, "_change", lambda entry, firm: None)
+
+
+def _old_reply_pushed(core: Bayou) -> None:
+    """Whoever watches hears what a write has come to the time before."""
+    views = core.replica.views
+    on_outcome = views._on_outcome
+
+    def bent(entry: Entry, reply: Reply, before: Reply | None) -> None:
+        entry.reply = reply if before is None else before
+        on_outcome(entry, reply, before)
+        entry.reply = reply
+
+    _put(views, "_on_outcome", bent)
+
+
+def _nothing_imported(core: Bayou) -> None:
+    """A file is taken in, and nothing of it is kept."""
+    _put(core.files, "take", lambda *_arguments: Imported(0, 0))
+
+
+def _mute_notices(app: App) -> None:
+    """Whoever loses is told no more than that."""
+    apply = app.apply
+
+    def bent(store: Any, command: Any, context: Context) -> Reply:
+        notify = context.notify
+        context.notify = lambda to, _text: notify(to, "x")
+        try:
+            return apply(store, command, context)
+        finally:
+            context.notify = notify
+
+    _put(app, "apply", bent)
+
+
 BUGS: dict[str, Bug] = {
     "hasty-gate": Bug(_nothing, HastyGate),
     "tie-by-replica": Bug(_tie_by_replica),
@@ -239,6 +344,15 @@ BUGS: dict[str, Bug] = {
     "hasty-deadline": Bug(_hasty_deadline),
     "behind-ignored": Bug(_behind_ignored),
     "executed-again": Bug(_executed_again),
+    "whole-tail": Bug(_whole_tail),
+    "late-deadline": Bug(_late_deadline),
+    "told-early": Bug(_told_early),
+    "own-clock": Bug(_own_clock),
+    "no-warning": Bug(_no_warning),
+    "never-pushed": Bug(_never_pushed),
+    "old-reply-pushed": Bug(_old_reply_pushed),
+    "nothing-imported": Bug(_nothing_imported),
+    "mute-notices": Bug(_nothing, bend_app=_mute_notices),
 }
 """By name."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -17,6 +17,9 @@ from holdfast.replication.bayou import Bayou, genesis_records, make_machine
 from holdfast.replication.bayou.configuration import BayouConfiguration, Policy
 from holdfast.sim.disk import Disk
 from holdfast.sim.trace import host_name
+
+if TYPE_CHECKING:
+    from holdfast.sim.bayou.workloads import OfficeWork
 
 MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US
@@ -41,7 +44,8 @@ FAULTS = (
 
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
-    """`founders`: how many nodes exist from the beginning; the others come later, with empty disks."""
+    """`founders`: how many nodes exist from the beginning; the others come later, with empty disks. `wanted_ms`: when
+    what a command is about must be final, by what is required of its app; `clock_text`: how its people read a time."""
 
     policy: Policy
     may_lose: bool
@@ -55,6 +59,8 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     committed_kept_max: int
     snapshot_every_records: int
     app: Callable[[], App]
+    wanted_ms: Callable[[Any], int | None]
+    clock_text: Callable[[int], str]
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -102,7 +108,7 @@ def disk_identity(id: int) -> str:
     return f"{id:04d}"
 
 
-def draw_ground(source: random.Random, model: str, servers: int, app: Callable[[], App]) -> Ground:
+def draw_ground(source: random.Random, model: str, servers: int, work: OfficeWork) -> Ground:
     """The sizes and times of one run."""
     servers = servers or source.choice((3, 3, 4, 5, 5, 6, 8, 10))
     founders = max(min(servers, 3), servers - source.choice((0, 0, 1, 2)))
@@ -121,5 +127,7 @@ def draw_ground(source: random.Random, model: str, servers: int, app: Callable[[
         patience_us=source.choice((10, 20, 60)) * MINUTE_US,
         committed_kept_max=source.choice((3, 20, 10_000)),
         snapshot_every_records=source.choice((15, 60, 20_000)),
-        app=app,
+        app=work.app,
+        wanted_ms=work.wanted_ms,
+        clock_text=work.clock_text,
     )

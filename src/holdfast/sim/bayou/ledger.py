@@ -83,7 +83,8 @@ class Seen:
 class Ledger(Audit):
     """The watch over all offices of a run. `may_lose`: an operator may accept the loss of commits.
     `most_ahead_ms(n)`: how far the clocks of more than half of `n` replicas ever were ahead, for who follows those;
-    `fewest`: how few an office ever knew of."""
+    `fewest`: how few an office ever knew of. `promised_ms`: of each replica, up to where it writes nothing any more;
+    `promises`: the last one of it that has arrived somewhere, (up to where, the number of its last write before)."""
 
     def __init__(self, world: World, may_lose: bool) -> None:
         super().__init__(world)
@@ -101,6 +102,9 @@ class Ledger(Audit):
         self.held: dict[int, dict[str, int]] = {}
         self.lost_disks: dict[int, None] = {}
         self.retired: dict[str, None] = {}
+        self.offices: list[Office] = []
+        self.promised_ms: dict[str, int] = {}
+        self.promises: dict[str, tuple[int, int]] = {}
         self.fewest: dict[str, int] = {}
         self.figures: dict[str, int] = {}
         self._seen: dict[int, Seen] = {}
@@ -143,11 +147,15 @@ class Ledger(Audit):
         made = seen.fresh
         if log.csn != seen.csn:
             self._on_commits(office, seen)
-        if not replica.is_primary:
-            seen.assigned = None
-        elif seen.assigned is None or seen.places != (log.csn, len(replica.proposed), replica.epoch):
+        if not replica.is_primary or seen.places[2] != replica.epoch:
+            seen.assigned = None  # what it has adopted, others have placed
+        if replica.is_primary and (
+            seen.assigned is None or seen.places != (log.csn, len(replica.proposed), replica.epoch)
+        ):
             seen.places = (log.csn, len(replica.proposed), replica.epoch)
             self._on_primary(office, seen, made)
+        stamped_ms = max(replica.promised_ms, log.last_ms.get(replica.replica, 0))
+        self.promised_ms[replica.replica] = max(stamped_ms, self.promised_ms.get(replica.replica, 0))
         process = office.process
         while seen.unsynced and seen.unsynced[0][0] <= process.kept:
             _, writes, last, digest = seen.unsynced.pop(0)
@@ -259,6 +267,7 @@ class Ledger(Audit):
     def answered(self, office: Office, attempt: OfficeAttempt, client: str, number: int, outcome: Outcome) -> None:
         """The reply to a write leaves its replica."""
         name = parse(outcome.write)
+        office.deadlines.told(attempt, outcome)
         self.acknowledged.setdefault(name, Acknowledged(office.name, attempt.disk, client, number, dict(attempt.known)))
         if outcome.firm == "committed":
             self._tell(office.name, outcome.write, outcome.reply.text())
@@ -271,6 +280,16 @@ class Ledger(Audit):
             raise Violation(
                 "future", f"{outcome.write} of {office.name} is {ahead_ms} ms ahead of the time, not {believed_ms}"
             )
+
+    def warned(self, office: Office, attempt: OfficeAttempt, outcome: Outcome) -> None:
+        """An answer leaves: where the clock surely was off, before and after, it says so."""
+        off_ms = office.clocks.off_ms
+        if attempt.off_ms and off_ms and office.clocks.changes == attempt.clock_changes:
+            way = "behind" if off_ms > 0 else "ahead of"
+            if "this device's clock is" not in outcome.warning or f"{way} the others'" not in outcome.warning:
+                raise Violation(
+                    "warning", f"the clock of {office.name} is {off_ms} ms off, and nobody is told: {outcome.warning!r}"
+                )
 
     def changed(self, office_name: str, change: Change) -> None:
         """A watcher is told."""

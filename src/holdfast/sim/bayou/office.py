@@ -12,8 +12,11 @@ from typing import Any
 from holdfast.kernel.contracts import Change, Peer
 from holdfast.sim.audit import Probe
 from holdfast.sim.bayou.bugs import Bug
+from holdfast.sim.bayou.clocks import Clocks
+from holdfast.sim.bayou.deadlines import Deadlines
 from holdfast.sim.bayou.ground import Ground
 from holdfast.sim.bayou.ledger import Ledger
+from holdfast.sim.bayou.pushes import Pushes
 from holdfast.sim.disk import Disk
 from holdfast.sim.host import WALL_MS, Attempt, Host, Setup, Unheard
 from holdfast.sim.network import Network
@@ -23,12 +26,18 @@ Known = dict[str, int]
 
 
 class OfficeAttempt(Attempt):
-    """A request to an office. `known`, `firm`: what its replica had in its log, and committed, when it was asked.
-    `alone`: it may change that, so it is not handed in together with others."""
+    """A request to an office. `known`, `firm`: what its replica had in its log, and committed, when it was asked;
+    `wall_ms`, `clock_sets`: what its clock showed then, and how often that had been set; `off_ms`, `clock_changes`:
+    how far the clock surely was off, and what its process knew then. `alone`: it may change what the replica has, so
+    it is not handed in together with others."""
 
     known: Known
     firm: Known
     disk: int
+    wall_ms: int
+    clock_sets: int
+    off_ms: int
+    clock_changes: int
     alone = False
 
 
@@ -57,13 +66,21 @@ class Office(Host):
         self.votes = True
         self.settled = self.exists
         self.wall_offset_ms = 0
+        self.clock_sets = 0
         self.ahead_ms = 0
         self.copied: Disk | None = None
+        self.clocks: Clocks
+        self.deadlines: Deadlines
+        self.pushes: Pushes
+        ledger.offices.append(self)
 
     def _core(self, _host: Host) -> Any:
         core = self.ground.core(self.number, self.disk.id, self.is_copy)
         self.bug.bend(core)
         self.ledger.watch(self, core.replica.log)
+        self.clocks = Clocks(self, self.ledger.offices, core)
+        self.deadlines = Deadlines(self, core, self.clocks)
+        self.pushes = Pushes(self.name, core)
         return core
 
     @property
@@ -78,6 +95,8 @@ class Office(Host):
 
     def set_wall(self, offset_ms: int) -> None:
         """Its clock goes wrong, or right again."""
+        if offset_ms != self.wall_offset_ms:
+            self.clock_sets += 1
         self.wall_offset_ms = offset_ms
         self.ahead_ms = max(self.ahead_ms, offset_ms)
 
@@ -100,6 +119,7 @@ class Office(Host):
         return UnheardWord()
 
     def _prepare(self) -> None:
+        self.clocks.set()
         self.core.set_clock(self.now_us(), self.wall_ms)
 
     def _look(self) -> None:
@@ -112,8 +132,10 @@ class Office(Host):
         if self.core.replica.state == "retired":
             self.settled = False
         self.ledger.look(self)
+        self.deadlines.look()
 
     def _changed(self, change: Change) -> None:
+        self.pushes.pushed(change)
         self.ledger.changed(self.name, change)
 
     def _submit(self) -> None:
@@ -128,6 +150,8 @@ class Office(Host):
             for attempt, _, _ in self._arrived:
                 office_attempt = _of(attempt)
                 office_attempt.known, office_attempt.firm, office_attempt.disk = known, firm, self.disk.id
+                office_attempt.wall_ms, office_attempt.clock_sets = self.wall_ms, self.clock_sets
+                office_attempt.off_ms, office_attempt.clock_changes = self.clocks.off_ms, self.clocks.changes
             super()._submit()
 
     # ---- disks ----

@@ -12,6 +12,7 @@ from typing import Any
 from holdfast.kernel.contracts import Person, Reply, Request
 from holdfast.kernel.replies import Outcome
 from holdfast.replication.bayou.words import Export, Exported, HandOver, Import, Retire, TakeOver, Truncate
+from holdfast.sim.bayou.couriers import Delivery, File
 from holdfast.sim.bayou.ground import HOUR_US, MINUTE_US, Ground
 from holdfast.sim.bayou.ledger import Ledger
 from holdfast.sim.bayou.office import Office, OfficeAttempt
@@ -19,36 +20,30 @@ from holdfast.sim.trace import render
 from holdfast.sim.world import World
 
 OPERATOR = Person("operator", "Ops", ("operator", "administrator"))
-PARTS_MAX = 200
-"""An export of so many parts has no end."""
+Then = Callable[[Any], None]
+Check = Callable[["Word", Any], None]
 
 
 class Word(OfficeAttempt):
-    """One word, said to one office; `then(reply)` where an answer comes."""
+    """One word, said to one office; `check(word, reply)` when an answer leaves it, `then(reply)` when it comes."""
 
-    def __init__(self, world: World, office: Office, command: Any, then: Callable[[Any], None]) -> None:
+    def __init__(self, world: World, office: Office, command: Any, then: Then, check: Check) -> None:
         self.world = world
         self.office = office
         self.command = command
         self.then = then
+        self.check = check
         self.alone = isinstance(command, Import)
 
     def answered(self, reply: Reply) -> None:
         inner = reply.reply if isinstance(reply, Outcome) else reply
+        self.check(self, inner)
         if self.world.tracing:
             self.world.note(f"operator <- {self.office.name} {render(inner)}")
         self.world.after(1_000, self.then, inner)
 
     def disconnected(self) -> None:
         """Nobody asks again."""
-
-
-class File:
-    """A file: the parts of one export, as they were given."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.parts: list[str] = []
 
 
 class Operators:
@@ -59,15 +54,12 @@ class Operators:
         self.offices = offices
         self.ledger = ledger
         self.ground = ground
-        self.files: list[File] = []
 
-    def say(
-        self, office: Office, command: Any, then: Callable[[Any], None] | None = None, *, ask: bool = False
-    ) -> None:
+    def say(self, office: Office, command: Any, then: Then | None = None, check: Check | None = None) -> None:
         """Say a word to an office, if somebody is there."""
         if office.alive:
-            attempt = Word(self.world, office, command, then or _nothing)
-            office.request(attempt, Request(command, person=OPERATOR), ask)
+            attempt = Word(self.world, office, command, then or _nothing, check or _unchecked)
+            office.request(attempt, Request(command, person=OPERATOR), isinstance(command, Export))
 
     def serving(self) -> list[Office]:
         """The offices at work."""
@@ -152,18 +144,17 @@ class Operators:
         not, whole or in part, once or twice."""
         if not source.serving:
             return ""
-        file = File(source.name)
-        self.files.append(file)
+        file = File(source)
+
+        def given(word: Word, reply: Any) -> None:
+            if isinstance(reply, Exported):
+                file.add(word, reply)
 
         def filled(reply: Any) -> None:
-            if not isinstance(reply, Exported):
-                return
-            file.parts.append(reply.part)
-            assert len(file.parts) < PARTS_MAX, f"an export of {source.name} has {len(file.parts)} parts and no end"
-            if reply.cursor:
-                self.say(source, Export(reply.cursor), filled, ask=True)
+            if isinstance(reply, Exported) and reply.cursor:
+                self.say(source, Export(reply.cursor), filled, given)
 
-        self.say(source, Export(), filled, ask=True)
+        self.say(source, Export(), filled, given)
         for target in targets:
             self.world.after(self.world.between(MINUTE_US, 12 * HOUR_US), self._bring, file, target)
         return f"file from {source.name} to {' '.join(target.name for target in targets)}"
@@ -176,8 +167,13 @@ class Operators:
             del parts[self.world.between(0, len(parts) - 1)]
         if self.world.chance(0.3):
             parts += parts
+        delivery = Delivery(file, target)
         for place, part in enumerate(parts):
-            self.world.after(self.world.between(0, 2_000_000) + place * 2_000_000, self.say, target, Import(part))
+            moment_us = self.world.between(0, 2_000_000) + place * 2_000_000
+            self.world.after(moment_us, self._hand_in, part, target, delivery)
+
+    def _hand_in(self, part: str, target: Office, delivery: Delivery) -> None:
+        self.say(target, Import(part), check=lambda _word, reply: delivery.answered(part, reply))
 
     # ---- the calm ----
 
@@ -201,3 +197,7 @@ class Operators:
 
 def _nothing(_reply: Any) -> None:
     """No answer is waited for."""
+
+
+def _unchecked(_word: Word, _reply: Any) -> None:
+    """Nothing follows from the answer by itself."""

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from holdfast.apps.rooms import Rooms
 from holdfast.apps.rooms.replies import Granted, Meeting, Moved, Schedule
@@ -15,7 +16,8 @@ from holdfast.kernel.contracts import App, Person
 from holdfast.kernel.machine import Machine
 from holdfast.kernel.notices import Notice
 from holdfast.sim.audit import Violation
-from holdfast.sim.rooms_model import RoomsModel, asked, fate_of
+from holdfast.sim.bayou.ground import HOUR_MS
+from holdfast.sim.rooms_model import RoomsModel, asked, choices_of, fate_of
 
 if TYPE_CHECKING:
     from holdfast.sim.bayou.workloads import Executed
@@ -24,6 +26,7 @@ ROOMS = ("Maple", "Oak", "Ash")
 FIRST_NAMES = ("Ann", "Bob", "Cem", "Dee", "Eva", "Ann", "Gus", "Bob", "Ida", "Jan")
 """Of the secretaries. Two who share one are told apart by their replicas."""
 DEPARTMENTS = tuple(f"department-{number}" for number in range(10))
+ZONES = ("UTC", "Europe/Berlin", "America/New_York")
 Slot = tuple[str, str, int]
 
 
@@ -37,16 +40,30 @@ class RoomsWork:
         self.closes = self.opens + source.choice((4, 9))
         self.days = source.randint(1, 4)
         self.lead_hours = source.choice((0, 1, 4))
+        self.zone = source.choice(ZONES)
         self.ids: dict[str, list[str]] = {}
 
     def app(self) -> App:
-        return Rooms(self.rooms, DEPARTMENTS, self.opens, self.closes, "UTC", self.lead_hours)
+        return Rooms(self.rooms, DEPARTMENTS, self.opens, self.closes, self.zone, self.lead_hours)
 
     def people(self, count: int) -> list[Person]:
         return [
             Person(f"secretary{number}", FIRST_NAMES[number], ("secretary",), DEPARTMENTS[number])
             for number in range(count)
         ]
+
+    def wanted_ms(self, command: Any) -> int | None:
+        """So long before the earliest of the meetings that are asked for its outcome is final."""
+        places = choices_of(command)
+        if not places or not RoomsModel(self.rooms, self.opens, self.closes).are_possible(places):
+            return None
+        there = ZoneInfo(self.zone)
+        starts = (datetime.fromisoformat(each.day).replace(hour=each.begin, tzinfo=there) for each in places)
+        return min(int(start.timestamp()) for start in starts) * 1000 - self.lead_hours * HOUR_MS
+
+    def clock_text(self, ms: int) -> str:
+        """As the clocks in the building show it."""
+        return f"{datetime.fromtimestamp(ms // 1000, ZoneInfo(self.zone)):%Y-%m-%d %H:%M}"
 
     # ---- what they do ----
 
@@ -110,9 +127,9 @@ class RoomsWork:
             if fate != fate_of(done.reply):
                 raise Violation("model", f"{done.id} was told {done.reply.text()!r}, the model says {fate}")
             if fate.lost_to:
-                to, text = notices.pop(0) if notices else ("nobody", "nothing")
-                if to != person.id:
-                    raise Violation("notice", f"{done.id} lost to {fate.lost_to}, and {to} was told {text!r}")
+                told, owed = notices.pop(0) if notices else ("nobody", "nothing"), (person.id, model.notice(done.id))
+                if told != owed:
+                    raise Violation("notice", f"{done.id} lost to {fate.lost_to}: {told} was told, not {owed}")
         if notices:
             raise Violation("notice", f"nobody lost, and {notices[0]} was told")
         taken = {(row.room, row.day, row.hour): row.id for row in store.table(MeetingHour)}

@@ -180,6 +180,7 @@ class Secretary:
                     "session",
                     f"{visit.office.name} answers {self.name} {render(reply)}, and lacks {missing} of {reading}",
                 )
+            self.ledger.warned(visit.office, visit, reply)
             if reply.write:
                 self.ledger.answered(visit.office, visit, self.name, visit.errand.number, reply)
         elif isinstance(reply, Forgotten | Expired):

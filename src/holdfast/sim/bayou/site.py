@@ -9,6 +9,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
+
 from holdfast.sim.audit import Violation
 from holdfast.sim.bayou import bugs, verdict
 from holdfast.sim.bayou.ground import DAY_US, HOUR_US, MINUTE_US, Ground, draw_ground
@@ -36,11 +38,12 @@ class BayouSite:
         self.world = world = World(seed, tracing)
         source = world.random
         self.work = self._draw_work(source)
-        self.ground: Ground = draw_ground(source, options.failure_model, options.servers, self.work.app)
+        self.ground: Ground = draw_ground(source, options.failure_model, options.servers, self.work)
+        bug = self._find_bug()
+        self.ground = msgspec.structs.replace(self.ground, app=bug.apps(self.ground.app))
         self.ledger = Ledger(world, self.ground.may_lose)
         self.network = Network(world, self.ground.servers, self._network_options(source), self._is_alive)
         self.network.deliver = self._deliver
-        bug = self._find_bug()
         self.offices: list[Office] = []
         for number in range(self.ground.servers):
             disk = Disk(number + 1)

@@ -20,7 +20,7 @@ NEVER_MS = 1 << 62
 
 def judge(ledger: Ledger, offices: list[Office], work: OfficeWork, ground: Ground) -> None:
     """Raise `Violation` for the first law that this run has broken."""
-    machine = make_machine(work.app())
+    machine = make_machine(ground.app())
     taking_part = [office for office in offices if office.exists and office.replica.state != "retired"]
     writes = ledger.order(taking_part[0].replica.log)
     order = replay(machine, writes)
@@ -35,6 +35,9 @@ def judge(ledger: Ledger, offices: list[Office], work: OfficeWork, ground: Groun
             log = taking_part[0].replica.log
             epochs = [log.epoch_at(csn) for csn in range(1, log.csn + 1)]
             _late_at_deadlines(ledger, writes, epochs, machine, ground)
+    for office in offices:
+        if office.replica is not None and office.process.kept == office.process.asked:
+            office.pushes.check_paid()
     work.judge(order, machine.store)
     _count(ledger, offices, order, work)
 
@@ -173,11 +176,12 @@ def _late_at_deadlines(
         wanted = machine.firm_by_ms(machine.decode_request(write.body)) if write.kind == APP else None
         return min(write.ms + ground.horizon_ms, wanted if wanted is not None else NEVER_MS)
 
-    def due_ms(assigned: Assigned) -> int:
+    def due_ms(assigned: Assigned, passed: Write) -> int:
+        """When the first was due that takes what has passed along: one that stands at its place or behind it."""
         patience_ms = ground.patience_us // 1000
-        heard = zip(assigned.names, assigned.heard_ms, strict=True)
-        dues = (max(firm_by_ms(by_name[name]), ms + patience_ms if ms else 0) for name, ms in heard if name in by_name)
-        return min(dues, default=0)
+        placed = zip(assigned.names, assigned.stamps, assigned.heard_ms, strict=True)
+        behind = [(name, ms) for name, stamp, ms in placed if stamp >= stamp_of(passed) and name in by_name]
+        return min((max(firm_by_ms(by_name[name]), ms + patience_ms if ms else 0) for name, ms in behind), default=0)
 
     before: list[tuple[Write, int]] = []
     for write, epoch in zip(writes, epochs, strict=True):
@@ -188,10 +192,12 @@ def _late_at_deadlines(
             known = ledger.assigned.get(((passed.replica, passed.number), label), [])
             times = [assigned for assigned in known if stamp_of(passed) in assigned.stamps]
             early = [
-                each for each in times if due_ms(each) > each.deadline_ms and not any(one in each.ended for one in line)
+                each
+                for each in times
+                if due_ms(each, passed) > each.deadline_ms and not any(one in each.ended for one in line)
             ]
             if times and len(early) == len(times):
-                due = due_ms(early[0])
+                due = due_ms(early[0], passed)
                 raise Violation("late", f"{id_of(write)} is behind {id_of(passed)}, which was not due before {due}")
         before.append((write, epoch))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Hashable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Protocol, Union
 
 import msgspec
@@ -35,6 +36,13 @@ class OfficeWork(Protocol):
     def app(self) -> App:
         """A new instance for a new process."""
 
+    def wanted_ms(self, command: Any) -> int | None:
+        """By when the outcome of a command must be final because of what it is about, by what is required of the
+        app; None if that says nothing. Unix milliseconds."""
+
+    def clock_text(self, ms: int) -> str:
+        """How the app's people read a time, given in Unix milliseconds."""
+
     def people(self, count: int) -> list[Person]:
         """So many secretaries, one for each office."""
 
@@ -51,7 +59,19 @@ class OfficeWork(Protocol):
         """How many places were wanted by several, and how many of them the earliest entry did not get."""
 
 
-class ModelledWork:
+class Undated:
+    """An app whose commands are about no time of their own; its people read UTC."""
+
+    def wanted_ms(self, command: Any) -> int | None:
+        """See `OfficeWork`."""
+        return None
+
+    def clock_text(self, ms: int) -> str:
+        """See `OfficeWork`."""
+        return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+class ModelledWork(Undated):
     """An app of which a sequential model tells everything, whoever asks."""
 
     model: SequentialModel

@@ -12,6 +12,7 @@ from holdfast.kernel.machine import PassTime
 from holdfast.kernel.notices import DropNotices, TakeNotices
 from holdfast.kernel.replies import Malformed
 from holdfast.sim.audit import Violation
+from holdfast.sim.bayou.workloads import Undated
 from holdfast.sim.messages.asked import is_right
 from holdfast.sim.messages.crowd import NAMES, Crowd
 from holdfast.sim.messages.verdict import take
@@ -25,7 +26,7 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
 
-class WingWork:
+class WingWork(Undated):
     """The app on the terms of one run, and its people. `ward`, `order`: the model, and
     the writes by their ids, as the judge has left them."""
 

@@ -206,6 +206,8 @@ class LooseService(Staffed):
             committed_kept_max=source.choice((3, 10_000)),
             snapshot_every_records=source.choice((15, 20_000)),
             app=work.app,
+            wanted_ms=work.wanted_ms,
+            clock_text=work.clock_text,
         )
         self.ledger = Ledger(world, False)
         options = NetworkOptions(delay_us_max=5_000, slow_us_max=SECOND_US, redial_us_max=SECOND_US)

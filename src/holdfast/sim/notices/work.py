@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.kernel.contracts import App, Person
+from holdfast.sim.bayou.workloads import Undated
 
 if TYPE_CHECKING:
     from holdfast.sim.bayou.workloads import Executed
@@ -25,7 +26,7 @@ class Model(Protocol):
         """Raise `Violation` if the app's store says something else."""
 
 
-class SourceWork:
+class SourceWork(Undated):
     """The app with its people, as the offices' judge wants it. `register`: what was told, as the judge found it."""
 
     model: type[Model]
