@@ -14,7 +14,7 @@ from holdfast.apps.rooms.words import ALTERNATIVES_MAX, AskCells, AskMine, AskSc
 from holdfast.client.errors import Misuse
 from holdfast.client.lines import split
 from holdfast.client.rooms import WEEKS_MAX, request_for_cells, weekly
-from holdfast.client.tables import PICTURES
+from holdfast.client.tables import PICTURES, draw
 from holdfast.kernel.contracts import Context, Person
 from holdfast.kernel.store import TupleStore
 from holdfast.server import rooms_form
@@ -158,6 +158,13 @@ def test_schedules_and_requests_are_tables(building: Building, width: int) -> No
     assert "was to be firm by" in drawn("mine", building.ask(AskMine(), BERT), width)
     assert "all free" in drawn("schedule", building.ask(AskSchedule("2026-12-02")), width)
     assert "No requests of biology" in drawn("mine", Building().ask(AskMine(), ANNA), width)
+
+
+def test_what_a_person_should_know_stands_below_the_table(
+    building: Building, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert draw("mine", building.ask(AskMine(), ANNA), "biology-1 had been confirmed")
+    assert capsys.readouterr().out.rstrip().endswith("[biology-1 had been confirmed]")
 
 
 def test_brackets_in_what_people_write_are_no_markup(building: Building) -> None:

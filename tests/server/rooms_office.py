@@ -53,10 +53,11 @@ class Replica:
         self.executed: list[Request] = []
         self.heard = 0
         self.is_silent = False
+        self.warning = ""
 
     def run(self, request: Request) -> Reply:
         if isinstance(request.command, Query):
-            return Outcome(self.machine.answer(request, lambda id: id in self.committed), "full")
+            return Outcome(self.machine.answer(request, lambda id: id in self.committed), "full", warning=self.warning)
         now_ms = time.time_ns() // 1_000_000
         refusal = self.machine.admit(request, now_ms)
         if refusal is not None:

@@ -237,6 +237,16 @@ def test_each_week_has_its_own_outcome() -> None:
     open_office(story)
 
 
+def test_what_the_replica_says_beside_an_answer_is_told_once() -> None:
+    def story(office: Office) -> None:
+        office.replica.warning = "biology-1 had been confirmed"
+        assert office.look().count("Biology-1 had been confirmed.") == 1
+        office.replica.warning = ""
+        assert "had been confirmed" not in office.look()
+
+    open_office(story)
+
+
 def test_clicked_hours_become_numbered_choices_and_what_was_typed_stays() -> None:
     def story(office: Office) -> None:
         typed = {"day": day(7), "purpose": "The <budget>", "hours": "3"}

@@ -64,7 +64,7 @@ class RoomsSpeaker(Speaker):
         """The rooms' answers are tables."""
         from holdfast.client.tables import draw
 
-        return draw(answer.type, answer.reply)
+        return draw(answer.type, answer.reply, answer.warning)
 
     def usages(self, help_text: str) -> list[str]:
         """Also the repeat, and at the prompt the form."""
@@ -104,7 +104,7 @@ class RoomsSpeaker(Speaker):
             return False
         self._day, self._cells = answer.reply["day"], answer.reply["cells"]
         print()
-        draw(answer.type, answer.reply)
+        draw(answer.type, answer.reply, answer.warning)
         return True
 
     def _turn_to(self, words: list[str]) -> bool:

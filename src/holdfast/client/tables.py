@@ -144,12 +144,14 @@ PICTURES = {"cells": cells_picture, "schedule": schedule_table, "mine": mine_tab
 """By the type of the answer."""
 
 
-def draw(type: str, reply: dict[str, Any]) -> bool:
-    """Print an answer as a table where there is one for it."""
+def draw(type: str, reply: dict[str, Any], warning: str = "") -> bool:
+    """Print an answer as a table where there is one for it, with what the person should know beside it."""
     from rich.console import Console
 
     if type not in PICTURES:
         return False
     console = Console(highlight=False)
     console.print(PICTURES[type](reply, console.width))
+    if warning:
+        console.print(f"[{warning}]", markup=False)
     return True

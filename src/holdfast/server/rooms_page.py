@@ -185,7 +185,9 @@ class RoomsPage:
         questions: list[Query] = [AskCells(page.day)]
         if page.person is not None:
             questions.append(AskMine(before if _ID.fullmatch(before) else ""))
-        cells, *others = (unwrapped(reply) for reply in await self._ask_all(questions, page.person))
+        replies = await self._ask_all(questions, page.person)
+        page.outcomes += self._warnings(replies)
+        cells, *others = map(unwrapped, replies)
         if isinstance(cells, Cells):
             page.rooms = rooms_view.rows(cells, self._house, page.now_ms, page.person, page.form)
         else:
@@ -200,6 +202,15 @@ class RoomsPage:
             elif status == 200:
                 page.outcomes.append(told(answer))
         return self._template.response(page, status)
+
+    def _warnings(self, replies: Sequence[Reply]) -> list[Told]:
+        """What the person should know, and not everybody who looks here, whom the foot tells."""
+        said = dict.fromkeys(str(getattr(reply, "warning", "")) for reply in replies)
+        return [
+            Told(f"{text[0].upper()}{text[1:]}.", True)
+            for text in said
+            if text and text != self._status().get("warning")
+        ]
 
     async def _firm_by(self, standings: Sequence[Standing]) -> dict[str, str]:
         """When each tentative request is final at the latest, in a sentence, where the protocol can say so: it has a
