@@ -230,6 +230,13 @@ def test_a_primary_s_own_write_is_confirmed_to_its_user_and_to_all(policy: str) 
     assert [committed(replicas, name) for name in replicas.names] == [["biology-1"]] * 3
 
 
+def test_immediate_knows_no_deadline() -> None:
+    replicas = Replicas("biology law", policy="immediate")
+    replicas.isolate("law")
+    assert "firm by" not in replicas.book("law", book(9))
+    assert replicas.ask("law", "stable law-1") == "law-1 is tentative."
+
+
 def test_immediate_asks_for_no_promises() -> None:
     replicas = Replicas("biology law music", policy="immediate")
     replicas.book("law", book(9))

@@ -343,7 +343,7 @@ class Replica:
         """What the user hears of a write."""
         write = entry.write
         firm_by, warning = "", self.warning
-        if firm == "tentative" and self.configuration.policy != "immediate":
+        if firm == "tentative":
             firm_by, is_overdue = self.firm_by(entry)
             if is_overdue:
                 unheard = f"it was to be firm by {firm_by}, and what came of it has not been heard here"
@@ -352,14 +352,17 @@ class Replica:
         return Outcome(entry.reply, firm, id_of(write), firm_by, vector, warning)
 
     def firm_by(self, entry: Entry) -> tuple[str, bool]:
-        """The same as people read it, and whether it is over by now: then this replica is cut off from the primary."""
+        """The same as people read it, and whether it is over by now: then this replica is cut off from the primary.
+        Nothing where a write has no deadline, but is firm as soon as the primary has it."""
+        if self.configuration.policy == "immediate":
+            return "", False
         ms = self.firm_by_ms(entry)
         return self.time_text(ms), self.wall_ms > ms + self.configuration.patience_us // 1000
 
     def _firm_by_of(self, id: str) -> tuple[str, bool]:
-        """The same by the write's id; nothing where that is no tentative one, or is firm when the primary has it."""
+        """The same by the write's id; nothing where that is no tentative one."""
         entry = self.log.entries.get(parse_id(id) or ("", 0))
-        return ("", False) if entry is None or self.configuration.policy == "immediate" else self.firm_by(entry)
+        return ("", False) if entry is None else self.firm_by(entry)
 
     def firm_by_ms(self, entry: Entry) -> int:
         """When the primary commits a write at the latest, whoever is away: the earlier of its stamp and the

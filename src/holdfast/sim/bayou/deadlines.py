@@ -135,13 +135,13 @@ class Deadlines:
 
     def look(self) -> None:
         """The core has returned a step: a primary holds nothing that is overdue."""
-        if not self.is_on:
-            return
         replica = self.core.replica
         if replica.log.tail:
             self._steps += 1
             if self._steps % STABLE_EVERY == 0:
                 self._ask_stable(replica.log.tail[self._steps // STABLE_EVERY % len(replica.log.tail)])
+        if not self.is_on:
+            return
         leads = replica.epoch if self.core.epochs.may_propose and replica.state == "active" else None
         if leads != self._leads:
             self._leads, self._leads_since_ms, self._next_ms = leads, replica.deadline_ms, 0
@@ -175,10 +175,8 @@ class Deadlines:
         replica, _, number = outcome.write.rpartition("-")
         write = self._writes.get((replica, int(number)))
         if not self.is_on or outcome.firm != "tentative" or write is None:
-            if outcome.firm_by and not self.is_on:
-                raise Violation(
-                    "firm by", f"{outcome.write} is told {outcome.firm_by!r}, and nothing has a deadline here"
-                )
+            if outcome.firm_by:
+                raise Violation("firm by", f"{outcome.write}, {outcome.firm}, is told {outcome.firm_by!r}")
             return
         text, over_ms = self._text(write)
         first_ms, last_ms = attempt.wall_ms, self.office.wall_ms
@@ -199,6 +197,8 @@ class Deadlines:
             )
 
     def _text(self, write: Write) -> tuple[str, int]:
-        """By when it is firm, as people read it, and from when on that is over."""
+        """By when it is firm, as people read it, and from when on that is over; "" where nothing has a deadline."""
+        if not self.is_on:
+            return "", NEVER_MS
         ms = self.firm_by_ms(write)
         return self.office.ground.clock_text(ms), ms + self.patience_ms
