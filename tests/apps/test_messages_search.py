@@ -6,6 +6,7 @@ import pytest
 from tests.apps.ward import ALICE, BOB, CARLA, DAVE, NINE, ROOT, VERA, Ward
 
 from holdfast.apps.messages.asking import PAGE_MAX
+from holdfast.kernel.contracts import Person
 
 # -- searching -------------------------------------------------------------------------------------
 
@@ -28,6 +29,34 @@ def test_search_finds_all_words_in_text_or_subject_the_newest_first() -> None:
     assert found(ward, "GRÖSSE") == found(ward, "gro\u0308ße") == ["Kalium? Größe?"]
     assert found(ward, "bed 13") == []
     assert ward.says(BOB, "search bed 13") == "Nothing found."
+
+
+def test_of_what_is_not_read_a_search_finds_whole_words_only() -> None:
+    ward = Ward()
+    ward.send(ALICE, "bob", "Kalium 5.9: zq7-Secret! aab aa, कि किताब", "--subject Labor")
+    ward.send(ALICE, "bob", "O'Brien (bed 12)")
+
+    def numbers(person: Person, words: str) -> list[int]:
+        return [message.message for message in ward.answers(person, f"search {words}").messages]
+
+    parts = ("zq", "zq7-s", "-s", "ecret", "q", "kali", "lab", "aa aab a", "क", "कित", ":", "!", "' bed", "brie")
+    whole = {
+        "ZQ7": [1],
+        "zq7-secret": [1],
+        "secret!": [1],
+        "5.9": [1],
+        "9": [1],
+        "aa": [1],
+        "कि": [1],
+        "LABOR kalium": [1],
+    }
+    whole |= {"o'brien": [2], "brien": [2], "(bed": [2], "12)": [2], "bed 12": [2], "bed 1": []}
+    assert {words: numbers(BOB, words) for words in whole} == whole
+    assert {words: numbers(BOB, words) for words in parts} == {words: [] for words in parts}
+    assert all(numbers(ALICE, words) for words in parts), "she has written it"
+    assert ward.says(BOB, "audit") == "Nothing."
+    ward.see(BOB)
+    assert all(numbers(BOB, words) for words in parts)
 
 
 def test_search_sees_only_ones_own_conversations_and_nothing_deleted() -> None:

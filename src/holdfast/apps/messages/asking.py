@@ -168,7 +168,9 @@ def _search(store: TupleStore, query: Search, person: Person, context: Context) 
         characters += len(message.content)
         text = _folded(f"{message.subject} {message.content}")
         if not message.deleted_ms and all(word in text for word in words):
-            found.append(_said(store, message, person.id, context))
+            said = _said(store, message, person.id, context)
+            if not said.withheld or all(_stands_whole(word, text) for word in words):
+                found.append(said)
         if len(found) == PAGE_MAX or looked == LOOKED_AT_MAX or characters >= CHARACTERS_MAX:
             return Found(tuple(found), f"{message.conversation}:{message.number}")
     return Found(tuple(found), "")
@@ -212,6 +214,28 @@ def _before(store: TupleStore, part: Membership, behind: tuple[int, str, int] | 
 def _folded(text: str) -> str:
     """Text as it is compared: the same for capitals and for composed characters."""
     return text.lower() if text.isascii() else unicodedata.normalize("NFC", text).casefold()
+
+
+def _stands_whole(word: str, text: str) -> bool:
+    """Whether a text has the word whole, between what is neither letter nor digit; one without any has none whole.
+    Letter by letter a text would be told that nobody has read; whole words have to be known to be found."""
+    joins = [_joins(character) for character in word]
+    if not any(joins):
+        return False
+    step = len(word) if all(joins) else 1  # where a word overlaps itself, it is not between others
+    begin = text.find(word)
+    while begin >= 0:
+        end = begin + len(word)
+        is_begun = joins[0] and begin > 0 and _joins(text[begin - 1])
+        if not is_begun and not (joins[-1] and end < len(text) and _joins(text[end])):
+            return True
+        begin = text.find(word, begin + step)
+    return False
+
+
+def _joins(character: str) -> bool:
+    """Whether it is a part of a word: a letter, a digit, or a mark on one."""
+    return character.isalnum() or (not character.isascii() and unicodedata.category(character)[0] == "M")
 
 
 def _unread(store: TupleStore, query: AskUnread, person: Person, context: Context) -> Reply:

@@ -3,6 +3,7 @@ runs are short, and a run's answers fit one page."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -126,6 +127,11 @@ def _groups(ward: Ward, who: str) -> Answer:
 def _search(ward: Ward, who: str, query: words.Search) -> Answer:
     wanted = query.words.lower().split()
     letters = [letter for talk in ward.talks.values() for letter in _visible(talk, who) if not letter.deleted_ms]
-    found = [one for one in letters if all(word in f"{one.subject} {one.text}".lower() for word in wanted)]
+    found = []
+    for one in letters:
+        text = f"{one.subject} {one.text}".lower()
+        is_open = not _said(ward, one, who)["withheld"]  # of what is not read only whole words count
+        if all(word in (text if is_open else re.findall(r"[^\W_]+", text)) for word in wanted):
+            found.append(one)
     found.sort(key=lambda one: (one.place_ms, one.talk, one.number), reverse=True)
     return Answer("Found", {"messages": [_said(ward, one, who) for one in found]})
