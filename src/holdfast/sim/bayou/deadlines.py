@@ -39,6 +39,8 @@ class Deadlines:
         self.promised_ms = office.ledger.promised_ms
         self.promises = office.ledger.promises
         self.patience_ms: int = office.ground.patience_us // 1000
+        self.tick_ms: int = core._tick_step_us // 1000
+        """So soon a new primary looks at what there is, at the latest."""
         self.is_on: bool = office.ground.policy == "all-heard"
         self._writes: dict[Name, Write] = {}
         self._firm_by_ms: dict[Name, int] = {}
@@ -158,7 +160,7 @@ class Deadlines:
         return replica.skew_ms < 0 and not self.clocks.is_right
 
     def _check_kept(self, entry: Entry) -> None:
-        came_ms = max(self._came(entry)[1], self._leads_since_ms)
+        came_ms = max(self._came(entry)[1], self._leads_since_ms + self.tick_ms)
         due_ms = max(self.firm_by_ms(entry.write), came_ms + self.patience_ms)
         if due_ms <= self.office.wall_ms:
             raise Violation(
