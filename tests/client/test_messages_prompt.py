@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -24,7 +25,8 @@ from tests.client.real_site import HOLDFAST, RealSite
 from holdfast.client import Kept, Message, Messenger, Misuse, News, NotExecuted, Sent, Site
 from holdfast.client.addresses import Addresses
 from holdfast.client.messages_prompt import MessagesSpeaker, with_text
-from holdfast.client.outcomes import Answer
+from holdfast.client.messenger_report import Reporter
+from holdfast.client.outcomes import Answer, Change
 from holdfast.client.speak import speaker_of
 
 
@@ -212,7 +214,8 @@ def test_no_text_is_shown_of_which_nobody_can_be_told_that_it_was_read(
     site = Site.at(Addresses.of_servers([("127.0.0.1", 1)]), as_="ann")
     speaker = MessagesSpeaker(site, "messages", as_json=False)
     text = {"withheld": True} if type == "history" else {"withheld": False, "content": "secret", "read_ms": 0}
-    item = {"number": 7, "id": "x", "deleted_ms": 0, **text}
+    about = {"conversation": "ann+bob", "message": 3, "sender": "bob", "subject": "", "priority": "routine"}
+    item = {"number": 7, "id": "x", "deleted_ms": 0, "sent_ms": 1, "content": "", **about, **text}
     half = Half(
         Answer(True, "1 bob: not read yet" if is_shown else "secret", type, {"messages": [item], "items": [item]})
     )
@@ -233,7 +236,7 @@ def test_a_reminder_shows_a_text_only_if_it_was_shown_before(
     message = Message("x", "ann+bob", 3, "bob", "", "urgent", "Come!", 0, 7)
     for shown in (None, msgspec.structs.replace(message, text="", withheld=True), message):
         if shown is not None:
-            speaker._shown[7] = shown
+            speaker._note(shown)
         speaker._show_news(News("arrived", "7 of bob is told again", fields))
     first, second, third = capsys.readouterr().out.splitlines()
     assert first == second == "* 7 still waits to be acknowledged, `ack 7`: `read 7`"
@@ -334,6 +337,52 @@ def test_watch_tells_messages_through_the_death_of_a_server(hospital: RealSite, 
         assert watch.wait(timeout=20) == 130
         listener.join(timeout=20)
         watch.stdout.close()
+
+
+def test_what_a_watch_has_shown_while_no_server_took_it_is_said_by_the_next_watch(
+    prompt: Callable[..., MessagesSpeaker],
+    bob: Messenger,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    until: Callable[..., None],
+) -> None:
+    told: list[str] = []
+    kept: list[str] = []
+
+    def watch() -> None:
+        """Until a message has come."""
+        speaker = prompt("eve")
+
+        def tell(change: Change) -> None:
+            told.append(change.reply["content"])
+            kept.append(kept_now(tmp_path))
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(speaker, "_tell_change", tell)
+        assert speaker.once(["watch"], "") == 130
+
+    def watch_meanwhile() -> threading.Thread:
+        watching = threading.Thread(target=watch)
+        watching.start()
+        until(lambda: '["cursor",' in kept_now(tmp_path), timeout_s=20)
+        return watching
+
+    with monkeypatch.context() as hanging:
+        hanging.setattr(Reporter, "_say_these", lambda *_: asyncio.Event().wait())
+        watching = watch_meanwhile()
+        sent = bob.send("eve", "At night.")
+        watching.join(timeout=20)
+    assert told == ["At night."]
+    assert '["hand",["' in kept[0], "also if it is killed now"
+    assert reads(bob, sent) == []
+    watching = watch_meanwhile()
+    until(lambda: reads(bob, sent) == [("eve", "read")])
+    until(lambda: bob.send("eve", "Now.") and not watching.is_alive(), timeout_s=20)
+    assert told == ["At night.", "Now."], "a watch tells what comes from now on"
+
+
+def kept_now(folder: Path) -> str:
+    return "".join(file.read_text() for file in (folder / "state").rglob("log"))
 
 
 def test_one_command_that_no_server_has_taken_is_kept_and_sent_by_the_next_prompt(

@@ -1,15 +1,15 @@
 """The messages on the command line: a prompt that shows what comes while one types, and `watch`.
 
-At the prompt every message is numbered as in the inbox: `read 3`, `ack 3`, `reply 3 On my way.` What is sent while no
-server answers is kept on this machine and sent by itself. Before a text is shown that its reader has not read, a server
-is told that they have, for the audit log; only while none answers it is told afterwards.
+At the prompt every message is numbered as in the inbox: `read 3`, `ack 3`, `reply 3 On my way.` Where a number may come
+to be that of another message, its id goes with it, as it was shown. What is sent while no server answers is kept on
+this machine and sent by itself. Before a text is shown that its reader has not read, a server is told that they have,
+for the audit log; only while none answers that is kept on this machine, and told afterwards.
 """
 
 from __future__ import annotations
 
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from holdfast.client.errors import DeadlineExceeded, Misuse, NotExecuted
+from holdfast.client.lines import split
 from holdfast.client.outcomes import Answer, Change, one_line
-from holdfast.client.speak import DONE, INTERRUPTED, UNKNOWN, Speaker, say
+from holdfast.client.speak import DONE, INTERRUPTED, RETRY_HINT, UNKNOWN, Speaker, say
 from holdfast.kernel.errors import HoldfastError
 
 if TYPE_CHECKING:
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
     from holdfast.client.service import Service
 
 PROMPTS_MAX = 9
-"""Prompts of one person on one machine at a time."""
+"""Prompts of one person on one machine at a time, and as many that `watch`."""
 UNREAD_SHOWN = 10
 TOLD_WAIT_S = 1.0
 """So long a message waits to be shown until a server knows that it is read."""
+BY_NUMBER = {"read": 2, "ack": 2, "delete": 3}
+"""The words that go by a number, and how many words they are with it."""
 TEXT_OPTIONS = {"send": ("subject", "priority"), "search": ("before",)}
 TEXT_USAGES = {
     "send": "usage: send [--subject <subject>] [--priority urgent|emergency] <to> <text ...>",
@@ -48,7 +51,13 @@ class MessagesSpeaker(Speaker):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._messenger: Messenger | None = None
-        self._shown: dict[int, Message] = {}
+        self._shown: dict[int, str] = {}
+        """The id of what was shown last under a number of the inbox,"""
+        self._placed: dict[tuple[str, int], str] = {}
+        """and under one of a conversation."""
+        self._messages: dict[str, Message] = {}
+        """What was shown, with its text if that was, by id."""
+        self._writing = threading.Lock()
         self._at_prompt = False
 
     def close(self) -> None:
@@ -60,6 +69,9 @@ class MessagesSpeaker(Speaker):
 
     def once(self, words: list[str], retry: str) -> int:
         """A message that no server has taken is kept as a draft, which the next prompt sends."""
+        if words[0] in BY_NUMBER and not retry:
+            self.show(lambda: self.service.call(*self._named(words)))
+            return self.status
         if words[0] != "send" or retry or not self.site.person:
             return super().once(words, retry)
         (request,) = self.requests(words)
@@ -83,7 +95,7 @@ class MessagesSpeaker(Speaker):
         assert isinstance(options, dict), "with_text has made it"
         said = (str(to), str(text), options.get("subject", ""), options.get("priority", "routine"))
         check_message(*said)
-        device = prompt_device(1)
+        device = device_name("prompt", 1)
         try:
             folder = Folder(Path(folder_of(self.site.person, device, self.name, self.site.addresses.name)))
         except FolderInUse:
@@ -106,16 +118,15 @@ class MessagesSpeaker(Speaker):
         """Tell each message as it comes, and what becomes of those one has sent, until Ctrl-C."""
         if words not in ([], ["mine"]):
             raise Misuse("usage: watch; of messages everybody watches their own")
-        with tempfile.TemporaryDirectory(prefix="holdfast-watch-") as folder:
-            messenger = self._open("watch", self._tell_on, folder=folder)
-            try:
-                for message in messenger:
-                    messenger.report(TOLD_WAIT_S)
-                    self._tell_change(_arrived(message, messenger.person))
-            except KeyboardInterrupt:
-                return INTERRUPTED
-            finally:
-                messenger.close()
+        messenger = self._open_first("watch", self._tell_on)
+        try:
+            for message in messenger:
+                messenger.report(TOLD_WAIT_S)
+                self._tell_change(_arrived(message, messenger.person))
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        finally:
+            messenger.close()
         return DONE
 
     def _tell_on(self, news: News) -> None:
@@ -153,7 +164,7 @@ class MessagesSpeaker(Speaker):
             print(f"{answer.reply['unread']} unread.")
             new = [item for item in answer.reply["items"] if item["withheld"]][:UNREAD_SHOWN]
             for item in reversed(new):
-                self._write_message(_message(service.call("read", item["number"], item["id"]).reply))
+                self._write_new(_message(service.call("read", item["number"], item["id"]).reply))
         except HoldfastError as error:
             say(f"The inbox is not shown: {error}")
 
@@ -161,21 +172,32 @@ class MessagesSpeaker(Speaker):
         """Listen as a device of this machine; a second prompt is another device."""
         from holdfast.client.messenger_folder import FolderInUse
 
-        for number in range(1, PROMPTS_MAX + 1):
-            try:
-                self._messenger = self._open(prompt_device(number), self._show_news)
-            except FolderInUse:
-                continue
-            threading.Thread(target=self._receive, args=(self._messenger,), name="messages", daemon=True).start()
+        try:
+            self._messenger = self._open_first("prompt", self._show_news)
+        except FolderInUse as error:
+            say(f"{error}: new messages are not shown here.")
             return
-        say(f"{PROMPTS_MAX} prompts are open already: new messages are not shown here.")
+        threading.Thread(target=self._receive, args=(self._messenger,), name="messages", daemon=True).start()
 
-    def _open(self, device: str, on_news: Callable[[News], object], **options: Any) -> Messenger:
+    def _open_first(self, kind: str, on_news: Callable[[News], object]) -> Messenger:
+        """As the first device of this machine that nobody is at. What is still to be said lies in its folder; but a
+        `watch` tells what comes from now on, wherever the one before has stopped. Raises `FolderInUse`."""
         from holdfast.client.messenger import Messenger
+        from holdfast.client.messenger_folder import Folder, FolderInUse, folder_of
 
         site = self.site
-        given: Any = {"site": site.addresses, "service": self.name, "device": device, "from_now": True, "at": site.node}
-        return Messenger(site.person, site.token, **given, on_news=on_news, **options)
+        for number in range(1, PROMPTS_MAX + 1):
+            device = device_name(kind, number)
+            given: Any = {"site": site.addresses, "service": self.name, "device": device, "at": site.node}
+            try:
+                if kind == "watch" and site.person:
+                    folder = Folder(folder_of(site.person, device, self.name, site.addresses.name))
+                    folder.leave_place()
+                    folder.close()
+                return Messenger(site.person, site.token, **given, from_now=True, on_news=on_news)
+            except FolderInUse:
+                continue
+        raise FolderInUse(f"{kind} is in use {PROMPTS_MAX} times already on this machine")
 
     def _end(self) -> None:
         messenger, self._messenger = self._messenger, None
@@ -189,22 +211,32 @@ class MessagesSpeaker(Speaker):
         try:
             for message in messenger:
                 messenger.report(TOLD_WAIT_S)
-                self._write_message(message, "* ")
+                self._write_new(message, "* ")
         except HoldfastError as error:
             if messenger is self._messenger:
                 say(f"New messages are not shown any more: {error}")
 
     def _show_news(self, news: News) -> None:
+        known = self._messages.get(str(news.reply.get("id", "")))
+        has_text = known is not None and not known.withheld
         if news.type == "arrived":
             number = news.reply["number"]
-            known = [one for one in self._shown.copy().values() if one.id == news.reply["id"] and not one.withheld]
-            text = known[0] if known else f"`read {number}`"
+            assert isinstance(number, int), "of the inbox"
+            self._shown[number] = str(news.reply["id"])
+            text = known if has_text else f"`read {number}`"
             print(f"* {number} still waits to be acknowledged, `ack {number}`: {text}", flush=True)
-        else:
+        elif not (news.type == "opened" and has_text):
             print(f"* {one_line(news.text)}", flush=True)
 
+    def _write_new(self, message: Message, mark: str = "") -> None:
+        """Unless it was shown already, perhaps under another number."""
+        with self._writing:
+            known = self._messages.get(message.id)
+            if known is None or known.withheld or message.id not in self._shown.copy().values():
+                self._write_message(message, mark)
+
     def _write_message(self, message: Message, mark: str = "") -> None:
-        self._shown[message.number] = message
+        self._note(message)
         where = f" in {message.conversation}" if message.conversation.startswith("#") else ""
         print(f"{mark}{message.number}{where} {message}", flush=True)
 
@@ -217,7 +249,8 @@ class MessagesSpeaker(Speaker):
         is_logged_in = super().login(arguments)
         if is_logged_in and self._at_prompt:
             self._end()
-            self._shown.clear()
+            for shown in (self._shown, self._placed, self._messages):
+                shown.clear()
             self.greet()
         return is_logged_in
 
@@ -225,6 +258,8 @@ class MessagesSpeaker(Speaker):
         """Also the prompt's own words; what is sent here may wait for a server."""
         word, *rest = line.split(maxsplit=1)
         messenger = self._messenger
+        if word in BY_NUMBER:
+            return self.show(lambda: self._named_line(line), hint=RETRY_HINT)
         if messenger is None or word not in ("send", *OWN_USAGES):
             return super().typed(line)
         try:
@@ -256,7 +291,8 @@ class MessagesSpeaker(Speaker):
         number, _, text = rest.partition(" ")
         if not number.isdecimal() or not text.strip():
             raise Misuse(f"usage: {OWN_USAGES['reply']}")
-        message = self._shown.get(int(number)) or messenger.read(int(number))
+        shown = self._messages.get(self._shown.get(int(number), ""))
+        message = shown or self._head(int(number)) or messenger.read(int(number))
         to = message.conversation if message.conversation.startswith("#") else message.sender
         print(messenger.send(to, text.strip(), message.subject))
         return True
@@ -275,11 +311,68 @@ class MessagesSpeaker(Speaker):
         print("Discarded.")
         return True
 
+    # -- numbers and ids
+
+    def _named_line(self, line: str) -> Answer:
+        words = split(line)
+        named = self._named(words)
+        return self.service.line(line) if named == words else self.service.call(*named)
+
+    def _named(self, words: list[str]) -> list[str]:
+        """`read 3`, `ack 3`, `delete bob 3`: where a number may come to be another message's, also with the id of what
+        was shown here under it, or else of what stands there now."""
+        *_, last = words
+        is_number = last.isascii() and last.isdecimal() and len(last) < 20 and len(words) == BY_NUMBER[words[0]]
+        if not is_number or not self.site.addresses.is_local(self.name):
+            return words
+        number = int(last)
+        if words[0] == "delete":
+            id = self._id_in(words[1], number)
+        else:
+            head = None if number in self._shown else self._head(number)
+            id = self._shown.get(number) or (head.id if head else "")
+        return [*words, id] if id else words
+
+    def _head(self, number: int) -> Message | None:
+        """What stands in the inbox under that number now; of what is not read without its text."""
+        answer = self.service.call("inbox", number + 1)
+        items = answer.reply["items"] if answer.ok else ()
+        return next((_message(item) for item in items if item["number"] == number), None)
+
+    def _id_in(self, conversation: str, number: int) -> str:
+        answer = self.service.call("history", conversation, number + 1)
+        if not answer.ok:
+            return ""
+        ids = {item["message"]: str(item["id"]) for item in answer.reply["messages"]}
+        return self._placed.get((answer.reply["conversation"], number)) or ids.get(number, "")
+
+    def _note(self, message: Message, *, is_numbered: bool = True) -> None:
+        """It is shown, with its number in the inbox or without."""
+        if is_numbered:
+            self._shown[message.number] = message.id
+        if not message.withheld or message.id not in self._messages:
+            self._messages[message.id] = message
+
+    def _noted(self, answer: Answer) -> Answer:
+        reply = answer.reply
+        if answer.type in ("inbox", "since"):
+            for item in reply["items"]:
+                self._note(_message(item))
+        elif answer.type in ("history", "found"):
+            for item in reply["messages"]:
+                self._note(_message(item), is_numbered=item["withheld"])
+                self._placed[item["conversation"], item["message"]] = item["id"]
+        elif answer.type == "opened":
+            self._note(_message(reply))
+        elif answer.type == "sent":
+            self._placed[reply["conversation"], reply["number"]] = reply["id"]
+        return answer
+
     # -- answers
 
     def show(self, ask: Callable[[], Answer], *, hint: str = "", silent: bool = False) -> bool:
         """Of a conversation, and of what came after a number, a person wants the texts: they are said to be seen."""
-        return super().show(lambda: self._with_texts(ask(), ask), hint=hint, silent=silent)
+        return super().show(lambda: self._noted(self._with_texts(ask(), ask)), hint=hint, silent=silent)
 
     def _with_texts(self, answer: Answer, ask: Callable[[], Answer]) -> Answer:
         if not answer.ok or answer.type not in ("history", "since"):
@@ -288,9 +381,12 @@ class MessagesSpeaker(Speaker):
         new = [item for item in said if item["withheld"] or not (item.get("read_ms", 1) or item["deleted_ms"])]
         if not new:
             return answer
+        if answer.type == "history" and answer.firm == "committed" and self.site.addresses.is_local(self.name):
+            say("What is not read is shown without its text in the committed view: `read` it, or ask in the full view.")
+            return answer
         try:
             _say_seen(self.service, new)
-            return ask()
+            return ask() if answer.type == "history" else answer
         except DeadlineExceeded as error:
             if answer.type == "since":
                 raise
@@ -319,7 +415,6 @@ class MessagesSpeaker(Speaker):
                 print(f"{where}{item['message']} {_message(item)}")
         elif answer.type == "opened":
             message = _message(reply)
-            self._shown[message.number] = message
             print(f"{message.number} {msgspec.structs.replace(message, text='')}")
             print("\n".join(f"  {one_line(line)}" for line in message.text.splitlines()))
         else:
@@ -330,9 +425,9 @@ class MessagesSpeaker(Speaker):
         return True
 
 
-def prompt_device(number: int) -> str:
-    """The name of this machine's prompt of that number, from 1, among a person's devices."""
-    return f"{socket.gethostname()[:50]} prompt {number}"
+def device_name(kind: str, number: int) -> str:
+    """The name of this machine's prompt or watch of that number, from 1, among a person's devices."""
+    return f"{socket.gethostname()[:50]} {kind} {number}"
 
 
 def _say_seen(service: Service, items: Sequence[dict[str, Any]]) -> None:

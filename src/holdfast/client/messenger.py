@@ -90,8 +90,8 @@ class Messenger:
             raise
 
     def report(self, wait_s: float | None = None) -> bool:
-        """Tell the servers now what was handed out, not within half a second; False if none has taken it so soon, and
-        it is told later."""
+        """Tell the servers now what was handed out, not within half a second; False if none has taken it so soon: then
+        it is kept on this device, and told later."""
         return self._run(self._messenger.report(wait_s))
 
     def __iter__(self) -> Iterator[Message]:

@@ -51,6 +51,8 @@ ATTEMPT_S = 5.0
 LAST_WORD_S = 1.0
 FIRM_S = 0.25
 """So long after a message came that was not firm, and twice as long each time after, it is asked whether it is now."""
+OWN_REPORTS = ("got", "shown")
+"""What became of what devices say to the servers is no news to their person; under `bayou` it is told too."""
 QUIET_S = 20.0
 """A server that has said nothing for so long is asked whether it is still there, and whether anything was missed."""
 
@@ -265,17 +267,20 @@ class AsyncMessenger(Questions):
         return message
 
     async def report(self, wait_s: float | None = None) -> bool:
-        """Tell the servers now what was handed out, not within half a second; False if none has taken it so soon, and
-        it is told later."""
+        """Tell the servers now what was handed out, not within half a second; False if none has taken it so soon: then
+        it is kept on this device, and told later."""
         self._check()
         saying = asyncio.ensure_future(self._reporter.say_read())
         self._saying[saying] = None
         try:
             done, _ = await asyncio.wait([saying], timeout=wait_s)
-            return bool(done) and not saying.cancelled() and saying.result()
+            is_told = bool(done) and not saying.cancelled() and saying.result()
         finally:
             saying.cancel()
             del self._saying[saying]
+        if not is_told and not self._is_closed:
+            self._reporter.done()  # who has waited shows it now: that it is to be told must outlive this process
+        return is_told
 
     async def __aiter__(self) -> AsyncIterator[Message]:
         """New messages as they come, each once, in the order of the inbox."""
@@ -335,11 +340,25 @@ class AsyncMessenger(Questions):
 
     async def _first_cursor(self, service: AsyncService) -> int:
         """Where a device begins that keeps nothing yet: where it has said that it was, or at the beginning."""
-        reply = (await self._answer(service, "devices")).reply
         if self._from_now:
-            last: int = reply["last"]
-            return last
+            return await self._now(service)
+        reply = (await self._answer(service, "devices")).reply
         return next((known["cursor"] for known in reply["devices"] if known["device"] == self.device), 0)
+
+    async def _now(self, service: AsyncService) -> int:
+        """The highest number of the inbox that is final. What is known beyond it is no news either, but only by its
+        id: other messages may come before it yet."""
+        if not self._tentative:
+            return int((await self._answer(service, "devices")).reply["last"])
+        final = int((await self._answer(service.view("committed"), "devices")).reply["last"])
+        after, more = final, True
+        while more:
+            reply = (await self._answer(service, "since", after)).reply
+            for item in reply["items"]:
+                self._folder.note(item["id"])
+                after = item["number"]
+            more = reply["more"]
+        return final
 
     async def _hear(self, channel: AsyncChannel, feed: Feed) -> None:
         async for change in channel.changes():
@@ -348,6 +367,8 @@ class AsyncMessenger(Questions):
             elif change.type == "arrived" and not change.reply["repeats"]:
                 feed.heard(_message(change))
                 self._follow(feed)
+            elif change.type in OWN_REPORTS:
+                continue
             else:
                 self._tell(_news(change))
                 continue

@@ -144,6 +144,13 @@ class Folder:
             self.cursor = cursor
             self._append("cursor", cursor)
 
+    def leave_place(self) -> None:
+        """Forget how far the inbox was handed out, and nothing else."""
+        with self._turn:
+            self.cursor = None
+            self.seen.clear()
+            self._rewrite()
+
     def note(self, id: str) -> None:
         """The message of this id was handed out, out of the order of numbers."""
         with self._turn:
