@@ -267,7 +267,9 @@ def test_deleting_leaves_a_tombstone_and_is_told() -> None:
     first, second = ward.answers(BOB, "history alice").messages
     assert (first.message, first.content, first.subject, first.deleted_ms) == (1, "", "", NINE + 60_000)
     assert (second.content, second.withheld, first.withheld) == ("", True, False)
-    assert ward.says(BOB, "inbox").endswith("alice: deleted, 2026-12-01 09:01 UTC")
+    assert ward.says(BOB, "inbox").endswith(
+        "; 1 in alice+bob 2026-12-01 09:00 UTC alice: deleted, 2026-12-01 09:01 UTC"
+    )
     assert not any("wrong patient" in str(row) for table in ward.store.tables for row in table)
 
 

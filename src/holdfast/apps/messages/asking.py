@@ -159,7 +159,8 @@ def _visible(store: TupleStore, part: Membership, before: int) -> Iterator[Messa
 def _search(store: TupleStore, query: Search, person: Person, context: Context) -> Reply:
     behind = _come_to(store, query.before, person.id) if query.before else None
     if query.before and behind is None:
-        return NoSuchMessage(query.before, 0)
+        conversation, number = _split(query.before)
+        return NoSuchMessage(conversation or query.before, number)
     words = tuple(dict.fromkeys(_folded(query.words).split()))
     newest = [_before(store, part, behind) for part in parts_of(store, person.id)]
     found: list[Said] = []

@@ -43,7 +43,7 @@ class Received(msgspec.Struct, frozen=True, gc=False):
 
     def line(self) -> str:
         """As the part of a sentence."""
-        new = "" if self.read_ms else "new "
+        new = "" if self.read_ms or self.deleted_ms else "new "
         text = unread_text(self.number) if self.withheld else self.content
         said = _said(self.sender, self.subject, self.priority, text, self.sent_ms, self.deleted_ms)
         return f"{self.number} {new}in {self.conversation} {said}{_tentative(self.firm)}"
