@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.apps.test_messages_properties import STAFF, Replica, commands
 from tests.apps.ward import ALICE, BOB, CARLA, NINE, ROOT, VERA, Ward
 
 from holdfast.apps.messages import (
-    NEAR_MAX,
     SEEN_MAX,
     AckHeard,
     AskHistory,
@@ -26,9 +24,8 @@ from holdfast.apps.messages import (
     Seen,
     Send,
     Shown,
-    finding,
 )
-from holdfast.apps.messages.rows import Audit, Item
+from holdfast.apps.messages.rows import Audit
 from holdfast.kernel.contracts import Command, Person, Request
 
 
@@ -206,26 +203,15 @@ def test_those_named_by_their_ids_are_found_under_other_numbers() -> None:
     assert sorted(message for _, _, message in lines(ward)) == [1, 2, 4, 5]
 
 
-def test_a_name_is_looked_for_near_its_number_and_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_is_found_however_far_from_its_number() -> None:
     ward = Ward()
-    ids = [ward.send(ALICE, "bob", str(number)).id for number in range(20)]
-    monkeypatch.setattr(finding, "NEAR_MAX", 5)
-    said = ward.answers(BOB, f"seen 1,20,14 {ids[5]},{ids[13]},{ids[19]}")
-    assert said == Shown((6,), (20, 14)), "the last one is near to another's number only"
-
-
-@pytest.mark.parametrize("apart", [1, 3 * NEAR_MAX])
-def test_one_command_looks_at_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch, apart: int) -> None:
-    ward = Ward()
-    ward.send(ALICE, "bob")
-    looked: list[Any] = []
-    table = ward.store.table(Item)
-    get = table.get
-    monkeypatch.setattr(table, "get", lambda key: (looked.append(key), get(key))[1])
-    numbers = tuple(1 + apart * place for place in range(SEEN_MAX))
-    said = ward.do(BOB, Seen(numbers, tuple(f"9-9-{number}" for number in numbers)))
-    assert said == Shown((), numbers)
-    assert NEAR_MAX < len(looked) <= SEEN_MAX + finding.LOOKED_AT_MAX
+    ids = [ward.send(ALICE, "bob", str(number)).id for number in range(1_500)]
+    carlas = ward.send(ALICE, "carla").id
+    said = ward.answers(BOB, f"seen 1,2,3 {ids[-1]},{carlas},9-9-9")
+    assert said == Shown((1_500,), (2, 3)), "what is somebody else's is not there"
+    assert ward.answers(BOB, f"ack 1 {ids[-2]}").number == 1_499
+    assert ward.says(ALICE, f"delete bob 1 {ids[-3]}").startswith("Message 1498 of alice+bob is deleted")
+    assert ward.says(ALICE, f"delete bob 1 {carlas}").startswith("Failed: ")
 
 
 def test_what_comes_in_before_does_not_make_another_one_read() -> None:

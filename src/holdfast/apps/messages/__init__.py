@@ -1,7 +1,6 @@
 """Messages: staff write to each other, and every app tells people what has become of their things."""
 
 from holdfast.apps.messages.app import DAYS_MAX, DEVICES_MAX, REPEAT_SECONDS_MAX, Messages
-from holdfast.apps.messages.finding import NEAR_MAX
 from holdfast.apps.messages.refusals import (
     BadGroupName,
     BadText,
@@ -78,7 +77,7 @@ __all__ = [
     "AskHistory", "AskInbox", "AskSince", "AskStates", "AskUnread", "AuditLine", "AuditLog", "BadGroupName",
     "BadText", "CursorMoved", "DAYS_MAX", "DEVICES_MAX", "Delete", "Deleted", "DeviceAt", "Devices", "Found", "Got",
     "GroupExists", "GroupFull", "GroupMade", "GroupSeen", "Groups", "History", "IdsMissing", "Inbox", "Invite",
-    "Joined", "Leave", "Left", "MEMBERS_MAX", "MakeGroup", "Messages", "NEAR_MAX", "NoSuchConversation",
+    "Joined", "Leave", "Left", "MEMBERS_MAX", "MakeGroup", "Messages", "NoSuchConversation",
     "NoSuchMessage", "NoSuchPerson", "NobodyNamed", "Opened", "People", "PersonSeen", "Priority",
     "REPEAT_SECONDS_MAX", "Reach", "Read", "Received", "SEEN_MAX", "Said", "Search", "Seen", "Send", "Sent",
     "Shown", "Since", "States", "TEXT_CHARACTERS_MAX", "ToYourself", "Unread", "WhichGroup", "Who",

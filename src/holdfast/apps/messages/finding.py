@@ -5,16 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.apps.messages.rows import Item, Message
+from holdfast.kernel.store import Condition, Select
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from holdfast.kernel.store import TupleStore
-
-NEAR_MAX = 1_000
-"""How far from its number a message is looked for that is named by its id too."""
-LOOKED_AT_MAX = 5_000
-"""Places of an inbox that one command looks at: everybody else waits meanwhile."""
 
 Found = tuple[Item, Message] | tuple[None, None]
 """An item with its message, if it is there."""
@@ -27,33 +23,23 @@ def find_item(store: TupleStore, person: str, number: int, id: str) -> tuple[Ite
 
 
 def find_items(store: TupleStore, person: str, named: Sequence[tuple[int, str]]) -> list[Found]:
-    """The same for some (number, id), in their order. What is elsewhere is looked for around all their numbers at
-    once: what came before one of them came before its neighbours too."""
-    found = [_item_at(store, person, number) for number, _ in named]
-    lost: dict[str, list[int]] = {}
-    for place, ((_, id), (_, message)) in enumerate(zip(named, found, strict=True)):
-        if id and (message is None or message.id != id):
-            found[place] = (None, None)
-            lost.setdefault(id, []).append(place)
-    for number in _around([named[place][0] for places in lost.values() for place in places]):
+    """The same for some (number, id), in their order."""
+    found: list[Found] = []
+    for number, id in named:
         item, message = _item_at(store, person, number)
-        if item is not None and message is not None and message.id in lost:
-            for place in lost.pop(message.id):
-                if abs(named[place][0] - number) <= NEAR_MAX:
-                    found[place] = (item, message)
-            if not lost:
-                break
+        if id and (message is None or message.id != id):
+            item, message = _item_at(store, person, _number_of(store, person, id))
+        found.append((None, None) if item is None or message is None else (item, message))
     return found
 
 
 def find_message(store: TupleStore, conversation: str, number: int, id: str) -> Message | None:
     """A message of the conversation; see `find_item`."""
-    messages = store.table(Message)
-    for at in (number, *_around([number])) if id else (number,):
-        message = messages.get((conversation, at))
-        if message is not None and id in ("", message.id):
-            return message
-    return None
+    message = store.table(Message).get((conversation, number))
+    if not id or (message is not None and message.id == id):
+        return message
+    message = _named(store, id)
+    return message if message is not None and message.conversation == conversation else None
 
 
 def _item_at(store: TupleStore, person: str, number: int) -> Found:
@@ -62,14 +48,12 @@ def _item_at(store: TupleStore, person: str, number: int) -> Found:
     return (None, None) if item is None or message is None else (item, message)
 
 
-def _around(numbers: Sequence[int]) -> Iterator[int]:
-    """The numbers beside these, each once, the nearest first."""
-    looked: dict[int, None] = {}
-    for distance in range(1, NEAR_MAX + 1):
-        for number in numbers:
-            for at in (number + distance, number - distance):
-                if at > 0 and at not in looked:
-                    looked[at] = None
-                    yield at
-                    if len(looked) == LOOKED_AT_MAX:
-                        return
+def _number_of(store: TupleStore, person: str, id: str) -> int:
+    """Of a message in the person's inbox, 0 if it never was there."""
+    message = _named(store, id)
+    recipients = () if message is None else message.recipients
+    return next((number for recipient, number in recipients if recipient == person), 0)
+
+
+def _named(store: TupleStore, id: str) -> Message | None:
+    return next(iter(store.select(Select(Message.table, (Condition("id", "=", id),), limit=1))), None)

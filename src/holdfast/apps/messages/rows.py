@@ -55,6 +55,7 @@ class Message(Row, frozen=True):
 
     table = "messages"
     key = ("conversation", "number")
+    indexes = ("id",)
     ordered = True
 
     conversation: str
