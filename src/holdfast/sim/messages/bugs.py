@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from holdfast.apps.messages import words
-from holdfast.apps.messages.replies import Arrived, History
+from holdfast.apps.messages.replies import AckHeard, Arrived, Deleted, GroupMade, History, Joined
 from holdfast.apps.messages.rows import Audit, Box, Item, Message, Reminder
 from holdfast.apps.messages.rows import Device as DeviceRow
 from holdfast.kernel.contracts import Reply, Request, Step
@@ -106,6 +106,51 @@ def _told_each_time(core: Any) -> None:
     _put(views, "_execute", bent)
 
 
+def _pushes(bend: Callable[[Any], list[Any]]) -> Callable[[Any], None]:
+    """What a process pushes of what its app tells: `bend(change)` instead of each (under `bayou`)."""
+
+    def core(made: Any) -> None:
+        machine = made.replica.machine
+        take_told = machine.take_told
+
+        def bent(firm: str = "committed") -> list[Any]:
+            return [other for change in take_told(firm) for other in bend(change)]
+
+        _put(machine, "take_told", bent)
+
+    return core
+
+
+def _never(*kinds: type) -> Callable[[Any], list[Any]]:
+    """Nobody is told of these."""
+    return lambda change: [] if isinstance(change.reply, kinds) else [change]
+
+
+def _other_text(change: Any) -> list[Any]:
+    """Each message is pushed without its text."""
+    if isinstance(change.reply, Arrived):
+        return [msgspec.structs.replace(change, reply=msgspec.structs.replace(change.reply, content="x"))]
+    return [change]
+
+
+def _repeats_twice(change: Any) -> list[Any]:
+    """What is told again is told twice each time."""
+    return [change, change] if isinstance(change.reply, Arrived) and change.reply.repeats else [change]
+
+
+def _wrong_number(core: Any) -> None:
+    """A process tells each message by the number behind its own."""
+    context = core.replica.machine._context
+    tell = context.tell
+
+    def bent(to: str, id: str, reply: Reply) -> None:
+        if isinstance(reply, Arrived):
+            reply = msgspec.structs.replace(reply, number=reply.number + 1)
+        tell(to, id, reply)
+
+    _put(context, "tell", bent)
+
+
 # ---- the app ----
 
 
@@ -124,6 +169,20 @@ def _after(word: type, deed: Callable[[Any, Any, Any], None]) -> Callable[[Any],
         _put(app, "apply", bent)
 
     return bend
+
+
+def _repeats_untold(app: Any) -> None:
+    """An urgent message is due again and again, and nobody hears of it."""
+    pass_time = app.pass_time
+
+    def bent(store: Any, context: Any) -> None:
+        tell, context.tell = context.tell, lambda _to, _id, _reply: None
+        try:
+            pass_time(store, context)
+        finally:
+            context.tell = tell
+
+    _put(app, "pass_time", bent)
 
 
 def _reminds_still(store: Any, command: words.Ack, context: Any) -> None:
@@ -250,6 +309,13 @@ BUGS: dict[str, Bug] = {
     "retry-twice": Bug(core=_retry_twice),
     "told-at-home": Bug(core=_told_at_home),
     "told-each-time": Bug(core=_told_each_time),
+    "acks-unheard": Bug(core=_pushes(_never(AckHeard))),
+    "deletions-untold": Bug(core=_pushes(_never(Deleted))),
+    "groups-untold": Bug(core=_pushes(_never(GroupMade, Joined))),
+    "other-text-pushed": Bug(core=_pushes(_other_text)),
+    "repeats-twice": Bug(core=_pushes(_repeats_twice)),
+    "wrong-number-pushed": Bug(core=_wrong_number),
+    "repeats-untold": Bug(app=_repeats_untold),
     "repeats-after-ack": Bug(app=_after(words.Ack, _reminds_still)),
     "cursor-back": Bug(app=_after(words.Got, _cursor_back)),
     "unread-miscounted": Bug(app=_after(words.Ack, _counted_once_more)),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from holdfast.apps.messages import words
+from holdfast.apps.messages.replies import GroupMade, Joined, Sent
 from holdfast.kernel.contracts import Person, Reply
 from holdfast.sim.audit import Violation
 
@@ -37,7 +38,9 @@ _GROUP = re.compile(r"#[a-z]+(?=@)")
 
 
 class Crowd:
-    """Draws what people do, and knows who may have heard of what. `ids`: messages that somebody was shown.
+    """Draws what people do, and knows who may have heard of what. `ids`: messages that somebody was shown; `sent`:
+    those that they know they have sent, (conversation, number, id); `groups`: those that they know they are in;
+    `words`: how often each is drawn.
     `read`: (person, word of a text) of what questions have shown them, each with such an answer."""
 
     def __init__(self, source: random.Random, count: int) -> None:
@@ -47,16 +50,19 @@ class Crowd:
             3: (words.ADMINISTRATOR,) if source.random() < 0.5 else (),
         }
         self.people = [Person(name, name.title(), roles.get(place, ())) for place, name in enumerate(NAMES[:count])]
+        self.words = WORDS
         self.texts = 0
         self.readers: dict[str, dict[str, None]] = {}
         self.grouped: dict[str, dict[str, None]] = {}
         self.ids: dict[str, list[tuple[int, str]]] = {}
+        self.sent: dict[str, list[tuple[str, int, str]]] = {}
+        self.groups: dict[str, list[str]] = {}
         self.read: dict[tuple[str, str], Reply] = {}
 
     def draw(self, person: Person | None = None) -> tuple[Person, Any, bool]:
         """What somebody does next: who, the command or query, and whether it is a query."""
         person = person or self.source.choice(self.people)
-        word = self.source.choices(tuple(WORDS), tuple(WORDS.values()))[0]
+        word = self.source.choices(tuple(self.words), tuple(self.words.values()))[0]
         return person, getattr(self, f"_{word}")(person), word in QUERIES
 
     # ---- commands ----
@@ -124,6 +130,11 @@ class Crowd:
         return words.Got(self.source.choice(DEVICES), self._number() - 1)
 
     def _delete(self, person: Person) -> words.Delete:
+        """Mostly what they have sent, by its number or by its id too."""
+        known = self.sent.get(person.id, [])
+        if known and self.source.random() < 0.7:
+            conversation, number, id = self.source.choice(known)
+            return words.Delete(conversation, number, self.source.choice(("", id)))
         return words.Delete(self._conversation(person), self._number())
 
     def _group(self, person: Person) -> words.MakeGroup:
@@ -133,7 +144,8 @@ class Crowd:
         return words.MakeGroup(name, members)
 
     def _invite(self, person: Person) -> words.Invite:
-        group, other = self._group_id(), self._other(person)
+        known, other = self.groups.get(person.id, []), self._other(person)
+        group = self.source.choice(known) if known and self.source.random() < 0.7 else self._group_id()
         self.grouped.setdefault(group.partition("@")[0], {})[other] = None
         return words.Invite(group, other)
 
@@ -194,6 +206,10 @@ class Crowd:
         for item in (*getattr(reply, "items", ()), reply):
             if hasattr(item, "number") and hasattr(item, "sender") and item.id:
                 self.ids.setdefault(person.id, []).append((item.number, item.id))
+        if isinstance(reply, Sent):
+            self.sent.setdefault(person.id, []).append((reply.conversation, reply.number, reply.id))
+        elif isinstance(reply, GroupMade | Joined):
+            self.groups.setdefault(person.id, []).append(reply.group)
         text = msgspec.json.encode(reply).decode()
         for token in _TOKEN.findall(text):
             if not self._may_read(person.id, token):

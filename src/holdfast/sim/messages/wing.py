@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from holdfast.apps.messages import words
-from holdfast.apps.messages.replies import Arrived, Since
+from holdfast.apps.messages.replies import AckHeard, Arrived, Since
 from holdfast.apps.messages.rows import Audit, Item, Message
 from holdfast.kernel.contracts import Change, Person, Reading, Reply, Request
 from holdfast.kernel.replies import Behind, Outcome, Unavailable
@@ -17,6 +17,8 @@ from holdfast.sim.bayou.office import Office, OfficeAttempt
 from holdfast.sim.bayou.site import BayouSite
 from holdfast.sim.disk import Disk
 from holdfast.sim.messages import bugs
+from holdfast.sim.messages.crowd import WORDS
+from holdfast.sim.messages.news import News
 from holdfast.sim.messages.site import judge_device
 from holdfast.sim.messages.ward import Ward
 from holdfast.sim.messages.wing_work import WingWork
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 
 DUE_LOOK_US = 10 * MINUTE_US
 PATIENCE_US = 2 * MINUTE_US
+ONLY_TOLD = (AckHeard, Arrived)
+"""These are never the outcome of a write."""
+OFTEN = {"group": 5, "invite": 9}
+"""What would else seldom be told anybody in a run of so few errands."""
 
 
 class Wing(Office):
@@ -41,12 +47,18 @@ class Wing(Office):
         self.devices: dict[WingDevice, None] = {}
         self.told: dict[tuple[str, str], None] = {}
         self.known: dict[tuple[str, str], None] = {}
+        self.news: News
 
     def start(self) -> None:
         """See `Host`."""
         self.told.clear()
         self.known.clear()
         super().start()
+
+    def _core(self, host: Any) -> Any:
+        core = super()._core(host)
+        self.news = News(self.name, core, ONLY_TOLD)
+        return core
 
     def _recover(self) -> None:
         super()._recover()
@@ -66,6 +78,7 @@ class Wing(Office):
 
     def _changed(self, change: Change) -> None:
         super()._changed(change)
+        self.news.pushed(change)
         if isinstance(change.reply, Arrived) and not change.reply.repeats:
             name = (change.person, change.id)
             if name in self.told and not self.ground.may_lose:  # a history that was cut off may come back as another
@@ -243,7 +256,9 @@ class WingSite(BayouSite):
                 self.devices.append(made)
 
     def _draw_work(self, source: random.Random) -> WingWork:
-        return WingWork(source)
+        work = WingWork(source)
+        work.crowd.words = WORDS | OFTEN
+        return work
 
     def _find_bug(self) -> OfficeBug:
         self.bug = bugs.BUGS[self.options.bug] if self.options.bug else bugs.NO_BUG
@@ -277,6 +292,9 @@ class WingSite(BayouSite):
         return ""
 
     def _judge_devices(self) -> None:
+        for wing in self.offices:
+            if wing.state == "up" and wing.process.kept == wing.process.asked:
+                wing.news.check_paid()
         if self.ground.may_lose:  # what was final may be lost there
             return
         if not self.work.terms.audit_ms:
@@ -285,6 +303,7 @@ class WingSite(BayouSite):
         for wing in self.offices:
             if wing.serving:
                 wing.check_told()
+                wing.news.check_final(self.work.tells)
         ids = {copy.letter.id for box in self.work.ward.boxes.values() for copy in box}
         for device in self.devices:
             device.judge(self.work.ward)

@@ -15,20 +15,22 @@ from holdfast.sim.audit import Violation
 from holdfast.sim.bayou.workloads import Undated
 from holdfast.sim.messages.asked import is_right
 from holdfast.sim.messages.crowd import NAMES, Crowd
-from holdfast.sim.messages.verdict import take
+from holdfast.sim.messages.news import tells_in
+from holdfast.sim.messages.verdict import check_told, take
 from holdfast.sim.messages.ward import Terms, Ward
 from holdfast.sim.trace import render
 
 if TYPE_CHECKING:
     from holdfast.sim.bayou.workloads import Executed
+    from holdfast.sim.messages.post import Tells
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
 
 class WingWork(Undated):
-    """The app on the terms of one run, and its people. `ward`, `order`: the model, and
-    the writes by their ids, as the judge has left them."""
+    """The app on the terms of one run, and its people. `ward`, `order`, `tells`: the model, and by
+    their ids the writes, and what the app tells of each in the final order alone, as the judge has left them."""
 
     def __init__(self, source: random.Random) -> None:
         self.crowd = Crowd(source, len(NAMES))
@@ -38,6 +40,7 @@ class WingWork(Undated):
         self.bend: Callable[[Any], None] = lambda _app: None
         self.ward = Ward(self.terms)
         self.order: dict[str, Executed] = {}
+        self.tells: dict[str, Tells] = {}
 
     def app(self) -> App:
         terms = self.terms
@@ -69,6 +72,7 @@ class WingWork(Undated):
         """The model says the same to each write, and to every question in the end."""
         ward, sources = self.ward, dict[str, tuple[int, int]]()
         self.order = {done.id: done for done in order}
+        self.tells = tells_in(order, self.app())
         for done in order:
             command, person, now_ms = done.request.command, done.request.person, done.stamp[0]
             if isinstance(command, PassTime):
@@ -80,6 +84,7 @@ class WingWork(Undated):
                 answer = ward.do(person, command, done.id, now_ms)
                 if not answer.fits(done.reply):
                     raise Violation("model", f"{person.id} said {render(command)}: {render(done.reply)}, not {answer}")
+            check_told(self.tells[done.id], ward.take_told(), done.id)
         app, context = Messages(self.crowd.people), Context()
         for person, query in self.crowd.questions():
             context.person = person
