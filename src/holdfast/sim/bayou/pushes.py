@@ -2,7 +2,8 @@
 
 A write that is executed for the first time in this life has an outcome; each other one that comes of it
 afterwards, and its being committed, is a change. Who waits for the answer to that write is answered instead.
-What led to a state that was copied is told to nobody, and what was taken out of the log has no outcome.
+What is made anew under another id is told under its old one. What led to a state that was copied is told to
+nobody, and what was taken out of the log has no outcome.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from holdfast.kernel.contracts import Change, Reply
 from holdfast.replication.bayou.log import Entry, id_of
 from holdfast.replication.bayou.messages import APP
+from holdfast.replication.bayou.words import Done
 from holdfast.sim.audit import Violation
 from holdfast.sim.trace import render
 
@@ -31,6 +33,7 @@ class Pushes:
         self._shown: dict[tuple[str, int], Reply] = {}
         self._follow_log(core.replica.log, core.replica.views)
         self._follow_replica(core.replica, core.transfer)
+        self._follow_members(core.members)
 
     def _follow_log(self, log: Any, views: Any) -> None:
         commit, roll_forward, cut_tail = log.commit, views.roll_forward, views.cut_tail
@@ -80,6 +83,18 @@ class Pushes:
         setattr(transfer, "install", installed)  # noqa: B010 (methods of one instance)
         setattr(replica, "forget_news", forgotten)  # noqa: B010
         setattr(replica, "tell_news", told)  # noqa: B010
+
+    def _follow_members(self, members: Any) -> None:
+        make_anew = members._make_anew
+
+        def made_anew() -> None:
+            names = [(write.replica, write.number) for write in self.replica.anew]
+            make_anew()
+            for old in names:
+                what = f"made anew as {'{}-{}'.format(*self.replica.renamed[old])}, because the id {old[0]} is over"
+                self.owed.append(("{}-{}".format(*old), "tentative", Done(what)))
+
+        setattr(members, "_make_anew", made_anew)  # noqa: B010
 
     def _executed(self, entry: Entry, *, is_waited_for: bool) -> None:
         before = self._shown.get(entry.name)
