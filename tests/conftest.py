@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
 
@@ -13,6 +14,10 @@ settings.register_profile("short", deadline=None, suppress_health_check=[HealthC
 settings.register_profile("long", settings.get_profile("short"), max_examples=2000)
 LONG = os.environ.get("HOLDFAST_LONG") == "1"
 settings.load_profile("long" if LONG else "short")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Whoever starts the tests in the background of a script has them ignore Ctrl-C, and so would every program here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Until = Callable[..., None]
 

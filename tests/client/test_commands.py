@@ -242,12 +242,15 @@ def test_changes_are_told_until_ctrl_c(house: Any, listed: Any, tmp_path: Path) 
     server = house.server()
     command = [sys.executable, "-m", "holdfast.client.cli", "tickets", "--servers", listed(), "watch"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as watching:
-        server.hear_line("watch all")
-        server.push({"change": {"id": "a-1", "person": "bob", "firm": "committed", "text": "Granted."}})
-        assert watching.stdout is not None
-        assert watching.stdout.readline() == "a-1 committed: Granted.\n"
-        watching.send_signal(signal.SIGINT)
-        assert watching.wait(timeout=10) == 130
+        try:
+            server.hear_line("watch all")
+            server.push({"change": {"id": "a-1", "person": "bob", "firm": "committed", "text": "Granted."}})
+            assert watching.stdout is not None
+            assert watching.stdout.readline() == "a-1 committed: Granted.\n"
+            watching.send_signal(signal.SIGINT)
+            assert watching.wait(timeout=10) == 130
+        finally:
+            watching.kill()
 
 
 @pytest.mark.parametrize(
