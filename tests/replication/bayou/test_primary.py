@@ -132,6 +132,23 @@ def test_at_its_deadline_a_write_waits_for_those_who_are_away_no_longer_than_for
     assert committed(replicas, "law") == ["law-1"]
 
 
+def test_a_clock_that_is_set_forward_takes_nobody_the_time_to_answer() -> None:
+    """The primary's clock jumps over the deadline while law's earlier write is on its way."""
+    replicas = Replicas("biology law music")
+    today = "2026-11-30"
+    replicas.jump(HOUR_US - 30 * SECOND_US)
+    replicas.submit("law", book(10, day=today))
+    replicas.now_us += 2_000
+    replicas.submit("biology", book(10, day=today))
+    replicas["biology"].skew_ms = 60_000
+    replicas.now_us += 2_000
+    replicas.submit("biology", book(9, day="2027-03-01"))
+    replicas.deliver("biology", "music")
+    assert replicas.log("biology").csn == 0
+    replicas.deliver_all()
+    assert committed(replicas, "music")[:2] == ["law-1", "biology-1"]
+
+
 def test_a_deadline_takes_along_what_stands_before_it_and_leaves_what_stands_behind() -> None:
     replicas = Replicas("biology law music")
     replicas.isolate("music")

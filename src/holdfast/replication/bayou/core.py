@@ -259,8 +259,8 @@ class Bayou:
             times.append(replica.now_us if self._wanted else max(replica.now_us, self._forward_us))
         if self.snapshots.due_us is not None:
             times.append(self.snapshots.due_us)
-        if self.primary.due_ms is not None:
-            times.append(replica.now_us + max(0, self.primary.due_ms - replica.deadline_ms) * 1000)
+        if self.primary.due_us is not None:
+            times.append(self.primary.due_us)
         return min(times)
 
     # -- Writes

@@ -44,8 +44,9 @@ class Primary:
         self.promises: dict[str, tuple[int, int]] = {}
         self.unreleased: dict[Peer, deque[tuple[int, int]]] = {}  # of its authors' node: (csn, since when)
         self.released_csn = 0
-        self.due_ms: int | None = None
+        self.due_us: int | None = None
         self._owes: dict[Peer, None] = {}  # primaries whose last reply was not all
+        self._fresh: deque[tuple[int, Entry]] = deque()
         self._deadlines: list[tuple[int, Stamp, int, Entry]] = []
         self._noted = 0
 
@@ -73,7 +74,7 @@ class Primary:
     def pump(self) -> None:
         """Propose what may be firm, ask for promises where some are missing."""
         replica = self.replica
-        self.due_ms = None
+        self.due_us = None
         if not self.epochs.may_propose or replica.state != ACTIVE:
             return
         tail = replica.log.tail
@@ -105,19 +106,24 @@ class Primary:
         return count
 
     def _note_deadlines(self) -> None:
-        """Of what has come into the log since the last time."""
+        """Of what has come into the log, once those who are there have had time to answer: until then it waits for
+        them also behind its deadline, whatever the clock on the wall says."""
         replica = self.replica
         arrived, replica.log.arrived = replica.log.arrived, []
-        if replica.configuration.policy == "immediate" or not arrived:
+        if replica.configuration.policy == "immediate":
             return
-        # What comes at or behind its deadline waits for the answers of those who are there all the same.
-        first_ms = replica.deadline_ms + replica.configuration.patience_us // 1000
+        from_us = replica.now_us + replica.configuration.patience_us
+        self._fresh += [(from_us, entry) for entry in arrived]
+        waited: list[Entry] = []
+        while self._fresh and self._fresh[0][0] <= replica.now_us:
+            waited.append(self._fresh.popleft()[1])
         # Numbered, because a write that was put back into the tail comes twice.
         noted = [
-            (max(replica.firm_by_ms(entry), first_ms), entry.stamp, number, entry)
-            for number, entry in enumerate(arrived, self._noted)
+            (replica.firm_by_ms(entry), entry.stamp, number, entry)
+            for number, entry in enumerate(waited, self._noted)
+            if entry.name in replica.log.entries
         ]
-        self._noted += len(noted)
+        self._noted += len(waited)
         if len(noted) > len(self._deadlines):
             self._deadlines += noted
             heapify(self._deadlines)
@@ -126,13 +132,17 @@ class Primary:
                 heappush(self._deadlines, row)
 
     def _find_deadline(self) -> None:
-        """When the next one comes; what is committed meanwhile drops out."""
-        entries = self.replica.log.entries
-        if not entries:
-            self._deadlines = []
-        while self._deadlines and self._deadlines[0][-1].name not in entries:
-            heappop(self._deadlines)
-        self.due_ms = self._deadlines[0][0] if self._deadlines else None
+        """When the next one comes, or begins to count; what is committed meanwhile drops out."""
+        replica = self.replica
+        entries, fresh, deadlines = replica.log.entries, self._fresh, self._deadlines
+        while fresh and fresh[0][1].name not in entries:
+            fresh.popleft()
+        while deadlines and deadlines[0][-1].name not in entries:
+            heappop(deadlines)
+        times = [fresh[0][0]] if fresh else []
+        if deadlines:
+            times.append(replica.now_us + max(0, deadlines[0][0] - replica.deadline_ms) * 1000)
+        self.due_us = min(times, default=None)
 
     def _ask_promises(self) -> None:
         """Ask everybody who is not heard of up to the newest write, and is connected: again only after a
@@ -290,6 +300,7 @@ class Primary:
         self.asked = {}
         self.unreleased = {}
         self.released_csn = self.replica.log.csn
+        self._fresh.clear()
         self._deadlines = []
         self.replica.log.arrived = list(self.replica.log.tail)
 

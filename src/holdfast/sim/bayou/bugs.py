@@ -6,8 +6,8 @@ another gate.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from heapq import heapify
 from typing import Any
 
 import msgspec
@@ -215,8 +215,8 @@ def _hasty_deadline(core: Bayou) -> None:
 
     def bent() -> None:
         note()
-        primary._deadlines = [(core.replica.firm_by_ms(row[-1]), *row[1:]) for row in primary._deadlines]
-        heapify(primary._deadlines)
+        primary._fresh = deque((core.replica.now_us, entry) for _, entry in primary._fresh)
+        note()
 
     _put(primary, "_note_deadlines", bent)
 

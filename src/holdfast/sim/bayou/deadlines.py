@@ -5,6 +5,8 @@ before the meeting, but those who are there are given the time to answer, so not
 patience). Promised is: if it has reached the primary, which runs and whose clock is right, it has its
 place there at that time, and at the latest `patience` after it came, if it came late; and nothing
 gets a place before, unless everybody has promised to write nothing earlier. Who has, keeps to it.
+
+Deadlines are times of day. Patience is a time that passes, so no clock that is set shortens it.
 """
 
 from __future__ import annotations
@@ -38,15 +40,17 @@ class Deadlines:
         self.clocks = clocks
         self.promised_ms = office.ledger.promised_ms
         self.promises = office.ledger.promises
-        self.patience_ms: int = office.ground.patience_us // 1000
-        self.tick_ms: int = core._tick_step_us // 1000
+        self.patience_us: int = office.ground.patience_us
+        self.tick_us: int = core._tick_step_us
         """So soon a new primary looks at what there is, at the latest."""
         self.is_on: bool = office.ground.policy == "all-heard"
         self._writes: dict[Name, Write] = {}
         self._firm_by_ms: dict[Name, int] = {}
-        self._came_ms: dict[Name, tuple[int, int]] = {}
+        self._came_us: dict[Name, tuple[int, int]] = {}
+        self._epoch: int | None = None
+        self._epoch_since_us = 0
         self._leads: int | None = None
-        self._leads_since_ms = 0
+        self._leads_since_us = 0
         self._next_ms = 0
         self._steps = 0
         if self.is_on:
@@ -65,10 +69,10 @@ class Deadlines:
                 if self._writes.get(name) != write:  # a crash may have taken away another one of its name
                     self._writes[name] = write
                     self._firm_by_ms.pop(name, None)
-                    self._came_ms.pop(name, None)
+                    self._came_us.pop(name, None)
                 self._check_promise(write)
-                now_ms = self.core.replica.deadline_ms
-                self._came_ms[name] = (self._came_ms.get(name, (now_ms, 0))[0], now_ms)
+                now_us = self.office.now_us()
+                self._came_us[name] = (self._came_us.get(name, (now_us, 0))[0], now_us)
             self._next_ms = 0
             insert(writes, place)
 
@@ -98,21 +102,22 @@ class Deadlines:
             if write.kind == APP:
                 wanted = ground.wanted_ms(self.core.replica.machine.decode_request(write.body).command)
                 if wanted is not None:
-                    known = min(known, max(wanted, write.ms + self.patience_ms))
+                    known = min(known, max(wanted, write.ms + self.patience_us // 1000))
             self._firm_by_ms[name] = known
         return known
 
     # ---- the primary ----
 
     def _check_due(self, entries: Sequence[Entry]) -> None:
-        """These get their places now: something at or behind them is due by the clocks that count, or everybody has
-        promised to write nothing before them."""
+        """These get their places now: something at or behind them is due by the clocks that count and has been here
+        for long enough, or everybody has promised to write nothing before them."""
         replica = self.core.replica
         now_ms = min(replica.deadline_ms, self.office.wall_ms + min(0, self.clocks.off_ms))
+        long_ago_us = self.office.now_us() - self.patience_us
         due = [
             entry.stamp
             for entry in replica.log.tail
-            if max(self.firm_by_ms(entry.write), self._known_ms(entry) + self.patience_ms) <= now_ms
+            if self.firm_by_ms(entry.write) <= now_ms and self._known_us(entry) <= long_ago_us
         ]
         upto = max(due, default=(0, "", ""))
         for entry in entries:
@@ -127,13 +132,13 @@ class Deadlines:
                         f"firm by {self.firm_by_ms(entry.write)}, and {name} may write before it, from {heard_ms} on",
                     )
 
-    def _known_ms(self, entry: Entry) -> int:
-        """Since when it is known to this primary, by its clock then: before it led, that may have shown any time."""
-        return min(self._came(entry)[0], self._leads_since_ms)
+    def _known_us(self, entry: Entry) -> int:
+        """Since when this primary, as that of its epoch, knows of it."""
+        return max(self._came(entry)[0], self._epoch_since_us)
 
     def _came(self, entry: Entry) -> tuple[int, int]:
         """When it came into the log in this life, for the first time and the last; what a snapshot has was there."""
-        return self._came_ms.get(entry.name, (0, 0))
+        return self._came_us.get(entry.name, (0, 0))
 
     def look(self) -> None:
         """The core has returned a step: a primary holds nothing that is overdue."""
@@ -144,9 +149,11 @@ class Deadlines:
                 self._ask_stable(replica.log.tail[self._steps // STABLE_EVERY % len(replica.log.tail)])
         if not self.is_on:
             return
+        if replica.epoch != self._epoch:
+            self._epoch, self._epoch_since_us = replica.epoch, self.office.now_us()
         leads = replica.epoch if self.core.epochs.may_propose and replica.state == "active" else None
         if leads != self._leads:
-            self._leads, self._leads_since_ms, self._next_ms = leads, replica.deadline_ms, 0
+            self._leads, self._leads_since_us, self._next_ms = leads, self.office.now_us(), 0
         if leads is None or self.office.wall_ms < self._next_ms or self._waits_for_others(replica):
             return
         placed = {(write.replica, write.number) for _, write in replica.proposed}
@@ -160,13 +167,15 @@ class Deadlines:
         return replica.skew_ms < 0 and not self.clocks.is_right
 
     def _check_kept(self, entry: Entry) -> None:
-        came_ms = max(self._came(entry)[1], self._leads_since_ms + self.tick_ms)
-        due_ms = max(self.firm_by_ms(entry.write), came_ms + self.patience_ms)
+        came_us = max(self._came(entry)[1], self._leads_since_us + self.tick_us)
+        patient_ms = self.office.wall_ms - min(0, self.office.now_us() - came_us - self.patience_us) // 1000
+        due_ms = max(self.firm_by_ms(entry.write), patient_ms)
         if due_ms <= self.office.wall_ms:
             raise Violation(
                 "deadline",
                 f"it is {self.office.wall_ms} at {self.office.name}, {id_of(entry.write)}, stamped {entry.write.ms}, "
-                f"has no place: it was firm by {self.firm_by_ms(entry.write)}, and is here since {came_ms}",
+                f"has no place: it was firm by {self.firm_by_ms(entry.write)}, and is here for "
+                f"{(self.office.now_us() - came_us) // 1000} ms",
             )
         self._next_ms = min(self._next_ms, due_ms)
 
@@ -203,4 +212,4 @@ class Deadlines:
         if not self.is_on:
             return "", NEVER_MS
         ms = self.firm_by_ms(write)
-        return self.office.ground.clock_text(ms), ms + self.patience_ms
+        return self.office.ground.clock_text(ms), ms + self.patience_us // 1000

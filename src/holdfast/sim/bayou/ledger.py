@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CLOSE_MS = 5_000
 """Stamps may lie closer together than the clock goes, by so much in all."""
+EVER_US = 1 << 62
 
 Name = tuple[str, int]
 Stamp = tuple[int, str, str]
@@ -51,22 +52,22 @@ class Acknowledged(msgspec.Struct):
 
 class Assigned(NamedTuple):
     """When a primary gave writes their places: `deadline_ms` by the clock that it takes for deadlines, `names` of
-    all that got one then, with their `stamps`, when it had `heard_ms` of each (0: not known), and `ended`: the
-    replicas that it waited for no longer."""
+    all that got one then, with their `stamps`, for how long each was in its log then (`here_us`; longer than it
+    runs: `EVER_US`), and `ended`: the replicas that it waited for no longer."""
 
     deadline_ms: int
     names: tuple[Name, ...]
     stamps: tuple[Stamp, ...]
-    heard_ms: tuple[int, ...]
+    here_us: tuple[int, ...]
     ended: tuple[str, ...]
 
 
 class Seen:
-    """How far the watch has come with one process. `heard_ms`: when a write came into its log. `fresh`: (number,
+    """How far the watch has come with one process. `came_us`: when a write came into its log. `fresh`: (number,
     epoch, write) committed in this step; `unsynced`: (things asked of the disk, those, the last number, the digest
     there) that a crash may yet take away, and `placing`: (things asked of the disk, the names that got a place) too."""
 
-    __slots__ = ("assigned", "csn", "epoch", "fresh", "heard_ms", "members_changed", "places", "placing", "unsynced")
+    __slots__ = ("assigned", "came_us", "csn", "epoch", "fresh", "members_changed", "places", "placing", "unsynced")
 
     def __init__(self) -> None:
         self.csn = 0
@@ -74,7 +75,7 @@ class Seen:
         self.members_changed = -1
         self.assigned: dict[Name, None] | None = None
         self.places = (0, 0, 0)
-        self.heard_ms: dict[Name, int] = {}
+        self.came_us: dict[Name, int] = {}
         self.fresh: list[Commit] = []
         self.unsynced: list[tuple[int, list[Commit], tuple[int, int], bytes]] = []
         self.placing: list[tuple[int, list[tuple[Name, int]]]] = []
@@ -118,7 +119,7 @@ class Ledger(Audit):
 
         def inserted(writes: Sequence[Write], place: int) -> None:
             for write in writes:
-                seen.heard_ms[write.replica, write.number] = office.replica.deadline_ms
+                seen.came_us.setdefault((write.replica, write.number), office.now_us())
                 if write.kind == CREATION:
                     node = decode_creation(write.body).node
                     self.created_ms[node] = max(write.ms, self.created_ms.get(node, 0))
@@ -250,9 +251,10 @@ class Ledger(Audit):
                 )
 
     def _assigned(self, office: Office, seen: Seen, places: dict[Name, Write], ended: tuple[str, ...]) -> Assigned:
-        heard_ms = tuple(seen.heard_ms.get(name, 0) for name in places)
+        now_us = office.now_us()
+        here_us = tuple(now_us - seen.came_us.get(name, now_us - EVER_US) for name in places)
         stamps = tuple(map(stamp_of, places.values()))
-        return Assigned(office.replica.deadline_ms, tuple(places), stamps, heard_ms, ended)
+        return Assigned(office.replica.deadline_ms, tuple(places), stamps, here_us, ended)
 
     def _placed_again(self, assigned: Assigned, replica: Any) -> None:
         """A process is the primary from its first step on: what it places then may have had a place before, which a

@@ -176,12 +176,11 @@ def _late_at_deadlines(
         wanted = machine.firm_by_ms(machine.decode_request(write.body)) if write.kind == APP else None
         return min(write.ms + ground.horizon_ms, wanted if wanted is not None else NEVER_MS)
 
-    def due_ms(assigned: Assigned, passed: Write) -> int:
-        """When the first was due that takes what has passed along: one that stands at its place or behind it."""
-        patience_ms = ground.patience_us // 1000
-        placed = zip(assigned.names, assigned.stamps, assigned.heard_ms, strict=True)
-        behind = [(name, ms) for name, stamp, ms in placed if stamp >= stamp_of(passed) and name in by_name]
-        return min((max(firm_by_ms(by_name[name]), ms + patience_ms if ms else 0) for name, ms in behind), default=0)
+    def was_due(assigned: Assigned, passed: Write) -> bool:
+        """Whether one was due that takes what has passed along: one that stands at its place or behind it."""
+        placed = zip(assigned.names, assigned.stamps, assigned.here_us, strict=True)
+        behind = [(by_name[name], us) for name, stamp, us in placed if stamp >= stamp_of(passed) and name in by_name]
+        return any(us >= ground.patience_us and firm_by_ms(write) <= assigned.deadline_ms for write, us in behind)
 
     before: list[tuple[Write, int]] = []
     for write, epoch in zip(writes, epochs, strict=True):
@@ -191,14 +190,12 @@ def _late_at_deadlines(
             # One that was for a write of its name that a crash has taken away tells nothing about this one.
             known = ledger.assigned.get(((passed.replica, passed.number), label), [])
             times = [assigned for assigned in known if stamp_of(passed) in assigned.stamps]
-            early = [
-                each
-                for each in times
-                if due_ms(each, passed) > each.deadline_ms and not any(one in each.ended for one in line)
-            ]
-            if times and len(early) == len(times):
-                due = due_ms(early[0], passed)
-                raise Violation("late", f"{id_of(write)} is behind {id_of(passed)}, which was not due before {due}")
+            if times and not any(was_due(each, passed) or any(one in each.ended for one in line) for each in times):
+                raise Violation(
+                    "late",
+                    f"{id_of(write)} is behind {id_of(passed)}, which got its place at {times[0].deadline_ms}, when "
+                    "nothing at or behind it was due",
+                )
         before.append((write, epoch))
 
 
