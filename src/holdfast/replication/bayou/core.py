@@ -341,11 +341,11 @@ class Bayou:
                 if behind is not None:
                     replica.reply(token, behind)
                     continue
-            log = replica.log
-            vector = log.known if view == "full" else log.committed_vector
+            vector = replica.log.known if view == "full" else replica.log.committed_vector
             answer = replica.views.answer(request, view, replica.wall_ms)
             rests_on = tuple(sorted(vector.items())) if reading is not None else ()
-            replica.reply(token, Outcome(answer, view, vector=rests_on, warning=replica.warning_to(request.person)))
+            warning = self.epochs.losses.warning_to(request.person)
+            replica.reply(token, Outcome(answer, view, vector=rests_on, warning=warning))
         self._reads = later
 
     def _behind(self, wanted: Sequence[str], reading: Any, kinds: Sequence[str], view: str = "full") -> Behind | None:

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
-from holdfast.kernel.contracts import Peer
+from holdfast.kernel.contracts import Peer, Person
 from holdfast.replication.bayou.log import Entry, name_of
 from holdfast.replication.bayou.messages import APP, AcceptedLoss, Have, LossTold, Name, Undone
 from holdfast.replication.bayou.replica import Replica
 
 TOLD_MS = 24 * 3_600_000
-"""So long it is told once all is known: a day, for people who look in daily."""
+"""So long it is told, to operators once all is known: a day, for people who look in daily."""
 NAMES_MAX = 20
 """Names in one text; of others only how many."""
 UNDONE_MAX = 1000
@@ -119,9 +119,24 @@ class Losses:
         for name in list(replica.undone)[:-UNDONE_MAX]:
             del replica.undone[name]
 
+    def warning_to(self, person: Person | None) -> str:
+        """What whoever asks should know: of this device's clock, and of own bookings that were undone of late."""
+        replica = self.replica
+        own = [
+            name
+            for name, (whose, ms) in replica.undone.items()
+            if person is not None and whose == person.id and replica.wall_ms - ms <= TOLD_MS
+        ]
+        if not own:
+            return replica.warning
+        undone = (
+            f"{_listed(own, len(own), 5)} had been confirmed by a primary whose loss an operator has accepted since"
+        )
+        return "; ".join(filter(None, (replica.warning, f"{undone}, and decided anew")))
 
-def _listed(names: Iterable[Name], count: int) -> str:
+
+def _listed(names: Iterable[Name], count: int, names_max: int = NAMES_MAX) -> str:
     """The first of them, and how many more there are."""
-    shown = [f"{replica}-{number}" for replica, number in names][:NAMES_MAX]
+    shown = [f"{replica}-{number}" for replica, number in names][:names_max]
     more = count - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from holdfast.kernel.contracts import Change, Halt, Person, Reply, Step, Token
+from holdfast.kernel.contracts import Change, Halt, Reply, Step, Token
 from holdfast.kernel.errors import MalformedInput
 from holdfast.kernel.machine import Machine
 from holdfast.kernel.replies import Outcome
@@ -43,8 +43,6 @@ JOINING = "joining"
 ACTIVE = "active"
 RETIRED = "retired"
 HALTED = "halted"
-UNDONE_TOLD_MS = 24 * 3_600_000
-"""So long a person is told that a booking was confirmed and is not any more."""
 
 
 class PeerState:
@@ -399,19 +397,6 @@ class Replica:
             return ""
         way = "behind" if self.skew_ms > 0 else "ahead of"
         return f"this device's clock is {spoken(abs(self.skew_ms))} {way} the others'; set it right"
-
-    def warning_to(self, person: Person | None) -> str:
-        """The same, and to whose booking was undone by an accepted loss of late, that it was."""
-        own = [
-            f"{replica}-{number}"
-            for (replica, number), (whose, ms) in self.undone.items()
-            if person is not None and whose == person.id and self.wall_ms - ms <= UNDONE_TOLD_MS
-        ]
-        if not own:
-            return self.warning
-        more = f" and {len(own) - 5} more" if len(own) > 5 else ""
-        undone = f"{', '.join(own[:5])}{more} had been confirmed by a primary whose loss an operator has accepted since"
-        return "; ".join(filter(None, (self.warning, f"{undone}, and decided anew")))
 
 
 def spoken(ms: int) -> str:
