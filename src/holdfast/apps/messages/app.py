@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from holdfast.apps.messages import aging, asking, groups
-from holdfast.apps.messages.finding import find_item, find_items, find_message
+from holdfast.apps.messages.finding import find_item, find_message
 from holdfast.apps.messages.posting import (
     SERVICE,
     acknowledge,
@@ -298,13 +298,12 @@ class Messages:
         read: dict[int, None] = {}
         missing: dict[int, None] = {}
         ids = command.ids or ("",) * len(command.numbers)
-        found = find_items(store, me, tuple(zip(command.numbers, ids, strict=True)))
-        for number, (item, message) in zip(command.numbers, found, strict=True):
-            if item is None or message is None:
+        for number, id in zip(command.numbers, ids, strict=True):
+            found = find_item(store, me, number, id)
+            if found is None:
                 missing[number] = None
-            elif item.number not in read:
-                open_item(store, item, message, context)
-                read[item.number] = None
+            else:
+                read[open_item(store, *found, context).number] = None
         return Shown(tuple(read), tuple(missing))
 
     def _ack(self, store: TupleStore, command: Ack, me: str, context: Context) -> Reply:

@@ -8,28 +8,14 @@ from holdfast.apps.messages.rows import Item, Message
 from holdfast.kernel.store import Condition, Select
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from holdfast.kernel.store import TupleStore
-
-Found = tuple[Item, Message] | tuple[None, None]
-"""An item with its message, if it is there."""
 
 
 def find_item(store: TupleStore, person: str, number: int, id: str) -> tuple[Item, Message] | None:
     """An item of the person's inbox with its message; `id` "" takes the number's word for it."""
-    item, message = find_items(store, person, ((number, id),))[0]
-    return None if item is None or message is None else (item, message)
-
-
-def find_items(store: TupleStore, person: str, named: Sequence[tuple[int, str]]) -> list[Found]:
-    """The same for some (number, id), in their order."""
-    found: list[Found] = []
-    for number, id in named:
-        item, message = _item_at(store, person, number)
-        if id and (message is None or message.id != id):
-            item, message = _item_at(store, person, _number_of(store, person, id))
-        found.append((None, None) if item is None or message is None else (item, message))
+    found = _item_at(store, person, number)
+    if id and (found is None or found[1].id != id):
+        return _item_at(store, person, _number_of(store, person, id))
     return found
 
 
@@ -42,10 +28,10 @@ def find_message(store: TupleStore, conversation: str, number: int, id: str) -> 
     return message if message is not None and message.conversation == conversation else None
 
 
-def _item_at(store: TupleStore, person: str, number: int) -> Found:
+def _item_at(store: TupleStore, person: str, number: int) -> tuple[Item, Message] | None:
     item = store.table(Item).get((person, number))
     message = None if item is None else store.table(Message).get((item.conversation, item.message))
-    return (None, None) if item is None or message is None else (item, message)
+    return None if item is None or message is None else (item, message)
 
 
 def _number_of(store: TupleStore, person: str, id: str) -> int:
