@@ -8,7 +8,7 @@ does not know whether it was heard says the same again, as often and as late as 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from holdfast.apps.plans.replies import (
@@ -54,9 +54,7 @@ class Plans(App):
         """Execute one command. Total over every decodable command; a refusal changes nothing."""
         if context.person is None:
             return NobodyNamed()
-        if isinstance(command, Conclude):
-            return _conclude(store, command, context.person.id, context)
-        return _withdraw(store, command.plan, context.person.id, context)
+        return _APPLY[type(command)](store, command, context.person.id, context)
 
     def answer(self, store: TupleStore, query: Any, context: Context) -> Reply:
         """Answer one query; changes nothing."""
@@ -93,15 +91,18 @@ def _conclude(store: TupleStore, command: Conclude, me: str, context: Context) -
     return Concluded(command.plan, slot, vendors, heard, known)
 
 
-def _withdraw(store: TupleStore, name: str, me: str, context: Context) -> Reply:
+def _withdraw(store: TupleStore, command: Withdraw, me: str, context: Context) -> Reply:
     plans = store.table(Plan)
-    plan: Plan | None = plans.get((me, name))
+    plan: Plan | None = plans.get((me, command.plan))
     if plan is None:
-        return NoSuchPlan(name)
-    plans.delete((me, name))
+        return NoSuchPlan(command.plan)
+    plans.delete((me, plan.name))
     for person in plan.told:
         context.notify(person, f"{me} no longer has slot {plan.slot} at {listed(plan.vendors)}.")
-    return Withdrawn(name, plan.slot, plan.vendors, plan.told)
+    return Withdrawn(plan.name, plan.slot, plan.vendors, plan.told)
+
+
+_APPLY: dict[type, Callable[[TupleStore, Any, str, Context], Reply]] = {Conclude: _conclude, Withdraw: _withdraw}
 
 
 def booked_text(who: str, slot: int, vendors: Sequence[str], before: Plan | None) -> str:

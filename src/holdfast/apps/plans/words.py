@@ -22,18 +22,19 @@ Vendors = Annotated[tuple[Name, ...], Meta(min_length=1, max_length=VENDORS_MAX)
 Persons = Annotated[tuple[Name, ...], Meta(min_length=1, max_length=TOLD_MAX)]
 
 
+class Conclude(Command, frozen=True, tag="conclude"):
+    """Say which slot a plan of one's own has come to, where, and who is to be told; whoever was told before is too."""
+
+    plan: Name
+    slot: Slot
+    vendors: Vendors
+    persons: Persons
+
+
 class Withdraw(Command, frozen=True, tag="withdraw"):
     """Say that the slot of a plan of one's own is held no longer; whoever was told of it is told that."""
 
     plan: Name
-
-
-class Conclude(Withdraw, frozen=True, tag="conclude"):
-    """Say which slot a plan of one's own has come to, where, and who is to be told; whoever was told before is too."""
-
-    slot: Slot
-    vendors: Vendors
-    persons: Persons
 
 
 class Mine(Query, frozen=True, tag="mine"):
