@@ -45,7 +45,8 @@ def day(ahead: int) -> str:
 
 
 class Replica:
-    """Executes at once. `is_silent`: it takes requests and never answers."""
+    """Executes at once. `is_silent`: it takes requests and never answers. `firm_by`: when each write that is not
+    committed is firm at the latest, and whether that is over; nobody can say of the others."""
 
     def __init__(self) -> None:
         self.machine = Machine(Rooms())
@@ -53,11 +54,15 @@ class Replica:
         self.executed: list[Request] = []
         self.heard = 0
         self.is_silent = False
+        self.firm_by: dict[str, tuple[str, bool]] = {}
         self.warning = ""
 
     def run(self, request: Request) -> Reply:
         if isinstance(request.command, Query):
-            return Outcome(self.machine.answer(request, lambda id: id in self.committed), "full", warning=self.warning)
+            reply = self.machine.answer(
+                request, self.committed.__contains__, firm_by=lambda id: self.firm_by.get(id, ("", False))
+            )
+            return Outcome(reply, "full", warning=self.warning)
         now_ms = time.time_ns() // 1_000_000
         refusal = self.machine.admit(request, now_ms)
         if refusal is not None:

@@ -105,11 +105,7 @@ class RoomsPage:
     async def _became_of(self, ids: Sequence[str], person: Person | None) -> list[Told]:
         """What has become of these requests by now."""
         replies = [unwrapped(reply) for reply in await self._ask_all([Show(id) for id in ids], person)]
-        firm_by = await self._firm_by([reply for reply in replies if isinstance(reply, Standing)])
-        return [
-            rooms_view.told_of(reply, firm_by.get(reply.id, "")) if isinstance(reply, Standing) else told(reply)
-            for reply in replies
-        ]
+        return [rooms_view.told_of(reply) if isinstance(reply, Standing) else told(reply) for reply in replies]
 
     async def _fill_in(self, page: Page, fields: Mapping[str, str]) -> None:
         """The form as it was typed so far, or as the booking stands that is to be changed."""
@@ -195,9 +191,8 @@ class RoomsPage:
             page.outcomes.append(told(cells))
         for answer in others:
             if isinstance(answer, MineReply):
-                firm_by = await self._firm_by(answer.requests)
                 page.is_mine_known = True
-                page.mine = [rooms_view.mine(standing, firm_by.get(standing.id, "")) for standing in answer.requests]
+                page.mine = [rooms_view.mine(standing) for standing in answer.requests]
                 page.more = answer.more_before
             elif status == 200:
                 page.outcomes.append(told(answer))
@@ -211,18 +206,6 @@ class RoomsPage:
             for text in said
             if text and text != self._status().get("warning")
         ]
-
-    async def _firm_by(self, standings: Sequence[Standing]) -> dict[str, str]:
-        """When each tentative request is final at the latest, in a sentence, where the protocol can say so: it has a
-        word `stable` then."""
-        grammar = self._face.grammar
-        if "stable" not in grammar.words:
-            return {}
-        ids = [standing.id for standing in standings if standing.firm == "tentative"]
-        asked = [grammar.parse(f"stable {id}".encode()) for id in ids]
-        questions = [request.command for request in asked if isinstance(request, Request)]
-        replies = await self._ask_all(questions, None)
-        return {id: _firm_by(unwrapped(reply)) for id, reply in zip(ids, replies, strict=True)}
 
     # -- POST
 
@@ -363,10 +346,3 @@ def _id_of(reply: Reply) -> str:
     """The request that a reply put on record, granted or not; "" if it put none there."""
     own = unwrapped(reply)
     return own.id if isinstance(own, _ON_RECORD) else ""
-
-
-def _firm_by(stability: Reply) -> str:
-    by = getattr(stability, "firm_by", "")
-    if getattr(stability, "overdue", False):
-        return f"It was to be firm by {by}; what came of it has not been heard here."
-    return f"Firm by {by} at the latest." if by else ""

@@ -165,8 +165,8 @@ def told(reply: Any) -> Told:
     return Told(f"{text[:1].upper()}{text[1:]}", bool(reply.failed))
 
 
-def told_of(standing: Standing, firm_by: str) -> Told:
-    """What became of a request. `firm_by`: as for `mine`."""
+def told_of(standing: Standing) -> Told:
+    """What became of a request."""
     what = f"“{standing.purpose}”" if standing.purpose else standing.id
     said = f"{standing.outcome}: {_place(standing.place or standing.wanted)}"
     if standing.outcome == "moved" and standing.place is not None:
@@ -174,11 +174,18 @@ def told_of(standing: Standing, firm_by: str) -> Told:
     parts = [f"{what} is {said}."]
     if standing.why:
         parts.append(_sentence(standing.why))
-    if firm_by:
-        parts.append(firm_by)
+    if standing.firm_by:
+        parts.append(_firm_by(standing))
     parts.append(f"({standing.id})")
     is_lost = standing.place is None or (standing.outcome == "cancelled" and standing.lost is not None)
     return Told(" ".join(parts), is_lost)
+
+
+def _firm_by(standing: Standing) -> str:
+    """The sentence on when a tentative request is final at the latest."""
+    if standing.overdue:
+        return f"It was to be firm by {standing.firm_by}; what came of it has not been heard here."
+    return f"Firm by {standing.firm_by} at the latest."
 
 
 def _sentence(words: str) -> str:
@@ -219,8 +226,8 @@ def _blocks(
     return blocks
 
 
-def mine(standing: Standing, firm_by: str) -> Mine:
-    """A request of the own department. `firm_by`: a sentence on when it is final at the latest, or "" if it is."""
+def mine(standing: Standing) -> Mine:
+    """A request of the own department."""
     state, badge = _BADGES.get(standing.outcome, ("", ""))
     where = standing.place or standing.wanted
     notes = []
@@ -234,8 +241,8 @@ def mine(standing: Standing, firm_by: str) -> Mine:
         notes.append("While it is tentative it may still win.")
     if standing.why:
         notes.append(_sentence(standing.why))
-    if firm_by:
-        notes.append(firm_by)
+    if standing.firm_by:
+        notes.append(_firm_by(standing))
     if standing.booking:
         notes.append(f"A change of {standing.booking}.")
     about = f"{standing.id}, entered at {standing.entered}."
