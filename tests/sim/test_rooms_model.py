@@ -6,8 +6,10 @@ import ast
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from tests.apps.rooms_house import NOW, ROOMS, SMALL, Building, Said, random_story, stories
+from tests.sim.side_by_side import side_by_side
 
 from holdfast.apps.rooms.rows import MeetingHour
 from holdfast.sim import rooms_model
@@ -31,16 +33,21 @@ def test_the_model_does_not_share_a_line_with_the_app() -> None:
 def compare(story: list[Said]) -> Counter[str]:
     """Demand that app and model agree, write by write and at last on who has which hour; what came of the writes."""
     house, model = Building(**SMALL), RoomsModel(ROOMS, 8, 12)
-    fates: Counter[str] = Counter()
-    for person, command, ms, late in story:
+
+    def app_says(said: Said) -> tuple[Fate, list[str]]:
+        person, command, ms, late = said
         told_before = len(house.notices())
-        reply = house.do(person, command, ms, late=late)
+        fate = fate_of(house.do(person, command, ms, late=late))
+        return fate, [text for to, text in house.notices()[told_before:] if to == person.id]
+
+    def model_says(said: Said) -> tuple[Fate, list[str]]:
+        person, command, ms, late = said
         id = f"{person.department}-{house.counts[person.department]}"
-        stamp = (NOW + ms, person.first_name, person.department)
-        fate = model.do(asked(id, stamp, late, person, command))
-        assert fate_of(reply) == fate
-        told = [text for to, text in house.notices()[told_before:] if to == person.id]
-        assert told == ([model.notice(id)] if fate.lost_to else [])
+        fate = model.do(asked(id, (NOW + ms, person.first_name, person.department), late, person, command))
+        return fate, [model.notice(id)] if fate.lost_to else []
+
+    fates: Counter[str] = Counter()
+    for (_, command, _, _), (fate, _) in side_by_side(story, app_says, model_says):
         fates.update((f"{type(command).__name__} {fate.state}", fate.why))
     assert model.grid() == {(row.room, row.day, row.hour): row.id for row in house.store.table(MeetingHour)}
     return fates
@@ -62,6 +69,12 @@ def test_so_do_long_stories_in_which_everything_happens() -> None:
     assert fates["Cancel cancelled"] > LONG_STORIES
     assert min(fates["earlier"], fates["late"]) > LONG_STORIES
     assert fates["tie"] > 0
+
+
+def test_a_tie_that_one_of_the_two_does_not_know_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rooms_model, "_why", lambda loser, winner: "late" if loser.late else "earlier")
+    with pytest.raises(AssertionError, match="the app says"):
+        compare(random_story(1, 1_000))
 
 
 def test_the_model_by_itself_follows_the_rule() -> None:

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable
-from typing import Union
 
-import msgspec
 import pytest
+from tests.sim.side_by_side import word_for_word
 
-from holdfast.apps.tickets import Tickets
-from holdfast.kernel.contracts import Request
-from holdfast.kernel.machine import Machine
 from holdfast.sim.audit import Violation
-from holdfast.sim.theatre import QUESTIONS, Crowd, Theatre, check_list
+from holdfast.sim.linearizability import SequentialModel
+from holdfast.sim.theatre import Crowd, Theatre, check_list
+from holdfast.sim.workloads import TicketsWorkload
+
+
+class House(TicketsWorkload):
+    """A theatre that may have one seat only, and four people before it."""
+
+    def __init__(self, source: random.Random) -> None:
+        super().__init__(source)
+        self.seats = source.randint(1, 7)
+        self.model: SequentialModel = Theatre(self.seats)
+        self.crowd = Crowd(source, self.seats, 4)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_model_and_app_say_the_same_word_for_word(seed: int) -> None:
-    source = random.Random(seed)
-    seats = source.randint(1, 7)
-    machine, model, crowd = Machine(Tickets(seats)), Theatre(seats), Crowd(source, seats, 4)
-    state: Hashable = model.initial()
-    for turn in range(300):
-        action = crowd.draw()
-        command = msgspec.convert(action, Union[(*Tickets.commands, *Tickets.queries)])
-        if action[0] in QUESTIONS:
-            reply = machine.answer(Request(command))
-        else:
-            (reply,) = machine.execute([Request(command)], (0, turn, 0))
-        state, text = model.apply(state, action)
-        assert reply.text() == text
+    came = word_for_word(House(random.Random(seed)))
+    assert {action[0] for action, _ in came} == {"reserve", "choose", "delete", "release", "search", "seats", "list"}
 
 
 def test_a_list_that_gives_a_seat_to_two_names_is_caught() -> None:
