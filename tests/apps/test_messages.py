@@ -285,8 +285,26 @@ def test_nobody_has_to_read_what_is_deleted() -> None:
     opened = ward.answers(BOB, "read 2")
     assert (opened.content, opened.read_ms) == ("", 0)
     assert ward.unread(BOB) == (0, {})
-    assert isinstance(ward.answers(BOB, "ack 2"), Acknowledged)
-    assert ward.unread(BOB) == (0, {})
+
+
+def test_nobody_acknowledges_what_is_deleted() -> None:
+    ward = Ward()
+    sent = [ward.send(ALICE, "bob", text) for text in ("unread", "read", "acknowledged")]
+    ward.says(BOB, "read 2")
+    before = ward.answers(BOB, "ack 3")
+    for number in (1, 2, 3):
+        ward.says(ALICE, f"delete bob {number}")
+    ward.at(60)
+    ward.hear()
+    digest = ward.machine.digest()
+    assert ward.answers(BOB, "ack 1") == ward.answers(BOB, f"ack 1 {sent[0].id}") == NoSuchMessage("", 1)
+    assert ward.answers(BOB, "ack 2") == NoSuchMessage("", 2)
+    assert ward.says(BOB, "ack 1") == "Failed: there is no message 1 in your inbox with which you may do this."
+    assert ward.machine.digest() == digest
+    assert ward.answers(BOB, "ack 3") == before == Acknowledged(3, sent[2].id, "alice", NINE)
+    assert ward.hear() == []
+    assert states(ward) == [("bob", "stored")]
+    assert " new " not in ward.says(BOB, "inbox")
 
 
 def test_deleting_again_says_the_same_and_is_not_told_again() -> None:

@@ -88,6 +88,7 @@ FOUND_WITHIN: dict[str, tuple[int, Options]] = {
     "wrong-number-pushed": (3, messages("bayou")),
     "repeats-untold": (3, messages("bayou")),
     "repeats-after-ack": (5, messages("solo")),
+    "deleted-acked": (10, messages("solo")),
     "cursor-back": (5, messages("solo")),
     "unread-miscounted": (3, messages("solo")),
     "history-shows-all": (3, messages("solo")),

@@ -311,6 +311,8 @@ class Messages:
         if found is None:
             return NoSuchMessage("", command.number)
         item, message = found
+        if message.deleted_ms and not item.acked_ms:  # its text is gone: nobody can say that they know it
+            return NoSuchMessage("", command.number)
         see(store, me, time_of(context))
         item = acknowledge(store, item, message, context)
         return Acknowledged(item.number, message.id, message.sender, item.acked_ms)

@@ -140,12 +140,12 @@ def open_item(store: TupleStore, item: Item, message: Message, context: Context)
 
 
 def acknowledge(store: TupleStore, item: Item, message: Message, context: Context) -> Item:
-    """The item, acknowledged, and so read; its sender is told."""
+    """The item, acknowledged, and so read; its sender is told. Not for what was deleted before that."""
     if item.acked_ms:
         return item
     at_ms = time_of(context)
     read_ms = item.read_ms
-    if not read_ms and not message.deleted_ms:
+    if not read_ms:
         count_read(store, item)
         read_ms = at_ms
     stop_repeating(store, item)

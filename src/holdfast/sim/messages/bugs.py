@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 
 from holdfast.apps.messages import words
-from holdfast.apps.messages.replies import AckHeard, Arrived, Deleted, GroupMade, History, Joined
+from holdfast.apps.messages.finding import find_item
+from holdfast.apps.messages.posting import acknowledge
+from holdfast.apps.messages.replies import AckHeard, Acknowledged, Arrived, Deleted, GroupMade, History, Joined
 from holdfast.apps.messages.rows import Audit, Box, Item, Message, Reminder
 from holdfast.apps.messages.rows import Device as DeviceRow
 from holdfast.kernel.contracts import Reply, Request, Step
@@ -199,6 +201,22 @@ def _cursor_back(store: Any, command: words.Got, context: Any) -> None:
     devices.put(msgspec.structs.replace(device, cursor=min(device.cursor, command.number)))
 
 
+def _acks_what_is_gone(app: Any) -> None:
+    """A message that was deleted is acknowledged, though its reader may never have had the text."""
+    apply = app.apply
+
+    def bent(store: Any, command: Any, context: Any) -> Reply:
+        found = find_item(store, context.person.id, command.number, command.id) if type(command) is words.Ack else None
+        if found is None or not found[1].deleted_ms:
+            reply: Reply = apply(store, command, context)
+            return reply
+        item, message = found
+        item = acknowledge(store, msgspec.structs.replace(item, read_ms=item.read_ms or 1), message, context)
+        return Acknowledged(item.number, message.id, message.sender, item.acked_ms)
+
+    _put(app, "apply", bent)
+
+
 def _counted_once_more(store: Any, command: words.Ack, context: Any) -> None:
     """Who acknowledges without reading has one more to read."""
     box = store.table(Box).get(context.person.id)
@@ -317,6 +335,7 @@ BUGS: dict[str, Bug] = {
     "wrong-number-pushed": Bug(core=_wrong_number),
     "repeats-untold": Bug(app=_repeats_untold),
     "repeats-after-ack": Bug(app=_after(words.Ack, _reminds_still)),
+    "deleted-acked": Bug(app=_acks_what_is_gone),
     "cursor-back": Bug(app=_after(words.Got, _cursor_back)),
     "unread-miscounted": Bug(app=_after(words.Ack, _counted_once_more)),
     "history-shows-all": Bug(app=_history_shows_all),

@@ -245,8 +245,10 @@ class Ward:
         if copy is None:
             return Answer("NoSuchMessage")
         letter = copy.letter
+        if letter.deleted_ms and not copy.acked_ms:
+            return Answer("NoSuchMessage")
         if not copy.acked_ms:
-            copy.read_ms = now_ms if copy.unread else copy.read_ms
+            copy.read_ms = copy.read_ms or now_ms
             copy.acked_ms, copy.due_ms = now_ms, 0
             self.lines.append((letter, who, "ack", now_ms))
             if not letter.sender.startswith(SERVICE):
