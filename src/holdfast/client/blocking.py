@@ -15,7 +15,10 @@ from holdfast.client.session import Action, Call, Close, Connect, Idle, Send, Se
 
 _RECEIVE_BYTES = 1 << 18
 WAIT_S_MAX = 3600.0
-"""No wait is longer at once: the system's clocks do not take any number."""
+"""No wait is longer: the system's clocks do not take any number."""
+HEARD_S = 1.0
+"""So long at once at most: what interrupts the program just before it begins to wait, or in another thread, is heard
+only when the wait ends."""
 _KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 
 
@@ -132,7 +135,7 @@ class BlockingChannel:
             self._lose(reason(error))
 
     def _wait(self, until_us: int) -> None:
-        seconds = min(WAIT_S_MAX, max(0.0001, (until_us - monotonic_us()) / 1e6))
+        seconds = min(HEARD_S, max(0.0001, (until_us - monotonic_us()) / 1e6))
         if self._socket is None:
             time.sleep(seconds)
             return

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import wait
 from typing import Any, Self, TypeVar, Unpack
 
 from holdfast.apps.messages.replies import (
@@ -28,6 +29,7 @@ from holdfast.apps.messages.replies import (
     States,
     Unread,
 )
+from holdfast.client.blocking import HEARD_S
 from holdfast.client.errors import Misuse
 from holdfast.client.messenger_async import LAST_WORD_S, AsyncMessenger, MessengerOptions
 from holdfast.client.messenger_types import Draft, Kept, Message, Page, Priority, Sent
@@ -193,6 +195,8 @@ class Messenger:
             raise Misuse("what on_news calls must not wait for the messenger; hand the news to another thread")
         asked = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
+            while not wait([asked], HEARD_S).done:
+                pass
             return asked.result()
         except BaseException:
             asked.cancel()
