@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import random
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,9 +14,20 @@ from tests.sim.side_by_side import TURNS, side_by_side, word_for_word
 from holdfast.apps.keyvalue import Done, KeyValue, Set, Unset
 from holdfast.kernel.contracts import Context, Reply
 from holdfast.kernel.store import TupleStore
+from holdfast.sim import city, keyvalue, plans, rooms_model, slots, theatre
 from holdfast.sim.audit import Violation
 from holdfast.sim.history import Action
 from holdfast.sim.workloads import WORKLOADS, KeyValueWorkload, Workload
+
+
+@pytest.mark.parametrize("model", [city, keyvalue, plans, rooms_model, slots, theatre])
+def test_a_model_takes_nothing_from_the_apps(model: ModuleType) -> None:
+    assert model.__file__ is not None
+    tree = ast.parse(Path(model.__file__).read_text(encoding="utf-8"))
+    froms = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    plain = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    others = {"holdfast.sim.history", "holdfast.sim.audit"}
+    assert {name for name in froms | plain if name is None or name.startswith("holdfast")} <= others
 
 
 def test_who_say_the_same_are_heard_to_the_end() -> None:

@@ -30,7 +30,9 @@ class Shelf:
         word, who, *arguments = action
         if word == "mine":
             mine = [kept[1:] for kept in state if kept[0] == who]
-            shown = [f"{plan}: slot {slot} at {_and(at)}, told to {_and(told)}" for plan, slot, at, told in mine]
+            shown = [
+                f"{plan}: slot {slot} at {in_words(at)}, told to {in_words(told)}" for plan, slot, at, told in mine
+            ]
             return state, "; ".join(shown) or "No plan of yours has come to anything."
         plan, *news = arguments
         old = next((kept for kept in state if kept[:2] == (who, plan)), None)
@@ -39,7 +41,7 @@ class Shelf:
             return self._conclude(state, others, old, (who, plan, *news))  # type: ignore[arg-type]
         if old is None:
             return state, f"Failed: no plan '{plan}' of yours has come to anything; mine lists them."
-        return others, f"Slot {old[2]} at {_and(old[3])} is withdrawn: {_told(old[4])}."
+        return others, f"Slot {old[2]} at {in_words(old[3])} is withdrawn: {_told(old[4])}."
 
     def _conclude(
         self, state: tuple[Kept, ...], others: tuple[Kept, ...], old: Kept | None, new: Kept
@@ -52,16 +54,17 @@ class Shelf:
         know = () if is_news else told
         parts = [_told(hear)] if hear else []
         if know:
-            parts.append(f"{_and(know)} {'knows' if len(know) == 1 else 'know'} it already")
+            parts.append(f"{in_words(know)} {'knows' if len(know) == 1 else 'know'} it already")
         after = ((who, plan, slot, vendors, everybody), *others) if hear else state
-        return after, f"Slot {slot} at {_and(vendors)}: {'; '.join(parts)}."
+        return after, f"Slot {slot} at {in_words(vendors)}: {'; '.join(parts)}."
 
 
 def _told(persons: tuple[str, ...]) -> str:
-    return f"{_and(persons)} {'is' if len(persons) == 1 else 'are'} told"
+    return f"{in_words(persons)} {'is' if len(persons) == 1 else 'are'} told"
 
 
-def _and(names: tuple[str, ...]) -> str:
+def in_words(names: tuple[str, ...]) -> str:
+    """`hotel, band and hall`. At least one name."""
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last
 

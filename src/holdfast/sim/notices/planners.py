@@ -8,6 +8,7 @@ from holdfast.apps.plans import PLANS_MAX, TOLD_MAX, Conclude, Mine, Plan, Plans
 from holdfast.kernel.contracts import App, Person
 from holdfast.sim.audit import Violation
 from holdfast.sim.notices.work import SourceWork
+from holdfast.sim.plans import in_words
 
 PLANS = ("wedding", "party")
 VENDORS = ("band", "hall", "hotel")
@@ -30,7 +31,7 @@ class Hearsay:
         key = (who, command.plan)
         if not isinstance(command, Conclude):
             for one, (slot, vendors) in self.heard.pop(key, {}).items():
-                self.told.append((one, f"{who} no longer has slot {slot} at {_in_words(vendors)}."))
+                self.told.append((one, f"{who} no longer has slot {slot} at {in_words(vendors)}."))
             return
         news, heard = (command.slot, command.vendors), self.heard.get(key, {})
         after = dict.fromkeys((*heard, *command.persons), news)
@@ -55,17 +56,12 @@ class Hearsay:
 
 def _news_in_words(who: str, news: News, old: News | None) -> str:
     slot, vendors = news
-    at = f" at {_in_words(vendors)}"
+    at = f" at {in_words(vendors)}"
     if old is None:
         return f"{who} has booked slot {slot}{at}."
     if old[1] == vendors:
         return f"{who} has booked slot {slot} instead of {old[0]}{at}."
-    return f"{who} has booked slot {slot}{at} instead of slot {old[0]} at {_in_words(old[1])}."
-
-
-def _in_words(names: tuple[str, ...]) -> str:
-    *others, last = names
-    return f"{', '.join(others)} and {last}" if others else last
+    return f"{who} has booked slot {slot}{at} instead of slot {old[0]} at {in_words(old[1])}."
 
 
 class PlansWork(SourceWork):
