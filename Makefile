@@ -35,9 +35,10 @@ test-long: $(VENV)/.test ## the long forms of the tests
 	HOLDFAST_LONG=1 $(BIN)/pytest -m slow
 
 .PHONY: simulate
-simulate: $(VENV)/.run ## a long simulation: 2,000 schedules under each failure model
+simulate: $(VENV)/.run ## a long simulation: thousands of schedules of each, over 10,000 of the rooms
 	$(BIN)/holdfast simulate --app tickets --protocol lamport --seed $(or $(SEED),1) --seeds $(or $(SEEDS),2000)
-	$(BIN)/holdfast simulate --app rooms --protocol bayou --seed $(or $(SEED),1) --seeds $(or $(SEEDS),2000)
+	$(BIN)/holdfast simulate --app rooms --protocol bayou --seed $(or $(SEED),1) --seeds $(or $(SEEDS),3400)
+	$(BIN)/holdfast simulate --app tickets --protocol bayou --seed $(or $(SEED),1) --seeds $(or $(SEEDS),500)
 	$(BIN)/holdfast simulate --app events --protocol sequencer --seed $(or $(SEED),1) --seeds $(or $(SEEDS),2000)
 	$(BIN)/holdfast simulate --protocol planner --seed $(or $(SEED),1) --seeds $(or $(SEEDS),2000)
 	$(BIN)/holdfast simulate --app messages --protocol lamport --seed $(or $(SEED),1) --seeds $(or $(SEEDS),2000)
