@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 from typing import Any
 
 import pytest
@@ -51,6 +53,17 @@ def test_a_part_that_was_changed_anywhere_does_not_open() -> None:
     for other in ("", ".", "abcdef.", "ä.ä", f"{sealed}."):
         with pytest.raises(MalformedInput):
             proofs().open(other)
+
+
+def test_a_part_proved_as_earlier_versions_did_is_refused_with_what_to_do() -> None:
+    """By an HMAC-SHA256 under a key derived from the site's."""
+    tag = hmac.new(hmac.digest(KEY, b"holdfast-export-key", "sha256"), digestmod="sha256")
+    for field in (b"part of an export", b"college", b"rooms"):
+        tag.update(len(field).to_bytes(4, "big") + field)
+    tag.update(b"abc")
+    proof = base64.urlsafe_b64encode(tag.digest()).decode().rstrip("=")
+    with pytest.raises(MalformedInput, match="by an earlier version, whose proofs were others; export it again"):
+        proofs().open(f"abc.{proof}")
 
 
 def test_with_the_key_parts_go_from_replica_to_replica() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.runtime.seals import LIFE_BYTES, TAG_BYTES, Seals
+from holdfast.runtime.seals import LIFE_BYTES, TAG_BYTES, VERSION, Seals
 
 SECRET = bytes(range(32))
 LIFE = b"lifetime"
@@ -55,8 +57,20 @@ def test_no_bytes_whatsoever_open_or_raise(datagram: bytes) -> None:
 def test_a_peer_that_seals_nonsense_about_its_name_is_not_believed() -> None:
     """Its tag is right; the length of its name points behind the end."""
     liar = seals("a")
-    liar._head = bytes((1, 200)) + LIFE + b"a"
+    liar._head = bytes((VERSION, 200)) + LIFE + b"a"
     assert seals("b").open(memoryview(liar.seal("b", [b"x"]))) is None
+
+
+def test_a_datagram_of_another_version_does_not_open() -> None:
+    """Nor one that says it is of this version, and is sealed as one of the first: its length was not in the tag."""
+    other = seals("a")
+    other._head = bytes((VERSION - 1,)) + other._head[1:]
+    assert seals("b").open(memoryview(other.seal("b", [b"x"]))) is None
+    for version in (1, VERSION):
+        data = bytes((version, 1)) + LIFE + b"a" + b"x"
+        tag = blake2b(key=SECRET, digest_size=TAG_BYTES, person=b"holdfast-udp")
+        tag.update(b"\x00\x00\x00\x05house" + b"\x00\x00\x00\x01b" + data)
+        assert seals("b").open(memoryview(data + tag.digest())) is None
 
 
 def test_a_name_or_a_life_of_a_wrong_length_is_our_own_mistake() -> None:

@@ -8,16 +8,14 @@ recorded one proves nothing on another connection, and none can be sent back to 
 from __future__ import annotations
 
 import os
-from hashlib import blake2b
-from hmac import compare_digest
 from typing import Literal
+
+from holdfast.runtime.keyed import Keyed
 
 NONCE_BYTES = 16
 PROOF_BYTES = 32
 UNPROVED = "it does not prove the site's key; both nodes need the same site.key"
 KEYLESS = "it wants proof of the site's key, which is not here; both nodes need the same site.key"
-_PURPOSE = b"holdfast-link"
-"""Keeps these tags apart from any other use of the same secret."""
 
 Role = Literal["hello", "knock", "answer"]
 """What the prover has begun the connection with; `answer` is who was called."""
@@ -27,19 +25,19 @@ class Proofs:
     """What one node needs to prove that it has the secret, and to see that another one has."""
 
     def __init__(self, secret: bytes, site: str) -> None:
-        self._key = blake2b(key=secret, digest_size=PROOF_BYTES, person=_PURPOSE)
-        self._site = site
+        self._tags = Keyed(secret, "holdfast-link", tag_bytes=PROOF_BYTES)
+        self._site = site.encode()
 
     def make(self, role: Role, speaker: str, to: str, nonces: tuple[bytes, bytes]) -> bytes:
         """The proof of `speaker` for `to`. `nonces`: the caller's, then that of who was called."""
-        tag = self._key.copy()
-        for part in (role.encode(), self._site.encode(), speaker.encode(), to.encode(), *nonces):
-            tag.update(len(part).to_bytes(4, "big") + part)
-        return tag.digest()
+        return self._tags.tag(*self._fields(role, speaker, to, nonces))
 
     def hold(self, proof: bytes, role: Role, speaker: str, to: str, nonces: tuple[bytes, bytes]) -> bool:
         """Whether this is that proof; compared in constant time."""
-        return compare_digest(proof, self.make(role, speaker, to, nonces))
+        return self._tags.fits(proof, *self._fields(role, speaker, to, nonces))
+
+    def _fields(self, role: Role, speaker: str, to: str, nonces: tuple[bytes, bytes]) -> tuple[bytes, ...]:
+        return role.encode(), self._site, speaker.encode(), to.encode(), *nonces
 
 
 def fresh_nonce() -> bytes:

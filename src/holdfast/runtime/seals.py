@@ -13,18 +13,15 @@ it does not prove that they are fresh: whoever can record datagrams can send the
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import blake2b
-from hmac import compare_digest
 
 from holdfast.runtime.fragments import Body
+from holdfast.runtime.keyed import Keyed
 
-VERSION = 1
+VERSION = 2
 TAG_BYTES = 16
 LIFE_BYTES = 8
 NAME_BYTES_MAX = 255
 _NAME_AT = 2 + LIFE_BYTES
-_PURPOSE = b"holdfast-udp"
-"""Keeps these tags apart from any other use of the same secret."""
 
 
 class Seals:
@@ -35,8 +32,8 @@ class Seals:
         if len(name) > NAME_BYTES_MAX or len(life) != LIFE_BYTES:
             raise ValueError(f"a name of at most {NAME_BYTES_MAX} bytes and a life of {LIFE_BYTES}")
         self._head = bytes((VERSION, len(name))) + life + name
-        self._mine = _keyed(secret, site, me)
-        self._theirs = {receiver: _keyed(secret, site, receiver) for receiver in receivers}
+        self._mine = _tags(secret, site, me)
+        self._theirs = {receiver: _tags(secret, site, receiver) for receiver in receivers}
 
     @property
     def overhead_bytes(self) -> int:
@@ -46,26 +43,19 @@ class Seals:
     def seal(self, receiver: str, body: Body) -> bytes:
         """The datagram with this body."""
         data = b"".join((self._head, *body))
-        tag = self._theirs[receiver].copy()
-        tag.update(data)
-        return data + tag.digest()
+        return data + self._theirs[receiver].tag(data)
 
     def open(self, datagram: memoryview) -> tuple[bytes, bytes, bytes] | None:
         """(sender's name, its life, body), or None if it was not sealed for this node, in this site and version."""
         end = len(datagram) - TAG_BYTES
         if end < _NAME_AT or datagram[0] != VERSION:
             return None
-        tag = self._mine.copy()
-        tag.update(datagram[:end])
         start = _NAME_AT + datagram[1]
-        if not compare_digest(tag.digest(), datagram[end:]) or start > end:
+        if not self._mine.fits(datagram[end:], datagram[:end]) or start > end:
             return None
         return bytes(datagram[_NAME_AT:start]), bytes(datagram[2:_NAME_AT]), bytes(datagram[start:end])
 
 
-def _keyed(secret: bytes, site: str, receiver: str) -> blake2b:
-    """The beginning of every tag for this receiver; copied for each datagram, which spares setting it up."""
-    tag = blake2b(key=secret, digest_size=TAG_BYTES, person=_PURPOSE)
-    for name in (site, receiver):
-        tag.update(len(name.encode()).to_bytes(4, "big") + name.encode())
-    return tag
+def _tags(secret: bytes, site: str, receiver: str) -> Keyed:
+    """What is sealed for this receiver."""
+    return Keyed(secret, "holdfast-udp", site.encode(), receiver.encode(), tag_bytes=TAG_BYTES)
