@@ -160,6 +160,36 @@ def test_the_last_one_may_leave_and_nobody_gets_what_one_says_alone(ward: Ward) 
     assert ward.answers(CARLA, f"send {GROUP} hello") == NoSuchConversation(GROUP)
 
 
+def test_who_made_a_group_makes_it_again_when_all_have_left_it(ward: Ward) -> None:
+    ward.send(BOB, GROUP, "before")
+    for person in (ALICE, BOB):
+        ward.says(person, f"leave {GROUP}")
+    ward.send(CARLA, GROUP, "to nobody")
+    refused = ward.answers(ALICE, "group #ward3 dave")
+    assert refused == GroupExists(GROUP), "Carla is in it"
+    assert ward.answers(ALICE, f"invite {GROUP} dave") == NoSuchConversation(GROUP)
+    ward.says(CARLA, f"leave {GROUP}")
+    ward.hear()
+    made = ward.answers(ALICE, "group #ward3 dave,bob")
+    assert made == GroupMade(GROUP, ("alice", "bob", "dave"))
+    assert ward.heard() == [("dave", made), ("bob", made)]
+    assert ward.answers(ALICE, "group #ward3 eve") == GroupExists(GROUP)
+    assert ward.send(DAVE, GROUP, "after").number == 3
+    assert texts(ward, DAVE) == ["after"]
+    assert texts(ward, ALICE) == texts(ward, BOB) == ["before", "after"]
+    assert texts(ward, CARLA) == ["before", "to nobody"]
+    assert ward.answers(ALICE, f"invite {GROUP} carla") == Joined(GROUP, "carla", "alice")
+    assert [seen.members for seen in ward.answers(CARLA, "groups").groups] == [("alice", "bob", "carla", "dave")]
+    check(ward.store)
+
+
+def test_a_group_that_all_have_left_is_made_again_by_nobody_else(ward: Ward) -> None:
+    for person in (ALICE, BOB, CARLA):
+        ward.says(person, f"leave {GROUP}")
+    assert ward.answers(BOB, "group #ward3 dave") == GroupMade("#ward3@bob", ("bob", "dave"))
+    assert ward.answers(BOB, f"invite {GROUP} dave") == NoSuchConversation(GROUP)
+
+
 def test_a_group_has_members_and_not_too_many() -> None:
     many = tuple(Person(f"p{number}") for number in range(MEMBERS_MAX + 1))
     ward = Ward((ALICE, *many))

@@ -248,7 +248,7 @@ class Messages:
             conversation = store.table(Conversation).get(name)
             if conversation is None:
                 members = (me, to) if me < to else (to, me)
-                conversation = open_conversation(store, name, members, members)
+                conversation = open_conversation(store, name, members)
             # The names as they are stored already: a million messages need not have them a million times.
             me, to = conversation.members if conversation.members[0] == me else conversation.members[::-1]
             recipients: tuple[str, ...] = (to,)
@@ -274,7 +274,7 @@ class Messages:
         name = f"{sender}+{to}"
         conversation = store.table(Conversation).get(name)
         if conversation is None:
-            conversation = open_conversation(store, name, (to,), (to,))
+            conversation = open_conversation(store, name, (to,))
         post(store, conversation, sender, (to,), text, context, f"{context.id}/{number}")
 
     def _read(self, store: TupleStore, command: Read, me: str, context: Context) -> Reply:

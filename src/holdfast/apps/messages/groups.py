@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from holdfast.apps.messages.posting import SERVICE, is_address, open_conversation, pair, see, time_of
+from holdfast.apps.messages.posting import SERVICE, is_address, pair, see, time_of
 from holdfast.apps.messages.refusals import (
     BadGroupName,
     GroupExists,
@@ -27,6 +27,8 @@ from holdfast.apps.values import check_name
 from holdfast.kernel.store import Condition, Select
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from holdfast.kernel.contracts import Context, Refusal, Reply
     from holdfast.kernel.store import TupleStore
 
@@ -77,7 +79,8 @@ def group_name_refusal(text: str) -> Refusal | None:
 
 
 def make_group(store: TupleStore, command: MakeGroup, me: str, context: Context) -> Reply:
-    """A group of oneself and others."""
+    """A group of oneself and others. One that all have left is made again, by who has made it before; what was said
+    in it is for those only who were there."""
     if not is_group_name(command.name):
         return BadGroupName(command.name)
     others = [person for person in dict.fromkeys(command.members) if person != me]
@@ -89,11 +92,12 @@ def make_group(store: TupleStore, command: MakeGroup, me: str, context: Context)
     if len(others) >= MEMBERS_MAX:
         return GroupFull(MEMBERS_MAX)
     id = f"{command.name}@{me}"
-    if store.table(Conversation).get(id) is not None:
+    group = store.table(Conversation).get(id) or Conversation(id, ())
+    if group.members:
         return GroupExists(id)
     see(store, me, time_of(context))
     members = tuple(sorted((me, *others)))
-    store.table(Conversation).put(open_conversation(store, id, members, members))
+    _take_in(store, group, members)
     made = GroupMade(id, members)
     for person in others:
         context.tell(person, context.id, made)
@@ -114,15 +118,21 @@ def invite(store: TupleStore, command: Invite, me: str, context: Context) -> Rep
     if len(group.members) >= MEMBERS_MAX:
         return GroupFull(MEMBERS_MAX)
     see(store, me, time_of(context))
-    store.table(Conversation).put(replace(group, members=tuple(sorted((*group.members, person)))))
-    memberships = store.table(Membership)
-    part = memberships.get((person, group.id)) or Membership(person, group.id, 0, ())
-    first, spans = group.last + 1, part.spans
-    if spans and spans[-1][1] + 1 == first:  # they have missed nothing
-        first, spans = spans[-1][0], spans[:-1]
-    memberships.put(replace(part, spans=(*spans, (first, OPEN))))
+    _take_in(store, group, (person,))
     context.tell(person, context.id, joined)
     return joined
+
+
+def _take_in(store: TupleStore, group: Conversation, persons: Iterable[str]) -> None:
+    """From now on these are in the group too, and see what is sent."""
+    store.table(Conversation).put(replace(group, members=tuple(sorted((*group.members, *persons)))))
+    memberships = store.table(Membership)
+    for person in persons:
+        part = memberships.get((person, group.id)) or Membership(person, group.id, 0, ())
+        first, spans = group.last + 1, part.spans
+        if spans and spans[-1][1] + 1 == first:  # they have missed nothing
+            first, spans = spans[-1][0], spans[:-1]
+        memberships.put(replace(part, spans=(*spans, (first, OPEN))))
 
 
 def leave(store: TupleStore, command: Leave, me: str, context: Context) -> Reply:

@@ -50,11 +50,11 @@ def is_address(text: str) -> bool:
     return not ("+" in text or ":" in text or "#" in text or "@" in text)
 
 
-def open_conversation(store: TupleStore, id: str, members: Iterable[str], readers: Iterable[str]) -> Conversation:
-    """A new conversation. `members`: who gets what is sent; `readers`: who sees it."""
-    conversation = Conversation(id, tuple(members))
+def open_conversation(store: TupleStore, id: str, members: tuple[str, ...]) -> Conversation:
+    """A new conversation. `members`: who gets what is sent, and sees it."""
+    conversation = Conversation(id, members)
     memberships = store.table(Membership)
-    for person in readers:
+    for person in members:
         memberships.put(Membership(person, id, 0, ((1, OPEN),)))
     return conversation
 

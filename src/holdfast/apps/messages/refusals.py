@@ -82,12 +82,15 @@ class BadGroupName(Refusal, frozen=True, tag="bad_group_name"):
 
 
 class GroupExists(Refusal, frozen=True, tag="group_exists"):
-    """Whoever asks has made a group of this name before."""
+    """Whoever asks has made a group of this name before, and somebody is in it. They need not be in it any more."""
 
     group: str
 
     def text(self) -> str:
-        return f"Failed: you have made {self.group} before; use another name, or invite people to it."
+        return (
+            f"Failed: you have made {self.group} before, and somebody is still in it, who can invite others; or use "
+            "another name."
+        )
 
 
 class GroupFull(Refusal, frozen=True, tag="group_full"):

@@ -93,7 +93,7 @@ class Delete(Command, frozen=True, tag="delete"):
 
 
 class MakeGroup(Command, frozen=True, tag="group"):
-    """Make a group of oneself and others."""
+    """Make a group of oneself and others, or make one's own again that all have left."""
 
     name: GroupName
     members: Annotated[tuple[Name, ...], Meta(max_length=MEMBERS_MAX - 1)]

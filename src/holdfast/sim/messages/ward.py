@@ -318,10 +318,12 @@ class Ward:
         if not others:
             return Answer("ToYourself")
         name = f"{command.name}@{who}"
-        if name in self.talks:
+        talk = self.talks.setdefault(name, Talk(name, [], {}))
+        if talk.members:
             return Answer("GroupExists", {"group": name})
         members = sorted((who, *others))
-        self.talks[name] = Talk(name, members, dict.fromkeys(members))
+        talk.members = members
+        talk.ever.update(dict.fromkeys(members))
         made = Answer("GroupMade", {"group": name, "members": tuple(members)})
         self.told += [(person, id, made) for person in others]
         return made
