@@ -48,6 +48,7 @@ from holdfast.apps.messages.words import (
     Search,
     Who,
 )
+from holdfast.kernel.contracts import Refusal
 from holdfast.kernel.store import Condition, Select
 
 if TYPE_CHECKING:
@@ -158,9 +159,8 @@ def _visible(store: TupleStore, part: Membership, before: int) -> Iterator[Messa
 
 def _search(store: TupleStore, query: Search, person: Person, context: Context) -> Reply:
     behind = _come_to(store, query.before, person.id) if query.before else None
-    if query.before and behind is None:
-        conversation, number = _split(query.before)
-        return NoSuchMessage(conversation or query.before, number)
+    if isinstance(behind, Refusal):
+        return behind
     words = tuple(dict.fromkeys(_folded(query.words).split()))
     newest = [_before(store, part, behind) for part in parts_of(store, person.id)]
     found: list[Said] = []
@@ -182,12 +182,14 @@ def _place(message: Message) -> tuple[int, str, int]:
     return message.place_ms, message.conversation, message.number
 
 
-def _come_to(store: TupleStore, written: str, person: str) -> tuple[int, str, int] | None:
+def _come_to(store: TupleStore, written: str, person: str) -> tuple[int, str, int] | Refusal:
     """The place of the message that a search has come to, if the person sees it."""
     name, number = _split(written)
-    part = store.table(Membership).get((person, name))
-    message = store.table(Message).get((name, number))
-    return _place(message) if message is not None and part is not None and part.sees(number) else None
+    part = part_in(store, person, name or written)
+    if not isinstance(part, Membership):
+        return part
+    message = store.table(Message).get((part.conversation, number)) if part.sees(number) else None
+    return NoSuchMessage(part.conversation, number) if message is None else _place(message)
 
 
 def _split(written: str) -> tuple[str, int]:
