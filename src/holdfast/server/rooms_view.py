@@ -166,7 +166,7 @@ def told(reply: Any) -> Told:
 
 
 def told_of(standing: Standing) -> Told:
-    """What became of a request."""
+    """What became of a request. One that holds no room is told as failed, also where it was given up."""
     what = f"“{standing.purpose}”" if standing.purpose else standing.id
     said = f"{standing.outcome}: {_place(standing.place or standing.wanted)}"
     if standing.outcome == "moved" and standing.place is not None:
@@ -177,8 +177,7 @@ def told_of(standing: Standing) -> Told:
     if standing.firm_by:
         parts.append(_firm_by(standing))
     parts.append(f"({standing.id})")
-    is_lost = standing.place is None or (standing.outcome == "cancelled" and standing.lost is not None)
-    return Told(" ".join(parts), is_lost)
+    return Told(" ".join(parts), failed=standing.place is None)
 
 
 def _firm_by(standing: Standing) -> str:
