@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -62,10 +63,12 @@ def family(pid: int) -> list[int]:
     return [pid, *map(int, children)]
 
 
-class Cluster:
-    """Three processes by name, `a`, `b` and `c`. Use as a context manager: leaving it ends them all."""
+class Cluster(ABC):
+    """Server processes by name. Use as a context manager: entering it starts them, leaving it ends them all."""
 
-    system = "none"
+    system: str
+    """What they are called in what people read."""
+    names: Sequence[str] = NAMES
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True)
@@ -73,13 +76,13 @@ class Cluster:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.addresses: tuple[tuple[str, int], ...] = ()
 
+    @abstractmethod
     def command(self, name: str) -> list[str]:
         """What starts this server."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wait_until_served(self, names: Sequence[str] = NAMES) -> None:
         """Return when all these servers serve; raises `ClusterError` after a minute."""
-        raise NotImplementedError
 
     def start(self, name: str) -> None:
         with (self.directory / f"{name}.log").open("ab") as log:
@@ -136,9 +139,9 @@ class Cluster:
 
     def __enter__(self) -> Self:
         try:
-            for name in NAMES:
+            for name in self.names:
                 self.start(name)
-            self.wait_until_served()
+            self.wait_until_served(self.names)
         except BaseException:
             self.stop()
             raise

@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -83,6 +84,7 @@ class BoxNode(SiteCluster):
     """One node, one service of messages under `solo`, its owner of the inbox and who writes to it."""
 
     system = "messages"
+    names = (NODE,)
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -100,16 +102,22 @@ class BoxNode(SiteCluster):
         """Start the node; seconds until it answers."""
         begin = time.monotonic()
         self.start(NODE)
-        while True:
-            try:
-                with socket.create_connection((HOST, self.port), 5.0) as connection:
-                    connection.sendall(b"status\n")
-                    if connection.makefile("rb").readline():
-                        return time.monotonic() - begin
-            except OSError:
-                pass  # not yet
-            self.check_running(begin + START_SECONDS, "an answer")
+        self.wait_until_served()
+        return time.monotonic() - begin
+
+    def wait_until_served(self, names: Sequence[str] = (NODE,)) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not self._serves():
+            self.check_running(deadline, "an answer")
             time.sleep(POLL_SECONDS)
+
+    def _serves(self) -> bool:
+        try:
+            with socket.create_connection((HOST, self.port), 5.0) as connection:
+                connection.sendall(b"status\n")
+                return bool(connection.makefile("rb").readline())
+        except OSError:
+            return False  # not yet
 
 
 def sender(number: int) -> str:

@@ -8,8 +8,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import msgspec
 
@@ -86,6 +86,7 @@ class VendorNode(SiteCluster):
     """One node with one vendor, and a key for each client."""
 
     system = "vendor"
+    names = ("a",)
 
     def __init__(self, directory: Path, clients: int) -> None:
         super().__init__(directory)
@@ -96,17 +97,11 @@ class VendorNode(SiteCluster):
         lines += [f'client{number} = "{key_hash(key(number))}"' for number in range(clients)]
         self.found(lines)
 
-    def __enter__(self) -> Self:
-        try:
-            self.start("a")
-            deadline = time.monotonic() + START_SECONDS
-            while not self._serves():
-                self.check_running(deadline, "an answer")
-                time.sleep(POLL_SECONDS)
-        except BaseException:
-            self.stop()
-            raise
-        return self
+    def wait_until_served(self, names: Sequence[str] = ("a",)) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not self._serves():
+            self.check_running(deadline, "an answer")
+            time.sleep(POLL_SECONDS)
 
     def _serves(self) -> bool:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=5)

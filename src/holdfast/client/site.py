@@ -6,6 +6,7 @@ import os
 import random
 import secrets
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -104,7 +105,7 @@ def logs_folder(addresses: Addresses) -> Path:
     return Path(state) / "holdfast" / "logs"
 
 
-class _Place(Generic[AnyService]):
+class _Place(ABC, Generic[AnyService]):
     """What the synchronous and the asynchronous site share: where, who, how long."""
 
     def __init__(self, path: str | os.PathLike[str] | None = None, **options: Unpack[Options]) -> None:
@@ -163,8 +164,9 @@ class _Place(Generic[AnyService]):
         quiet: Options = {"deadline_s": LOOK_DEADLINE_S, "timeout_s": LOOK_DEADLINE_S / 2, "on_note": lambda note: None}
         return self._options | quiet
 
+    @abstractmethod
     def _make(self, name: str) -> AnyService:
-        raise NotImplementedError
+        """A service of this name, as it is asked for the first time."""
 
     def _log(self, name: str) -> PersonLog | None:
         """The log of who asks, for a service with branches; None for people of no branch."""

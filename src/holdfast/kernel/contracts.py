@@ -70,7 +70,7 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     failed: ClassVar[bool] = False
 
-    def text(self) -> str:
+    def text(self) -> str:  # not abstract: a decoder would not look, and isinstance of a reply would take twice as long
         raise NotImplementedError(type(self).__name__)
 
 

@@ -6,6 +6,7 @@ time. It may die between any two of its acts: `mortality` counts them.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from functools import cache
@@ -60,16 +61,16 @@ class Died(Exception):
     """Unwinds a process that is killed in the middle of an input."""
 
 
-class Attempt:
+class Attempt(ABC):
     """One sending of one request to one host, as the host sees it: the token a core carries."""
 
+    @abstractmethod
     def answered(self, reply: Reply) -> None:
         """The host let a reply go."""
-        raise NotImplementedError
 
+    @abstractmethod
     def disconnected(self) -> None:
         """The connection to the host broke."""
-        raise NotImplementedError
 
 
 class Unheard(Attempt):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,7 +27,7 @@ class Model(Protocol):
         """Raise `Violation` if the app's store says something else."""
 
 
-class SourceWork(Undated):
+class SourceWork(Undated, ABC):
     """The app with its people, as the offices' judge wants it. `register`: what was told, as the judge found it."""
 
     model: type[Model]
@@ -36,13 +37,13 @@ class SourceWork(Undated):
         self.staff = list(people)
         self.register = self.model()
 
+    @abstractmethod
     def app(self) -> App:
         """A new instance for a new process."""
-        raise NotImplementedError(type(self).__name__)
 
+    @abstractmethod
     def draw(self, person: Person, now_ms: int) -> tuple[Any, bool]:
         """What somebody does next, and whether it is a query."""
-        raise NotImplementedError(type(self).__name__)
 
     def people(self, count: int) -> list[Person]:
         """So many of them."""
