@@ -97,9 +97,10 @@ def test_the_site_may_come_from_the_environment(house: Any, tmp_path: Path) -> N
     assert holdfast(tmp_path, "tickets", "--site", str(file), "reserve", "bob", "1").stdout == "2\n"
 
 
-def test_it_is_a_program_that_starts_by_itself(house: Any, listed: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("module", ["holdfast", "holdfast.client.cli"])
+def test_it_is_a_program_that_starts_by_itself(house: Any, listed: Any, tmp_path: Path, module: str) -> None:
     house.server()
-    words = [sys.executable, "-m", "holdfast.client.cli", "tickets", "--servers", listed(), "reserve", "bob", "1"]
+    words = [sys.executable, "-m", module, "tickets", "--servers", listed(), "reserve", "bob", "1"]
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=30, check=True)
     assert (done.stdout, done.stderr) == ("1\n", "")
 
