@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from holdfast.client.errors import Misuse
+from holdfast.client.errors import LoginRefused, Misuse
 from holdfast.kernel.errors import ConfigurationError, HoldfastError
 
 COMMANDS = (
@@ -34,6 +34,10 @@ def main() -> None:
         sys.exit(run(sys.argv[1:]))
     except (Misuse, ConfigurationError) as error:
         sys.exit(told(str(error), WRONG_USE))
+    except LoginRefused as error:
+        from holdfast.client.wording import in_options
+
+        sys.exit(told(in_options(str(error)), 1))
     except HoldfastError as error:
         sys.exit(told(str(error), 1))
     except KeyboardInterrupt:

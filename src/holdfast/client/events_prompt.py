@@ -31,7 +31,7 @@ class EventsSpeaker(Speaker):
         said = super().usages(help_text)
         person = parse_person(self.site.person)
         if person is None:
-            return ["login <id>", *said]
+            return said if self._is_once else ["login <id>", *said]
         hidden = OPERATORS_ONLY if person.is_manager else (*OPERATORS_ONLY, *MANAGERS_ONLY)
         return [usage for usage in said if usage.split()[0] not in hidden]
 

@@ -22,6 +22,7 @@ from holdfast.client.errors import DeadlineExceeded, Misuse, NotExecuted
 from holdfast.client.lines import split
 from holdfast.client.outcomes import Answer, Change, one_line
 from holdfast.client.speak import DONE, INTERRUPTED, RETRY_HINT, UNKNOWN, Speaker, say
+from holdfast.client.wording import HINTS
 from holdfast.kernel.errors import HoldfastError
 
 if TYPE_CHECKING:
@@ -58,7 +59,6 @@ class MessagesSpeaker(Speaker):
         self._messages: dict[str, Message] = {}
         """What was shown, with its text if that was, by id."""
         self._writing = threading.Lock()
-        self._at_prompt = False
 
     def close(self) -> None:
         """Also the device."""
@@ -69,6 +69,9 @@ class MessagesSpeaker(Speaker):
 
     def once(self, words: list[str], retry: str) -> int:
         """A message that no server has taken is kept as a draft, which the next prompt sends."""
+        self._is_once = True
+        if words[0] in OWN_USAGES:
+            raise Misuse(f"{words[0]!r} is said at a prompt, which `holdfast {self.name}` alone opens")
         if words[0] in BY_NUMBER and not retry:
             self.show(lambda: self.service.call(*self._named(words)))
             return self.status
@@ -118,6 +121,8 @@ class MessagesSpeaker(Speaker):
         """Tell each message as it comes, and what becomes of those one has sent, until Ctrl-C."""
         if words not in ([], ["mine"]):
             raise Misuse("usage: watch; of messages everybody watches their own")
+        if not self.site.person:
+            raise Misuse(f"nobody asks yet: {HINTS['login']}")
         messenger = self._open_first("watch", self._tell_on)
         try:
             for message in messenger:
@@ -143,7 +148,6 @@ class MessagesSpeaker(Speaker):
         """What comes meanwhile is written above the line that is being typed."""
         from prompt_toolkit.patch_stdout import patch_stdout
 
-        self._at_prompt = True
         with patch_stdout():
             return super().prompt()
 
@@ -190,7 +194,7 @@ class MessagesSpeaker(Speaker):
             device = device_name(kind, number)
             given: Any = {"site": site.addresses, "service": self.name, "device": device, "at": site.node}
             try:
-                if kind == "watch" and site.person:
+                if kind == "watch":
                     folder = Folder(folder_of(site.person, device, self.name, site.addresses.name))
                     folder.leave_place()
                     folder.close()
@@ -260,6 +264,9 @@ class MessagesSpeaker(Speaker):
         messenger = self._messenger
         if word in BY_NUMBER:
             return self.show(lambda: self._named_line(line), hint=RETRY_HINT)
+        if word in OWN_USAGES and not self._at_prompt:
+            say(f"Failed: {word!r} is said at a prompt, which `holdfast {self.name}` on a terminal opens.")
+            return False
         if messenger is None or word not in ("send", *OWN_USAGES):
             return super().typed(line)
         try:
@@ -335,12 +342,12 @@ class MessagesSpeaker(Speaker):
 
     def _head(self, number: int) -> Message | None:
         """What stands in the inbox under that number now; of what is not read without its text."""
-        answer = self.service.call("inbox", number + 1)
+        answer = self.ask(lambda service: service.call("inbox", number + 1))
         items = answer.reply["items"] if answer.ok else ()
         return next((_message(item) for item in items if item["number"] == number), None)
 
     def _id_in(self, conversation: str, number: int) -> str:
-        answer = self.service.call("history", conversation, number + 1)
+        answer = self.ask(lambda service: service.call("history", conversation, number + 1))
         if not answer.ok:
             return ""
         ids = {item["message"]: str(item["id"]) for item in answer.reply["messages"]}

@@ -36,7 +36,6 @@ class RoomsSpeaker(Speaker):
         """The day that is shown; "" until it is known which day it is there."""
         self._cells: list[dict[str, Any]] = []
         self._is_stale = False
-        self._at_prompt = False
 
     def requests(self, words: list[str]) -> list[list[str]]:
         """With `--weekly N` one request a week."""
@@ -77,7 +76,6 @@ class RoomsSpeaker(Speaker):
 
     def greet(self) -> None:
         """How the form is used, and today."""
-        self._at_prompt = True
         print("Numbers book the first cell of them that holds: `12 15 3`, or `12 15 3 2h Budget`.")
         print("`day 2026-12-01`, `next`, `prev`, `today` turn the page; `mine`, `help`; Ctrl-D or `quit` ends.")
         self._is_stale = True
@@ -95,7 +93,7 @@ class RoomsSpeaker(Speaker):
 
         self._is_stale = False
         try:
-            answer = self.service.call("cells", *([day] if day else []))
+            answer = self.ask(lambda service: service.call("cells", *([day] if day else [])))
         except HoldfastError as error:
             say(f"Failed: {error}")
             return False

@@ -167,6 +167,10 @@ class Service:
         """The same service over the same connection, whose questions see this view: "full" or "committed"."""
         return Service(self.name, self._channel, self._deadline_s, checked_view(view), self._watching)
 
+    def within(self, deadline_s: float) -> Service:
+        """The same service over the same connection, whose requests may take so long, and no longer than before."""
+        return Service(self.name, self._channel, min(deadline_s, self._deadline_s), self._view, self._watching)
+
     def watch(self, whose: str = "") -> Watch:
         """The changes of outcomes from now on, over a connection of its own: `whose` is "mine" or "all",
         or as it is: one's own where it is known who asks, otherwise all. Raises `LoginRefused`, `NotExecuted`."""

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from holdfast.client.addresses import Addresses
-from holdfast.client.errors import DeadlineExceeded, Misuse, OutcomeUnknown
+from holdfast.client.errors import DeadlineExceeded, LoginRefused, Misuse, NotExecuted, OutcomeUnknown
 from holdfast.client.lines import split
 from holdfast.client.outcomes import Answer
 from holdfast.client.service import checked_view
 from holdfast.client.site import Options, Site
+from holdfast.client.wording import HINTS, in_options, in_words_of, questions_of
 from holdfast.kernel.errors import HoldfastError
 from holdfast.private import make_file, make_folder, tighten
 
@@ -35,16 +36,9 @@ HELP_DEADLINE_S = 1.0
 """The prompt comes up without completion when nobody tells the commands so soon."""
 NEWS_WAIT_S = 0.3
 """The prompt waits so long for a tentative outcome to become firm, as it does while all are connected."""
+QUESTION_WAIT_S = 7.0
+"""A question holds the prompt no longer: time to leave a server that hangs for another one."""
 HELP_REMARK = ". A line may begin with @client:number to make a retry exact."
-HINTS = {
-    "login": "say who asks with --as ID, and --token TOKEN where the service wants proof",
-    "mode": "answers in JSON come with --json",
-    "use": "the service is the first word, as in: holdfast tickets seats",
-    "view": "choose what questions see with --view committed",
-    "session": "choose what a session is promised with --guarantee WORD",
-    "quit": "there is nothing to end after a single command",
-}
-"""What to write on the command line instead of the words that change a connection."""
 TO_ONE_NODE = ("take-over", "truncate", "retire")
 """Words that are about the very replica that hears them."""
 
@@ -59,6 +53,9 @@ class Speaker:
         self.as_json = as_json
         self._view = ""
         self._one_line_each = False
+        self._is_once = False
+        self._at_prompt = False
+        self._questions: frozenset[str] | None = None
         self._unknown: OutcomeUnknown | None = None
         self._words: list[str] = []
         self._help = ""
@@ -72,6 +69,22 @@ class Speaker:
         service = self.site.service(self.name)
         return service.view(self._view) if self._view else service
 
+    def ask(self, question: Callable[[Service], Answer]) -> Answer:
+        """Ask; who sits at a prompt does not wait for long. Raises what the service does."""
+        if not self._at_prompt:
+            return question(self.service)
+        try:
+            return question(self.service.within(QUESTION_WAIT_S))
+        except DeadlineExceeded as error:
+            last = str(error).rpartition("Last heard: ")[2]
+            raise NotExecuted(f"nobody has answered so far; ask again. Last heard: {last}") from error
+
+    def is_question(self, word: str) -> bool:
+        """Whether it only asks."""
+        if self._questions is None:
+            self._questions = questions_of(self.site.addresses.app(self.name))
+        return word in self._questions
+
     def close(self) -> None:
         """Close every connection."""
         self._watch_no_more()
@@ -81,6 +94,7 @@ class Speaker:
 
     def once(self, words: list[str], retry: str) -> int:
         """Send one command given as words; the exit status."""
+        self._is_once = True
         if words[0] in HINTS:
             raise Misuse(f"{words[0]!r} is no command of its own: {HINTS[words[0]]}")
         if words[0] == "watch":
@@ -132,8 +146,8 @@ class Speaker:
         for line in lines:
             if line.strip() == "quit":
                 break
-            if line.strip():
-                self.typed(line)
+            if line.strip() and not self.typed(line):
+                self.status = max(self.status, REFUSED)
         return self.status
 
     def prompt(self) -> int:
@@ -147,6 +161,7 @@ class Speaker:
                 if not string.lstrip().startswith("login"):  # a token is nothing to keep
                     super().store_string(string)
 
+        self._at_prompt = True
         self._learn_words()
         history = History(str(history_file(self.name)))
         session: PromptSession[str] = PromptSession(
@@ -227,6 +242,8 @@ class Speaker:
         if word in HINTS or word == "watch":
             say(f"Failed: {HINTS.get(word, 'as a command of its own: holdfast SERVICE watch')}.")
             return False
+        if self._at_prompt and self.is_question(word):
+            return self.show(lambda: self.ask(lambda service: service.line(line)))
         return self.show(lambda: self.service.line(line), hint=RETRY_HINT)
 
     def _carry(self, line: str) -> bool:
@@ -286,11 +303,19 @@ class Speaker:
             self.status = max(self.status, DONE if answer.ok else REFUSED)
             self._awaits_news = self._awaits_news or (bool(answer.write) and answer.firm == "tentative")
             if not silent or not answer.ok:
-                self._write(answer)
+                self._write(in_words_of(answer, self._known_here))
             return answer.ok
         return False
 
+    def _known_here(self, words: Sequence[str]) -> list[str]:
+        """Those of a service's words that can be said here, and others that can."""
+        found = [usage.split()[0] for usage in self.usages("; ".join(words))]
+        own = () if self._is_once else ("login", "view", "retry")
+        return [*dict.fromkeys(word for word in (*found, *own) if word[0] != "<")]
+
     def _write(self, answer: Answer) -> None:
+        if self._is_once and not answer.ok:
+            answer = msgspec.structs.replace(answer, text=in_options(answer.text))
         if self.as_json:
             print(answer.as_json(), flush=True)
         elif self._one_line_each:
@@ -318,7 +343,8 @@ class Speaker:
         return {usage.split()[0]: usage for usage in told}
 
     def _write_failure(self, error: HoldfastError, type: str, hint: str) -> None:
-        text = f"Failed: {str(error).removeprefix('Failed: ')}" + (f" ({hint})" if hint else "")
+        why = in_options(str(error)) if self._is_once and isinstance(error, LoginRefused) else str(error)
+        text = f"Failed: {why.removeprefix('Failed: ')}" + (f" ({hint})" if hint else "")
         if not self.as_json:
             print(text, flush=True)
             return

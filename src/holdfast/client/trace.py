@@ -13,6 +13,7 @@ from holdfast.client.diagram import Row, as_mermaid, as_text, merge, row_of
 from holdfast.client.errors import Misuse
 from holdfast.client.outcomes import Answer, Server
 from holdfast.client.site import AsyncSite, Options
+from holdfast.client.wording import in_options
 from holdfast.kernel.errors import HoldfastError
 
 TRACE_TIMEOUT_S = 2.0
@@ -40,9 +41,9 @@ def rows_of(answers: dict[str, Answer | HoldfastError]) -> tuple[dict[str, list[
     silent: list[str] = []
     for node, answer in answers.items():
         if isinstance(answer, HoldfastError):
-            silent.append(f"{node} is not in it: {answer}")
+            silent.append(f"{node} is not in it: {in_options(str(answer))}")
         elif not answer.ok:
-            silent.append(f"{node} is not in it: {answer.text.removeprefix('Failed: ')}")
+            silent.append(f"{node} is not in it: {in_options(answer.text.removeprefix('Failed: '))}")
         else:
             try:
                 told[node] = [row_of(row) for row in answer.reply["rows"]]
