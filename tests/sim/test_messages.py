@@ -10,9 +10,16 @@ import sys
 import msgspec
 import pytest
 
+from holdfast.apps.messages import Arrived, Send, Sent
+from holdfast.kernel.contracts import Person, Reply, Request
+from holdfast.kernel.replies import Forgotten
+from holdfast.sim.audit import Violation
 from holdfast.sim.many import Tally, replay_command, run_many
 from holdfast.sim.messages import site, verdict
 from holdfast.sim.messages.bugs import BUGS
+from holdfast.sim.messages.post import Batch
+from holdfast.sim.messages.verdict import Court
+from holdfast.sim.messages.ward import Terms, Ward
 from holdfast.sim.options import Options, Result
 from holdfast.sim.run import run
 
@@ -70,6 +77,37 @@ def test_a_seed_gives_the_same_trace_under_every_hash_seed() -> None:
         assert output.count(b"\n") > 500
         digests.add(hashlib.blake2b(output).hexdigest())
     assert len(digests) == 1
+
+
+# ---- what a client has given up
+
+
+def judge_late(lowest: int, late: Reply) -> None:
+    """Ann's client says number 2, and which is the lowest that it waits for; behind that number 1 comes in."""
+    ann, arrived = Person("ann"), Arrived(1, "1-0-0", "ann+bob", 1, "ann", "", "routine", "two", 0, 0)
+    second = Request(Send("bob", "two"), "c", 2, lowest, ann)
+    first = Request(Send("bob", "one"), "c", 1, 1, ann)
+    batches = {
+        1: Batch((1, 0), [second], [Sent("ann+bob", 1, "1-0-0", "bob")], [("bob", "1-0-0", arrived)]),
+        2: Batch((2, 0), [first], [late], []),
+    }
+    Court(Ward(Terms(1_000, 1_000)), []).judge(batches)
+
+
+def test_what_comes_after_its_client_has_given_it_up_is_forgotten() -> None:
+    judge_late(2, Forgotten("c", 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("lowest", "late", "why"),
+    [
+        (1, Forgotten("c", 1, 2), "model: ann said Send to=bob text=one .*: Forgotten client=c number=1"),
+        (2, Sent("ann+bob", 2, "2-0-0", "bob"), "exactly once: c was done with 1, and it is executed"),
+    ],
+)
+def test_what_its_client_waits_for_is_not_forgotten_and_the_rest_is(lowest: int, late: Reply, why: str) -> None:
+    with pytest.raises(Violation, match=why):
+        judge_late(lowest, late)
 
 
 # ---- planted bugs

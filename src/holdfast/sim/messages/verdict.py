@@ -13,6 +13,7 @@ from typing import Any
 from holdfast.kernel.contracts import Reply, Request
 from holdfast.kernel.machine import Advance
 from holdfast.kernel.notices import DropNotices, TakeNotices
+from holdfast.kernel.replies import Forgotten
 from holdfast.sim.audit import Violation
 from holdfast.sim.messages.asked import ask, is_right
 from holdfast.sim.messages.caller import Heard
@@ -22,7 +23,8 @@ from holdfast.sim.trace import render
 
 
 class Court:
-    """Goes through the order once. `sources`: of each service that gives notices, how far they are in."""
+    """Goes through the order once. `sources`: of each service that gives notices, how far they are in. `_finished`: of
+    each client, the lowest number for which it may still wait, as what was executed has said."""
 
     def __init__(self, ward: Ward, heard: Sequence[Heard]) -> None:
         self.ward = ward
@@ -34,6 +36,7 @@ class Court:
         self._placed: dict[int, int] = {}
         self._before = {id(one): _before(one, answered) for one in answered}
         self._done: dict[tuple[str, int], None] = {}
+        self._finished: dict[str, int] = {}
 
     def judge(self, batches: dict[int, Batch]) -> None:
         """Raise `Violation` for the first answer, or the first thing told, that is wrong."""
@@ -77,7 +80,11 @@ class Court:
         key = (request.client, request.number)
         if request.client and key in self._done:
             return  # a retry
+        if request.number < self._finished.get(request.client, 0):
+            _check_forgotten(request, reply)
+            return
         self._done[key] = None
+        self._finished[request.client] = max(self._finished.get(request.client, 0), min(request.lowest, request.number))
         assert request.person is not None
         answer = self.ward.do(request.person, command, id, self.now_ms)
         if not answer.fits(reply):
@@ -109,6 +116,15 @@ class Court:
             else:
                 left.append(one)
         self.waiting = left
+
+
+def _check_forgotten(request: Request, reply: Reply) -> None:
+    """Its client had gone on to later numbers when it came, and has said that it waits for this one no longer."""
+    if not isinstance(reply, Forgotten):
+        raise Violation(
+            "exactly once",
+            f"{request.client} was done with {request.number}, and it is executed all the same: {render(reply)}",
+        )
 
 
 def _before(one: Heard, answered: Sequence[Heard]) -> list[Heard]:
