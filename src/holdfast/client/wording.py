@@ -3,8 +3,6 @@ line; and which words only ask."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import re
 from collections.abc import Callable, Sequence
 
@@ -52,6 +50,9 @@ def in_words_of(answer: Answer, known: Callable[[Sequence[str]], Sequence[str]])
 
 def questions_of(app: str) -> frozenset[str]:
     """The words that only ask, of an app that lies with the others; of any other none but those `OF_PROTOCOLS`."""
+    import importlib
+    import importlib.util
+
     name = f"holdfast.apps.{app}"
     found = app.isidentifier() and importlib.util.find_spec(name) is not None
     values = vars(importlib.import_module(name)).values() if found else ()
