@@ -241,6 +241,7 @@ def test_there_are_no_branch_servers_without_datagrams_or_directory(site_of, mor
 # -- mistakes ---------------------------------------------------------------------------------------
 
 SERVICE = '[services.t]\napp = "tickets"\nnodes = ["a", "b"]\n'
+ROOMS = '[services.t]\napp = "rooms"\nnodes = ["a"]\n'
 
 
 @pytest.mark.parametrize(
@@ -288,8 +289,16 @@ SERVICE = '[services.t]\napp = "tickets"\nnodes = ["a", "b"]\n'
             "services.t.failure_model",
             "solo has no failure model to choose; leave it out",
         ),
-        (NODES + SERVICE + 'failure_model = "fine"', "services.t.failure_model", "invalid enum value 'fine'"),
-        (NODES + SERVICE + 'identity = "none"', "services.t.identity", "invalid enum value 'none'"),
+        (
+            NODES + SERVICE + 'failure_model = "fine"',
+            "services.t.failure_model",
+            "invalid enum value 'fine'; there are perfect, majority",
+        ),
+        (
+            NODES + SERVICE + 'identity = "none"',
+            "services.t.identity",
+            "invalid enum value 'none'; there are trusted, token",
+        ),
         (NODES + SERVICE + "timeout_seconds = 0", "services.t.timeout_seconds", "expected float >= 0.05"),
         (NODES + SERVICE + "timeout_seconds = inf", "services.t.timeout_seconds", "expected float <= 3600"),
         (NODES + SERVICE + "timeout_seconds = nan", "services.t.timeout_seconds", "expected float >= 0.05"),
@@ -305,7 +314,11 @@ SERVICE = '[services.t]\napp = "tickets"\nnodes = ["a", "b"]\n'
         (NODES + BAYOU + 'voters = ["a", "c"]', "services.t.voters", "'c' is none of its nodes, a, b"),
         (NODES + BAYOU + 'voters = ["a", "a"]', "services.t.voters", "names a twice"),
         (NODES + BAYOU + 'voters = ["b"]', "services.t.voters", "the primary, a, must be one of them"),
-        (NODES + BAYOU + 'commit = "never"', "services.t.commit", "invalid enum value 'never'"),
+        (
+            NODES + BAYOU + 'commit = "never"',
+            "services.t.commit",
+            "invalid enum value 'never'; there are all-heard, immediate",
+        ),
         (NODES + BAYOU + "horizon_hours = 0", "services.t.horizon_hours", "expected float >= 0.001"),
         (NODES + BAYOU + "sync_secs = 1", "services.t.sync_secs", "there is no such setting; did you mean"),
         (
@@ -313,11 +326,9 @@ SERVICE = '[services.t]\napp = "tickets"\nnodes = ["a", "b"]\n'
             "services.t.failure_model",
             "bayou has no failure model to choose; leave it out",
         ),
-        (
-            NODES + '[services.t]\napp = "rooms"\nnodes = ["a"]\nopens = 18',
-            "services.t",
-            "a day from 18 to 17 o'clock has no hours",
-        ),
+        (NODES + ROOMS + "opens = 18", "services.t", "a day from 18 to 17 o'clock has no hours"),
+        (NODES + ROOMS + 'rooms = ["Oak", "Elm", "Oak"]', "services.t", "the room 'Oak' is named twice"),
+        (NODES + ROOMS + 'departments = ["law", "art", "law"]', "services.t", "the department 'law' is named twice"),
         (
             NODES + '[services.e]\napp = "events"\nnodes = ["a"]\nbranch_nodes = { TOR = "b" }',
             "services.e.branch_nodes",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -132,7 +132,7 @@ def read_table(
             try:
                 values[field.name] = msgspec.convert(table[field.name], hints[field.name])
             except msgspec.ValidationError as error:
-                gathering.add(f"{where}.{field.name}", _lowered(str(error)))
+                gathering.add(f"{where}.{field.name}", _lowered(str(error)) + _choices(str(error), hints[field.name]))
                 complete = False
         elif field.required:
             gathering.add(f"{where}.{field.name}", "is missing")
@@ -147,6 +147,19 @@ def similar(word: str, known: Iterable[str]) -> str:
     if near:
         return f"; did you mean {near[0]}?"
     return f"; known are {', '.join(names)}" if names else ""
+
+
+def _choices(message: str, hint: Any) -> str:
+    """Behind a complaint about a word that is none of some: which there are."""
+    if not message.startswith("Invalid enum value"):
+        return ""
+    kinds, words = [hint], list[str]()
+    while kinds:
+        kind = kinds.pop()
+        is_choice = get_origin(kind) is Literal
+        words += map(str, get_args(kind)) if is_choice else ()
+        kinds += () if is_choice else get_args(kind)
+    return f"; there are {', '.join(words)}"
 
 
 def _lowered(message: str) -> str:

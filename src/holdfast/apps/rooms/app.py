@@ -42,7 +42,7 @@ from holdfast.apps.rooms.rows import (
 )
 from holdfast.apps.rooms.times import clock
 from holdfast.apps.rooms.words import AskCells, AskMine, AskSchedule, Cancel, Change, Reserve, Show
-from holdfast.apps.values import check_text
+from holdfast.apps.values import check_text, shown
 from holdfast.kernel.contracts import Command, Context, Person, Query, Refusal, Reply
 from holdfast.kernel.errors import BrokenInvariant
 
@@ -84,6 +84,9 @@ class Rooms:
     ) -> None:
         if not 0 <= lead_hours <= LEAD_HOURS_MAX:
             raise ValueError(f"lead_hours must be 0 to {LEAD_HOURS_MAX}, not {lead_hours}")
+        for number, department in enumerate(departments):
+            if department in departments[:number]:
+                raise ValueError(f"the department {shown(department)} is named twice")
         self.house = House(rooms, opens, closes, zone)
         self.lead_ms = lead_hours * HOUR_MS
         self._departments = dict.fromkeys(departments)
