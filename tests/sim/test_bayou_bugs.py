@@ -30,6 +30,7 @@ FOUND_WITHIN: dict[str, tuple[int, Options]] = {
     "followed-future": (10, bayou("immediate", faults=("jump",))),
     "nobody-heard": (10, bayou("all-heard")),
     "hasty-deadline": (15, bayou("all-heard")),
+    "slept-through": (10, bayou("all-heard", faults=("pause",))),
     "behind-ignored": (10, bayou("immediate")),
     "executed-again": (3, bayou("immediate")),
     "whole-tail": (10, bayou("all-heard")),

@@ -32,7 +32,7 @@ def laptop(monkeypatch: pytest.MonkeyPatch) -> Replicas:
         replicas.submit("law", book(hour))
     replicas.deliver_all()
     replicas.jump(24 * HOUR_US)
-    replicas.wait(SECOND_US)
+    replicas.wait(3 * SECOND_US)
     for hour in range(8, 17):
         replicas.submit("law", f"reserve Oak 2026-12-05 {hour:02}:00 1h Meeting")
     replicas.deliver_all()
@@ -82,7 +82,7 @@ def test_there_and_back_makes_it_firm(laptop: Replicas) -> None:
         laptop.take("law", part)
     laptop.wait(2 * SECOND_US)
     laptop.jump(25 * HOUR_US)
-    laptop.wait(2 * SECOND_US)
+    laptop.wait(3 * SECOND_US)
     for part in laptop.export("law"):
         laptop.take("music", part)
     assert 'Elm 09:00-10:00 Oscar (music) "Choir" confirmed' in laptop.ask("music", "schedule 2026-12-05")

@@ -8,6 +8,7 @@ import msgspec
 
 Policy = Literal["all-heard", "immediate"]
 
+TICK_US = 250_000
 RETENTION_MS = 100 * 24 * 3_600_000
 """How long sessions are kept: a write that travels longer finds its client's session gone and is refused."""
 UPDATES_BYTES_MAX = 128 * 1024
@@ -64,6 +65,16 @@ class BayouConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_every_records: int = 20_000
     snapshot_rows_a_slice: int = 2_000
     seals: Seals | None = None
+
+    @property
+    def tick_us(self) -> int:
+        """A replica looks around at least so often."""
+        return max(TICK_US, min(self.sync_us, self.patience_us) // 4)
+
+    @property
+    def slept_us(self) -> int:
+        """A replica that did nothing for longer was not awake: its device slept, or its process was held."""
+        return max(self.patience_us, 2 * self.tick_us)
 
     @property
     def name(self) -> str:

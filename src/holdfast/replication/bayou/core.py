@@ -43,7 +43,6 @@ IDLE_US = 20_000
 """So long after a peer's last writes the tail is rolled forward, if nobody has asked for it before."""
 BEHIND_US_MAX = 500_000
 """So long after the first of them at the latest, however many more may come."""
-TICK_US = 250_000
 
 
 def genesis_records(nodes: Sequence[str], me: Peer, disk: str, app: str, primary: Peer, created: bytes) -> list[bytes]:
@@ -77,7 +76,6 @@ class Bayou:
         self._insertions = 0
         self._inserted_us = 0
         self._tick_us = 0
-        self._tick_step_us = max(TICK_US, min(configuration.sync_us, configuration.patience_us) // 4)
         handlers: dict[type, Callable[[Peer, Any], Any]] = {
             messages.Have: self._on_have,
             messages.Updates: self.primary.on_updates,
@@ -203,7 +201,7 @@ class Bayou:
             replica.log.collects = replica.is_primary
             self.primary.reset()
         if replica.now_us >= self._tick_us:
-            self._tick_us = replica.now_us + self._tick_step_us
+            self._tick_us = replica.now_us + self.configuration.tick_us
             self._tick()
         self.members.consider()
         self._push()

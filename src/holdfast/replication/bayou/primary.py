@@ -8,7 +8,8 @@ still be on its way. So there are two policies:
   for all its writes up to `t`. When all have answered, nothing earlier can come any more, and what is
   stamped up to `t` is committed in stamp order. While somebody is away, a write is committed at its
   deadline, but not before those who are there have had time to answer, with all that is stamped before
-  it; whoever comes later stands behind them, "late".
+  it; whoever comes later stands behind them, "late". A primary that slept asks again when it wakes: the
+  deadlines that it slept through are no reason not to hear who came in time.
 
 Either way the commits leave the tail from its head, so an author's writes are committed in its order,
 and a write that follows what its author saw follows it here too.
@@ -49,6 +50,7 @@ class Primary:
         self._fresh: deque[tuple[int, Entry]] = deque()
         self._deadlines: list[tuple[int, Stamp, int, Entry]] = []
         self._noted = 0
+        self._pumped_us = replica.now_us
 
     # -- The frontier
 
@@ -75,6 +77,9 @@ class Primary:
         """Propose what may be firm, ask for promises where some are missing."""
         replica = self.replica
         self.due_us = None
+        slept_us, self._pumped_us = replica.now_us - self._pumped_us, replica.now_us
+        if slept_us > replica.configuration.slept_us:
+            self._wait_anew()
         if not self.epochs.may_propose or replica.state != ACTIVE:
             return
         tail = replica.log.tail
@@ -300,9 +305,13 @@ class Primary:
         self.asked = {}
         self.unreleased = {}
         self.released_csn = self.replica.log.csn
+        self._wait_anew()
+
+    def _wait_anew(self) -> None:
+        """Nobody has had time to answer: of a new primary, and of one that was asleep."""
         self._fresh.clear()
         self._deadlines = []
-        self.replica.log.arrived = list(self.replica.log.tail)
+        self.replica.log.arrived = list(self.replica.log.tail) if self.replica.is_primary else []
 
 
 def _ms_of(entry: Entry) -> int:

@@ -221,6 +221,18 @@ def _hasty_deadline(core: Bayou) -> None:
     _put(primary, "_note_deadlines", bent)
 
 
+def _slept_through(core: Bayou) -> None:
+    """A primary that wakes commits at once what has become due while it slept."""
+    primary = core.primary
+    pump = primary.pump
+
+    def bent() -> None:
+        primary._pumped_us = core.replica.now_us
+        pump()
+
+    _put(primary, "pump", bent)
+
+
 def _behind_ignored(core: Bayou) -> None:
     """A session is served wherever it comes, whatever it has read and written elsewhere."""
     _put(core, "_behind", lambda *_arguments: None)
@@ -342,6 +354,7 @@ BUGS: dict[str, Bug] = {
     "followed-future": Bug(_followed_future),
     "nobody-heard": Bug(_nobody_heard),
     "hasty-deadline": Bug(_hasty_deadline),
+    "slept-through": Bug(_slept_through),
     "behind-ignored": Bug(_behind_ignored),
     "executed-again": Bug(_executed_again),
     "whole-tail": Bug(_whole_tail),

@@ -41,7 +41,7 @@ class Deadlines:
         self.promised_ms = office.ledger.promised_ms
         self.promises = office.ledger.promises
         self.patience_us: int = office.ground.patience_us
-        self.tick_us: int = core._tick_step_us
+        self.tick_us: int = core.configuration.tick_us
         """So soon a new primary looks at what there is, at the latest."""
         self.is_on: bool = office.ground.policy == "all-heard"
         self._writes: dict[Name, Write] = {}
@@ -133,8 +133,8 @@ class Deadlines:
                     )
 
     def _known_us(self, entry: Entry) -> int:
-        """Since when this primary, as that of its epoch, knows of it."""
-        return max(self._came(entry)[0], self._epoch_since_us)
+        """Since when this primary, as that of its epoch, and awake, knows of it."""
+        return max(self._came(entry)[0], self._epoch_since_us, self.office.woke_us)
 
     def _came(self, entry: Entry) -> tuple[int, int]:
         """When it came into the log in this life, for the first time and the last; what a snapshot has was there."""
@@ -167,7 +167,7 @@ class Deadlines:
         return replica.skew_ms < 0 and not self.clocks.is_right
 
     def _check_kept(self, entry: Entry) -> None:
-        came_us = max(self._came(entry)[1], self._leads_since_us + self.tick_us)
+        came_us = max(self._came(entry)[1], self._leads_since_us + self.tick_us, self.office.resumed_us)
         patient_ms = self.office.wall_ms - min(0, self.office.now_us() - came_us - self.patience_us) // 1000
         due_ms = max(self.firm_by_ms(entry.write), patient_ms)
         if due_ms <= self.office.wall_ms:

@@ -49,7 +49,8 @@ class Office(Host):
     """`exists`: its node has been set up. `is_copy`: its disk was put back from a copy, which the operator
     says at its start. `settled`: its replica takes part, or will when it has started. `votes`: its disk is
     a first one, or has been admitted again. `keeper`: what is committed may lie on its disk alone, so it
-    must not be lost. `ahead_ms`: the farthest that its clock ever was ahead."""
+    must not be lost. `ahead_ms`: the farthest that its clock ever was ahead. `resumed_us`: when its process last went
+    on after a pause; `woke_us`: after one so long that who was asked before it would have answered meanwhile."""
 
     ledger: Ledger
 
@@ -68,6 +69,7 @@ class Office(Host):
         self.wall_offset_ms = 0
         self.clock_sets = 0
         self.ahead_ms = 0
+        self.resumed_us = self.woke_us = self._paused_us = 0
         self.copied: Disk | None = None
         self.clocks: Clocks
         self.deadlines: Deadlines
@@ -99,6 +101,19 @@ class Office(Host):
             self.clock_sets += 1
         self.wall_offset_ms = offset_ms
         self.ahead_ms = max(self.ahead_ms, offset_ms)
+
+    def pause(self) -> None:
+        """See `Host`."""
+        self._paused_us = self.now_us()
+        super().pause()
+
+    def resume(self) -> None:
+        """See `Host`."""
+        if self.state == "paused":
+            self.resumed_us = self.now_us()
+            if self.resumed_us - self._paused_us > self.ground.patience_us:
+                self.woke_us = self.resumed_us
+        super().resume()
 
     @property
     def replica(self) -> Any:
