@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.client.real_site import RealSite
 from tests.ports import free_ports
 
+from holdfast.apps.messages.replies import AuditLine
+from holdfast.client import Kept, Messenger, Sent
 from holdfast.people import TokenHash
 
 PEOPLE = ("ann", "bob", "eve")
@@ -43,3 +46,20 @@ def messages_site(folder: Path, protocol: str = "lamport", *, again: bool = Fals
         f'identity = "token"\nnodes = {{ {lines} }}\n{people()}'
     )
     return RealSite(folder, toml, active)
+
+
+def audit_of(messenger: Messenger, after: str = "") -> Iterator[AuditLine]:
+    """What the audit log shows this person, from there on to its end."""
+    while True:
+        log = messenger.audit(after)
+        yield from log.lines
+        if not (after := log.more_after):
+            return
+
+
+def lines_about(messenger: Messenger, what: Sent | Kept) -> list[tuple[str, str]]:
+    """(who, what) of the audit log about a message."""
+    assert isinstance(what, Sent)
+    about = (what.conversation, what.place)
+    log = audit_of(messenger, f"{what.conversation}:0")
+    return [(line.person, line.what) for line in log if (line.conversation, line.message) == about]

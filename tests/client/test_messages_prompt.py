@@ -19,10 +19,10 @@ import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
-from tests.client.messages_site import messages_site, token_of
+from tests.client.messages_site import lines_about, messages_site, token_of
 from tests.client.real_site import HOLDFAST, RealSite
 
-from holdfast.client import Kept, Message, Messenger, Misuse, News, NotExecuted, Sent, Site
+from holdfast.client import Message, Messenger, Misuse, News, NotExecuted, Sent, Site
 from holdfast.client.addresses import Addresses
 from holdfast.client.messages_prompt import MessagesSpeaker, with_text
 from holdfast.client.messenger_report import Reporter
@@ -150,11 +150,11 @@ def test_a_prompt_shows_what_comes_and_answers_it(
         person.start()
         try:
             until(lambda: shows("bob: Before you came.\n"))
-            assert reads(bob, before) == [("ann", "read")], "before it is shown"
+            assert lines_about(bob, before) == [("ann", "read")], "before it is shown"
             until(lambda: speaker._messenger._messenger._folder.cursor is not None)
             now = bob.send("ann", "Now\nyou are here.", priority="urgent")
             until(lambda: shows("bob urgent: Now\\nyou are here.\n"))
-            assert reads(bob, now) == [("ann", "read")]
+            assert lines_about(bob, now) == [("ann", "read")]
             number = re.search(r"\* (\d+) \S+ \S+ bob urgent: Now", "".join(shown))[1]
             typed.send_text(f"reply {number} On my way.\r")
             assert received(bob) == "On my way."
@@ -177,18 +177,6 @@ def test_a_prompt_shows_what_comes_and_answers_it(
             typed.send_text("quit\r")
             person.join(timeout=20)
     assert ended == [0]
-
-
-def reads(messenger: Messenger, what: Sent | Kept) -> list[tuple[str, str]]:
-    """(who, what) of the audit log about a message."""
-    assert isinstance(what, Sent)
-    after, found = f"{what.conversation}:0", list[tuple[str, str]]()
-    while after:
-        log = messenger.audit(after)
-        about = [line for line in log.lines if (line.conversation, line.message) == (what.conversation, what.place)]
-        found += [(line.person, line.what) for line in about]
-        after = log.more_after
-    return found
 
 
 class Half:
@@ -330,7 +318,7 @@ def test_watch_tells_messages_through_the_death_of_a_server(hospital: RealSite, 
             bob.unread()
         first = int(told[0][1:])
         assert told == [f"m{number}" for number in range(first, sent)]
-        read = [reads(bob, Sent("ann", "", "ann+bob", place)) for place in (places[0], places[-1])]
+        read = [lines_about(bob, Sent("ann", "", "ann+bob", place)) for place in (places[0], places[-1])]
         assert read == 2 * [[("ann", "read")]], "before it is told"
     finally:
         watch.send_signal(signal.SIGINT)
@@ -374,9 +362,9 @@ def test_what_a_watch_has_shown_while_no_server_took_it_is_said_by_the_next_watc
         watching.join(timeout=20)
     assert told == ["At night."]
     assert '["hand",["' in kept[0], "also if it is killed now"
-    assert reads(bob, sent) == []
+    assert lines_about(bob, sent) == []
     watching = watch_meanwhile()
-    until(lambda: reads(bob, sent) == [("eve", "read")])
+    until(lambda: lines_about(bob, sent) == [("eve", "read")])
     until(lambda: bob.send("eve", "Now.") and not watching.is_alive(), timeout_s=20)
     assert told == ["At night.", "Now."], "a watch tells what comes from now on"
 

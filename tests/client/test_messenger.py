@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.client.messages_site import messages_site, token_of
+from tests.client.messages_site import lines_about, messages_site, token_of
 from tests.client.real_site import RealSite
 
 from holdfast.client import (
@@ -63,17 +63,6 @@ def begun(messenger: Messenger) -> Messenger:
         assert messenger.receive(0.01) is None
         assert time.monotonic() < deadline
     return messenger
-
-
-def lines_about(messenger: Messenger, what: Sent) -> list[tuple[str, str]]:
-    """(who, what) of the audit log about a message."""
-    after, found = f"{what.conversation}:0", list[tuple[str, str]]()
-    while after:
-        log = messenger.audit(after)
-        about = [line for line in log.lines if (line.conversation, line.message) == (what.conversation, what.place)]
-        found += [(line.person, line.what) for line in about]
-        after = log.more_after
-    return found
 
 
 def test_what_is_sent_arrives_as_it_was_and_in_order(opened: Opens) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.client.messages_site import messages_site, token_of
+from tests.client.messages_site import audit_of, messages_site, token_of
 from tests.client.real_site import HOLDFAST
 
 from holdfast.client import Kept, Message, Messenger, Sent, messenger_async
@@ -122,14 +123,9 @@ def lines(path: Path) -> list[str]:
     return path.read_text().split("\n")[:-1]
 
 
-def audit_of(messenger: Messenger) -> list[int]:
+def read_by_the_log(messenger: Messenger) -> list[int]:
     """The messages of which the log says that they were read."""
-    after, read = "", list[int]()
-    while True:
-        log = messenger.audit(after)
-        read += [line.message for line in log.lines if line.what == "read"]
-        if not (after := log.more_after):
-            return read
+    return [line.message for line in audit_of(messenger) if line.what == "read"]
 
 
 def test_senders_and_readers_are_killed_and_go_on_where_they_were(tmp_path: Path, until: Callable[..., None]) -> None:
@@ -150,7 +146,7 @@ def test_senders_and_readers_are_killed_and_go_on_where_they_were(tmp_path: Path
         check(lines(tmp_path / "bob" / "received"), sent, reader_kills)
         with Messenger("bob", token_of("bob"), site=tmp_path / "site.toml", folder=tmp_path / "bob" / "device") as bob:
             until(lambda: bob.unread().total == 0)
-            log = audit_of(bob)
+            log = read_by_the_log(bob)
             received = {text for text in lines(tmp_path / "bob" / "received") if text != "begin"}
             assert len(log) == len(set(log)) == len(received), "each message that was handed out is read, once"
         assert min(sender_kills, reader_kills) >= 3
@@ -178,12 +174,35 @@ def check(received: list[str], sent: list[str], kills: int) -> None:
     assert set(sent) <= set(once)
 
 
+class Offices:
+    """Three nodes under `bayou`, of which the primary can be paused: without it nothing is final."""
+
+    def __init__(self, folder: Path) -> None:
+        self.hospital = messages_site(folder, "bayou")
+        self.paused = 0
+        try:
+            self.hospital.await_active()
+        except BaseException:
+            self.hospital.end()
+            raise
+
+    def pause_primary(self) -> None:
+        self.paused = self.hospital.pid("a")
+        os.kill(self.paused, signal.SIGSTOP)
+
+    def resume_primary(self) -> None:
+        os.kill(self.paused, signal.SIGCONT)
+        self.paused = 0
+
+    def close(self) -> None:
+        if self.paused:
+            self.resume_primary()
+        self.hospital.end()
+
+
 def test_a_wing_that_is_cut_off_goes_on_among_its_own(tmp_path: Path, until: Callable[..., None]) -> None:
-    hospital = messages_site(tmp_path, "bayou")
     site = tmp_path / "site.toml"
-    stopped = 0
-    try:
-        hospital.await_active()
+    with contextlib.closing(Offices(tmp_path)) as offices:
         with (
             Messenger("ann", token_of("ann"), site=site, folder=tmp_path / "ann", at="b", wait_s=WAIT_S) as ann,
             Messenger("bob", token_of("bob"), site=site, folder=tmp_path / "bob", at="b", reads=False) as bob,
@@ -191,14 +210,12 @@ def test_a_wing_that_is_cut_off_goes_on_among_its_own(tmp_path: Path, until: Cal
         ):
             group = ann.make_group("#wing", "bob", "eve")
             assert [message.text for message in texts(ann, bob, eve, group, "together")] == ["together"] * 2
-            stopped = hospital.pid("a")
-            os.kill(stopped, signal.SIGSTOP)  # the primary, without whom nothing is final
+            offices.pause_primary()
             told = texts(ann, bob, eve, group, "alone")
             assert [(message.text, message.firm) for message in told] == [("alone", False)] * 2
             waiting = threading.Thread(target=bob.receive, args=(WAIT_S,))
             waiting.start()
-            os.kill(stopped, signal.SIGCONT)
-            stopped = 0
+            offices.resume_primary()
             until(lambda: hospital_is_firm(bob), timeout_s=30)
             last = ann.history(group).messages[-1]
             until(lambda: state_of(ann, last, "bob") == "delivered")
@@ -208,40 +225,27 @@ def test_a_wing_that_is_cut_off_goes_on_among_its_own(tmp_path: Path, until: Cal
             waiting.join()
         with Messenger("bob", token_of("bob"), site=site, folder=tmp_path / "bob", at="c") as bob:
             assert bob.receive(1) is None, "what it had while tentative does not come again, from another node neither"
-    finally:
-        if stopped:
-            os.kill(stopped, signal.SIGCONT)
-        hospital.end()
 
 
 def test_what_was_read_while_it_was_tentative_is_read_when_it_is_final(
     tmp_path: Path, until: Callable[..., None]
 ) -> None:
-    hospital = messages_site(tmp_path, "bayou")
     site = tmp_path / "site.toml"
-    stopped = 0
-    try:
-        hospital.await_active()
-        with (
-            Messenger("ann", token_of("ann"), site=site, folder=tmp_path / "ann", at="b", wait_s=WAIT_S) as ann,
-            Messenger("bob", token_of("bob"), site=site, folder=tmp_path / "bob", at="b") as bob,
-        ):
-            stopped = hospital.pid("a")
-            os.kill(stopped, signal.SIGSTOP)  # the primary, without whom nothing is final
-            assert ann.send("bob", "one").is_sent
-            assert ann.send("bob", "two").is_sent
-            message = bob.receive(WAIT_S)
-            assert (message.text, message.firm) == ("one", False)
-            assert bob.report(WAIT_S)
-            os.kill(stopped, signal.SIGCONT)
-            stopped = 0
-            until(lambda: hospital_is_firm(bob), timeout_s=30)
-            assert [(each.text, each.withheld) for each in bob.inbox()] == [("", True), ("one", False)]
-            assert audit_of(ann) == [message.place]
-    finally:
-        if stopped:
-            os.kill(stopped, signal.SIGCONT)
-        hospital.end()
+    with (
+        contextlib.closing(Offices(tmp_path)) as offices,
+        Messenger("ann", token_of("ann"), site=site, folder=tmp_path / "ann", at="b", wait_s=WAIT_S) as ann,
+        Messenger("bob", token_of("bob"), site=site, folder=tmp_path / "bob", at="b") as bob,
+    ):
+        offices.pause_primary()
+        assert ann.send("bob", "one").is_sent
+        assert ann.send("bob", "two").is_sent
+        message = bob.receive(WAIT_S)
+        assert (message.text, message.firm) == ("one", False)
+        assert bob.report(WAIT_S)
+        offices.resume_primary()
+        until(lambda: hospital_is_firm(bob), timeout_s=30)
+        assert [(each.text, each.withheld) for each in bob.inbox()] == [("", True), ("one", False)]
+        assert read_by_the_log(ann) == [message.place]
 
 
 def texts(ann: Messenger, bob: Messenger, eve: Messenger, group: str, text: str) -> list[object]:

@@ -186,6 +186,7 @@ def test_what_has_gone_by_age_is_not_said_again(tmp_path: Path, servers: Servers
         assert not reporter.has_some
 
     play(tmp_path, servers, story)
+    assert servers.said == [(1,)]
 
 
 def test_what_the_server_does_not_know_yet_is_said_until_it_does(

@@ -50,8 +50,10 @@ class Wedding(Cluster):
         return path
 
     def up(self, *names: str) -> None:
-        """These nodes are started, and serve."""
-        self.start(*names)
+        """These nodes serve; those that do not run are started."""
+        for name in names:
+            if name not in self.processes or not self.processes[name].running:
+                self.start(name)
         self.wait(
             lambda: all(self.status(name).get("state") == "active" for name in names), f"{', '.join(names)} to serve"
         )
@@ -142,7 +144,7 @@ def test_what_could_not_be_said_is_said_by_the_next_run(
     assert not tell(9)
     assert said[0].startswith("plans cannot be reached now, and is to hear it at the end: ")
     assert said[1].startswith("plans has not heard it yet: ")
-    wedding.up("c")
+    wedding.up("b", "c")
     assert tell(9)
     assert tell(9)
     assert said[-2:] == ["Slot 9 at hotel and band: eve is told.", "eve had been told before"]
