@@ -7,10 +7,12 @@ import random
 from pathlib import Path
 
 import pytest
-from tests.server.company import HOMES, Company, as_json, run, say, until
+from tests.server.company import HOMES, Company, as_json, run, say
+from tests.waiting import until
 
 from holdfast.apps.events import Availability, Browse
 from holdfast.client import Answer, LoginRefused, Server, Site
+from holdfast.client.site import new_client_id
 from holdfast.kernel.contracts import Person, Request
 from holdfast.kernel.errors import MalformedInput
 from holdfast.people import new_token
@@ -106,13 +108,12 @@ def test_a_note_reaches_the_log_of_a_branch_whose_server_moves_meanwhile(tmp_pat
 def test_what_goes_away_under_a_name_is_answered_as_at_home(tmp_path: Path) -> None:
     async def story(company: Company) -> None:
         await offer(company)
-        book = "@phone.1795218000000:1 bookEvent TORC2345 OTWE130519 Seminars"
+        book = "bookEvent TORC2345 OTWE130519 Seminars"
+        named = f"@{new_client_id()}:1 {book}"
         booked = BOOKED.format(event="OTWE130519", who="TORC2345")
         for name in "cab":
-            assert await company.say(name, "TORC2345", book) == [booked]
-        assert await company.say("b", "TORC2345", book[23:]) == [
-            "Failed: TORC2345 has booked OTWE130519 Seminars already."
-        ]
+            assert await company.say(name, "TORC2345", named) == [booked]
+        assert await company.say("b", "TORC2345", book) == ["Failed: TORC2345 has booked OTWE130519 Seminars already."]
 
     run(tmp_path, story)
 
