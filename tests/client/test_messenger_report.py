@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.waiting import until
 
 from holdfast.client import messenger_report
 from holdfast.client.messenger_folder import Folder
@@ -47,12 +48,6 @@ class Servers:
 @pytest.fixture
 def servers() -> Servers:
     return Servers()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - any condition
-            await asyncio.sleep(0.001)
 
 
 def play(

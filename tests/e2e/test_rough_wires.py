@@ -14,8 +14,9 @@ from tests.e2e.cluster import HOST
 from tests.e2e.rough_wires import RoughWires
 from tests.e2e.wires import Wires
 from tests.ports import free_ports
-from tests.runtime.datagram_nodes import Node, until
+from tests.runtime.datagram_nodes import Node
 from tests.runtime.rough_weather import Weather
+from tests.waiting import until
 
 from holdfast.runtime.links import Address
 

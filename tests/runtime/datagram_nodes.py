@@ -39,11 +39,6 @@ class Node:
         return self.datagrams._seals.seal(to, list(body))
 
 
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():  # noqa: ASYNC110 - any condition, not an event of ours
-        await asyncio.sleep(0.001)
-
-
 def addresses_of(*names: str) -> dict[str, Address]:
     return {name: Address(HOST, port) for name, port in zip(names, free_ports(len(names)), strict=True)}
 

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import uvloop
 from tests.ports import free_ports
-from tests.runtime.datagram_nodes import HOST, Node, addresses_of, throw, told, until
+from tests.runtime.datagram_nodes import HOST, Node, addresses_of, throw, told
 from tests.runtime.rough_weather import RoughWeather, Weather
+from tests.waiting import until
 
 from holdfast.kernel.errors import BrokenInvariant
 from holdfast.runtime import datagrams as datagrams_module

@@ -8,7 +8,8 @@ import random
 import socket
 
 import pytest
-from tests.runtime.datagram_nodes import HOST, Node, throw, told, until
+from tests.runtime.datagram_nodes import HOST, Node, throw, told
+from tests.waiting import until
 
 from holdfast.runtime.datagrams import COMPLAINTS_MAX
 from holdfast.runtime.links import Address

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 import uvloop
 from tests.runtime.thread_writer import ThreadWriter
+from tests.waiting import until
 
 from holdfast.apps.tickets import Found, NoReservation, Reserve, Reserved, Search, Tickets
 from holdfast.kernel.contracts import Halt, Recovered, Reply, Request, SnapshotPart, Step
@@ -122,11 +123,6 @@ def in_a_loop(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
             await story()
 
     uvloop.run(bounded())
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():  # noqa: ASYNC110 - any condition, not an event of ours
-        await asyncio.sleep(0.001)
 
 
 @pytest.fixture

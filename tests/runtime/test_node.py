@@ -17,6 +17,7 @@ import pytest
 import uvloop
 from tests.e2e.cluster import HOST, environment
 from tests.ports import free_ports
+from tests.waiting import until
 
 from holdfast.kernel.contracts import Halt
 from holdfast.kernel.errors import ConfigurationError, JournalDamaged
@@ -90,11 +91,6 @@ def run(site: Site, name: str, story: Callable[[Node], Awaitable[None]]) -> int:
         return status
 
     return uvloop.run(main())
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():  # noqa: ASYNC110 - any condition, not an event of ours
-        await asyncio.sleep(0.002)
 
 
 async def say(port: int, text: str) -> list[str]:

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 import uvloop
 from tests.e2e.cluster import HOST
-from tests.runtime.test_node import Ports, fetch, say, until, write_site
+from tests.runtime.test_node import Ports, fetch, say, write_site
+from tests.waiting import until
 
 from holdfast.catalog import PROTOCOLS
 from holdfast.client.processes import first_start, initialise_site, reset_site

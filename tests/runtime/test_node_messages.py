@@ -14,6 +14,7 @@ import uvloop
 from tests.e2e.cluster import HOST
 from tests.ports import free_ports
 from tests.server.line_house import Client
+from tests.waiting import until
 
 from holdfast.kernel.errors import ConfigurationError
 from holdfast.people import TokenHash
@@ -169,8 +170,7 @@ def test_a_stranger_who_greets_as_a_node_reads_nothing_and_writes_nothing(tmp_pa
         alice = await hospital.connect(hospital.messages["c"], "alice")
         bob = await hospital.connect(hospital.messages["b"], "bob")
         nodes = hospital.nodes
-        while not all(nodes[one].links.connected(other) for one, other in permutations("abc", 2)):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        await until(lambda: all(nodes[one].links.connected(other) for one, other in permutations("abc", 2)))
         before = {name: node.links.counters["connects"] for name, node in nodes.items()}
         places = [
             (hospital.messages["c"], "b", "c"),
@@ -250,7 +250,6 @@ def test_a_wing_that_is_cut_off_goes_on_writing_among_its_own(tmp_path: Path) ->
         page = await says(alice, "history bob", lambda line: "from the house" in line)
         assert page.index("are you there") < page.index("from the house"), "in the order in which they were written"
         drivers = [hospital.nodes[name].drivers["wing"] for name in "ab"]
-        while len({driver.status()["digest"] for driver in drivers}) > 1:  # noqa: ASYNC110 - any condition
-            await asyncio.sleep(0.01)
+        await until(lambda: len({driver.status()["digest"] for driver in drivers}) == 1)
 
     play(tmp_path, story)

@@ -13,6 +13,7 @@ import uvloop
 from tests.e2e.cluster import HOST
 from tests.ports import free_ports
 from tests.runtime.thread_writer import ThreadWriter
+from tests.waiting import until
 
 from holdfast.people import TokenHash
 from holdfast.runtime.journal import Journal
@@ -120,13 +121,6 @@ class Company:
 
 def table(ports: dict[str, int]) -> str:
     return "{ " + ", ".join(f"{name} = {port}" for name, port in ports.items()) + " }"
-
-
-async def until(condition: Callable[[], Any], timeout_s: float = 20.0) -> None:
-    """Until it is true."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 (what is awaited happens in other tasks)
-            await asyncio.sleep(0.01)
 
 
 async def say(port: int, *lines: str, skip: bool = False) -> list[str]:

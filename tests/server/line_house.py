@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import uvloop
+from tests.waiting import until
 
 from holdfast.apps.tickets import Tickets
 from holdfast.kernel.contracts import Person, Query, Reply, Request
@@ -130,12 +131,6 @@ class House:
         self.lines.close()
         self.people.close()
         await until(lambda: not self.lines.connections)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - any condition, not an event of ours
-            await asyncio.sleep(0.002)
 
 
 class Client:

@@ -13,7 +13,8 @@ from tests.e2e.cluster import HOST
 from tests.kernel.bell import Bell, ring
 from tests.kernel.postbox import Letter, Postbox
 from tests.ports import free_ports
-from tests.server.company import PATIENCE_S, QuickWriter, until
+from tests.server.company import PATIENCE_S, QuickWriter
+from tests.waiting import until
 
 from holdfast.catalog import APPS, AppEntry, DirectoryOptions
 from holdfast.kernel.contracts import Reply

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.server.company import until
+from tests.waiting import until
 
 from holdfast.apps.directory import Directory, Lookup, Register, Registered
 from holdfast.apps.events import BookEvent, Browse

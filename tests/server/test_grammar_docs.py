@@ -121,68 +121,54 @@ class Building:
         return self.machine.execute_write(made, stamp, name, late=False).text()
 
 
+def exchanges(app: str, count: int) -> list[tuple[str, str, str]]:
+    """So many lines that the page has of an app, each as (who, line, reply)."""
+    told = re.search(rf"```{app}\n(.*?)```", TEXT, flags=re.DOTALL)
+    assert told is not None
+    found = re.findall(r"^(\w+)> (.*)\n(.*)$", told[1], flags=re.MULTILINE)
+    assert len(found) == count
+    return found
+
+
+def says(machine: Machine, grammar: Grammar, person: Person, line: str) -> str:
+    """What a machine that nobody else asks says to a line; `notices` is what it has to tell people."""
+    made = Request(NoticesAfter()) if line == "notices" else grammar.parse(line.encode(), person)
+    assert isinstance(made, Request)
+    if isinstance(made.command, Query):
+        return machine.answer(made).text()
+    return (machine.admit(made, 0) or machine.execute([made], (1, 0))[0]).text()
+
+
 def test_the_two_secretaries_are_told_what_the_page_says() -> None:
     building = Building()
-    told = re.search(r"```rooms\n(.*?)```", TEXT, flags=re.DOTALL)
-    assert told is not None
-    exchanges = re.findall(r"^(\w+)> (.*)\n(.*)$", told[1], flags=re.MULTILINE)
-    assert len(exchanges) == 10
-    for who, line, reply in exchanges:
+    for who, line, reply in exchanges("rooms", 10):
         assert building.say(who, line) == reply
 
 
 def test_customers_and_managers_are_told_what_the_page_says() -> None:
     machine = Machine(Events())
-    told = re.search(r"```events\n(.*?)```", TEXT, flags=re.DOTALL)
-    assert told is not None
-    exchanges = re.findall(r"^(\w+)> (.*)\n(.*)$", told[1], flags=re.MULTILINE)
-    assert len(exchanges) == 13
-    for who, line, reply in exchanges:
-        made = Request(NoticesAfter()) if line == "notices" else EVENTS.parse(line.encode(), Person(who))
-        assert isinstance(made, Request)
-        asks = isinstance(made.command, Query)
-        said = machine.answer(made) if asks else machine.execute([made], (1, 0))[0]
-        assert said.text() == reply
+    for who, line, reply in exchanges("events", 13):
+        assert says(machine, EVENTS, Person(who), line) == reply
 
 
 def test_clients_and_the_vendor_are_told_what_the_page_says() -> None:
     machine = Machine(Slots())
-    told = re.search(r"```slots\n(.*?)```", TEXT, flags=re.DOTALL)
-    assert told is not None
-    exchanges = re.findall(r"^(\w+)> (.*)\n(.*)$", told[1], flags=re.MULTILINE)
-    assert len(exchanges) == 13
-    for who, line, reply in exchanges:
+    for who, line, reply in exchanges("slots", 13):
         person = Person(who, roles=("vendor",) if who == "gerda" else ())
-        made = Request(NoticesAfter()) if line == "notices" else SLOTS.parse(line.encode(), person)
-        assert isinstance(made, Request)
-        asks = isinstance(made.command, Query)
-        said = machine.answer(made) if asks else machine.execute([made], (1, 0))[0]
-        assert said.text() == reply
+        assert says(machine, SLOTS, person, line) == reply
 
 
 def test_planners_are_told_what_the_page_says() -> None:
     machine = Machine(Plans(map(Person, ("alice", "grace"))))
-    told = re.search(r"```plans\n(.*?)```", TEXT, flags=re.DOTALL)
-    assert told is not None
-    exchanges = re.findall(r"^(\w+)> (.*)\n(.*)$", told[1], flags=re.MULTILINE)
-    assert len(exchanges) == 8
-    for who, line, reply in exchanges:
-        made = Request(NoticesAfter()) if line == "notices" else PLANS.parse(line.encode(), Person(who))
-        assert isinstance(made, Request)
-        asks = isinstance(made.command, Query)
-        said = machine.answer(made) if asks else machine.admit(made, 0) or machine.execute([made], (1, 0))[0]
-        assert said.text() == reply
+    for who, line, reply in exchanges("plans", 8):
+        assert says(machine, PLANS, Person(who), line) == reply
     assert f"at most {VENDORS_MAX} vendors, and {TOLD_MAX} people are told of it; {PLANS_MAX} plans" in TEXT
 
 
 def test_doctors_and_nurses_are_told_what_the_page_says() -> None:
     people = {name: Person(name) for name in ("alice", "farid", "grace")}
     ward = Ward(tuple(people.values()))
-    told = re.search(r"```messages\n(.*?)```", TEXT, flags=re.DOTALL)
-    assert told is not None
-    exchanges = re.findall(r"^(\w+)> (.*)\n(.*)$", told[1], flags=re.MULTILINE)
-    assert len(exchanges) == 17
-    for who, line, reply in exchanges:
+    for who, line, reply in exchanges("messages", 17):
         assert ward.says(people[who], line) == reply
     (pushed, *_) = ward.hear()
     assert f"\n{ChangeLines(pushed).for_people.decode()}" in TEXT

@@ -14,8 +14,8 @@ import pytest
 import uvloop
 from tests.e2e.cluster import environment
 from tests.ports import free_ports
-from tests.server.line_house import until
 from tests.server.test_http import HOST, counting_node, get
+from tests.waiting import until
 
 from holdfast.kernel.errors import ConfigurationError
 from holdfast.server import http

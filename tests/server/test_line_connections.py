@@ -7,7 +7,8 @@ import socket
 from typing import Any
 
 import pytest
-from tests.server.line_house import Echoed, House, play, until
+from tests.server.line_house import Echoed, House, play
+from tests.waiting import until
 
 from holdfast.kernel.replies import Unavailable, Unknown
 from holdfast.server import line_server

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.server.line_house import TOKEN, House, play, said, until
+from tests.server.line_house import TOKEN, House, play, said
+from tests.waiting import until
 
 from holdfast.server import line_server
 

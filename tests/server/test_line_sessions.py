@@ -10,7 +10,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.server.line_house import TOKEN, Client, Echoed, House, play, until
+from tests.server.line_house import TOKEN, Client, Echoed, House, play
+from tests.waiting import until
 
 from holdfast.kernel.contracts import Change, Reading
 from holdfast.kernel.errors import MalformedInput

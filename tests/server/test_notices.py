@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from tests.kernel.postbox import Letter
-from tests.server.company import until
 from tests.server.post_offices import Offices, apps, run
+from tests.waiting import until
 
 from holdfast.kernel.notices import TEXT_MAX, Notice, Outbox, TakeNotices
 from holdfast.server.calls import Calls
