@@ -186,7 +186,7 @@ CONCLUSIONS = st.builds(
     Conclude,
     st.sampled_from(CALLED),
     st.integers(1, 3),
-    st.sampled_from((PAIR, (*PAIR, "hall"), ("hall",))),
+    st.lists(st.sampled_from((*PAIR, "hall")), min_size=1, max_size=3, unique=True).map(tuple),
     st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map(tuple),
 )
 COMMANDS = st.tuples(st.sampled_from((BOB, EVE)), CONCLUSIONS | st.builds(Withdraw, st.sampled_from(CALLED)))

@@ -34,16 +34,17 @@ def test_the_model_tells_whoever_has_heard_what_is_not_so_any_more() -> None:
     model = Hearsay(plans_max=1)
     model.do("bob", Conclude("wedding", 17, ("band", "hotel"), ("ann",)))
     model.do("bob", Conclude("wedding", 17, ("band", "hotel"), ("cem", "ann")))
-    model.do("bob", Conclude("wedding", 12, ("band", "hotel"), ("dee",)))
+    model.do("bob", Conclude("wedding", 17, ("hotel", "band"), ("cem",)))
+    model.do("bob", Conclude("wedding", 12, ("hotel", "band"), ("dee",)))
     model.do("bob", Conclude("party", 1, ("hall",), ("ann",)))
     model.do("bob", Withdraw("wedding"))
     model.do("bob", Withdraw("party"))
     assert model.told == [
         ("ann", "bob has booked slot 17 at band and hotel."),
         ("cem", "bob has booked slot 17 at band and hotel."),
-        ("ann", "bob has booked slot 12 instead of 17 at band and hotel."),
-        ("cem", "bob has booked slot 12 instead of 17 at band and hotel."),
-        ("dee", "bob has booked slot 12 at band and hotel."),
+        ("ann", "bob has booked slot 12 instead of 17 at hotel and band."),
+        ("cem", "bob has booked slot 12 instead of 17 at hotel and band."),
+        ("dee", "bob has booked slot 12 at hotel and band."),
         ("ann", "bob has booked slot 1 at hall."),
         ("ann", "bob no longer has slot 1 at hall."),
     ]

@@ -49,7 +49,9 @@ class Shelf:
         who, plan, slot, vendors, named = new
         told = old[4] if old else ()
         everybody = told + tuple(person for person in named if person not in told)
-        is_news = old is None or old[2:4] != (slot, vendors)
+        is_news = old is None or (old[2], set(old[3])) != (slot, set(vendors))
+        if old is not None and not is_news:
+            vendors = old[3]
         hear = everybody if is_news else everybody[len(told) :]
         know = () if is_news else told
         parts = [_told(hear)] if hear else []
@@ -84,5 +86,5 @@ class Planners:
             return (word, who)
         if word == "withdraw":
             return (word, who, plan)
-        vendors = VENDORS[: source.choice((1, 2, 2))]
+        vendors = tuple(source.sample(VENDORS, source.choice((1, 2, 2))))
         return (word, who, plan, source.randint(1, 3), vendors, tuple(source.sample(PERSONS, source.choice((1, 1, 2)))))

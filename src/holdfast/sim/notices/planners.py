@@ -34,6 +34,9 @@ class Hearsay:
                 self.told.append((one, f"{who} no longer has slot {slot} at {in_words(vendors)}."))
             return
         news, heard = (command.slot, command.vendors), self.heard.get(key, {})
+        last = next(iter(heard.values()), None)
+        if last is not None and (last[0], set(last[1])) == (news[0], set(news[1])):
+            news = last  # in other words
         after = dict.fromkeys((*heard, *command.persons), news)
         if len(after) > TOLD_MAX or after == heard:
             return
@@ -59,7 +62,7 @@ def _news_in_words(who: str, news: News, old: News | None) -> str:
     at = f" at {in_words(vendors)}"
     if old is None:
         return f"{who} has booked slot {slot}{at}."
-    if old[1] == vendors:
+    if set(old[1]) == set(vendors):
         return f"{who} has booked slot {slot} instead of {old[0]}{at}."
     return f"{who} has booked slot {slot}{at} instead of slot {old[0]} at {in_words(old[1])}."
 
@@ -79,6 +82,6 @@ class PlansWork(SourceWork):
             return Mine(), True
         if die < 0.3:
             return Withdraw(plan), False
-        vendors = tuple(sorted(source.sample(VENDORS, source.choice((1, 2, 2, 2, 3)))))
+        vendors = tuple(source.sample(VENDORS, source.choice((1, 2, 2, 2, 3))))
         told = tuple(one.id for one in source.sample(self.staff, source.choice((1, 1, 2))))
         return Conclude(plan, source.randint(1, 4), vendors, told), False
