@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.waiting import until
 
-from holdfast.client import messenger_report
+from holdfast.client import NotExecuted, messenger_report
 from holdfast.client.messenger_folder import Folder
 from holdfast.client.messenger_report import Reporter
 from holdfast.client.messenger_types import Message
@@ -29,10 +29,15 @@ class Servers:
         self.known = 10**9
         self.said: list[tuple[int, ...]] = []
         self.got: list[int] = []
+        self.refuses = 0
+        """So many requests from now on are not taken."""
         self.meanwhile: Callable[[], object] = lambda: None
 
     async def ask(self, *words: Any) -> Answer:
         await asyncio.sleep(0)
+        if self.refuses:
+            self.refuses -= 1
+            raise NotExecuted("no server took it")
         if words[0] == "got":
             self.got.append(words[2])
             return Answer(True, "", "got", {})
@@ -206,6 +211,52 @@ def test_what_the_server_does_not_know_yet_is_said_until_it_does(
     play(tmp_path, servers, story, tentative=True)
     assert servers.said[0] == (1, 2)
     assert set(servers.said[1:]) == {(2,)}
+
+
+def test_one_that_is_not_known_yet_is_told_also_when_all_behind_it_are(tmp_path: Path, servers: Servers) -> None:
+    async def story(reporter: Reporter, folder: Folder) -> None:
+        servers.known = 150
+        for number in (151, *range(1, 150)):
+            reporter.handed_out(message(number))
+            reporter.done()
+        assert not await reporter.say_read()
+        assert folder.handed == {"id-151": 151}
+
+    play(tmp_path, servers, story, tentative=True)
+    assert [len(numbers) for numbers in servers.said] == [100, 50]
+
+
+def test_what_no_server_took_is_said_again_by_itself(
+    tmp_path: Path, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messenger_report, "TOLD_S", 0.001)
+
+    async def story(reporter: Reporter, folder: Folder) -> None:
+        servers.refuses = 3
+        reporter.handed_out(message(1))
+        running = asyncio.ensure_future(reporter.run())
+        await until(lambda: not reporter.has_some)
+        running.cancel()
+
+    play(tmp_path, servers, story)
+    assert (servers.said, servers.refuses) == ([(1,)], 0)
+
+
+def test_how_far_it_has_got_is_on_the_disk_before_it_is_said(
+    tmp_path: Path, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that had forgotten it would be handed the same again, of which the servers say that it has it."""
+    synced: list[list[int]] = []
+
+    async def story(reporter: Reporter, folder: Folder) -> None:
+        monkeypatch.setattr(folder, "sync", lambda: synced.append(list(servers.got)))
+        for number in (7, 9):
+            folder.move(number)
+            await reporter.say()
+            await reporter.say()
+
+    play(tmp_path, servers, story)
+    assert (synced, servers.got) == ([[], [7]], [7, 9])
 
 
 def test_how_far_it_has_got_is_said_once_for_many(

@@ -111,3 +111,11 @@ def test_what_a_link_leads_to_stays_as_it_is(tmp_path: Path) -> None:
     make_file(tmp_path / "file")
     with pytest.raises(FileExistsError):
         make_folder(tmp_path / "file")
+
+
+def test_a_folder_that_is_reached_by_a_link_is_tightened_itself(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "a").mkdir(parents=True)
+    (tmp_path / "data").symlink_to(tmp_path / "disk")
+    assert open_to_others(tmp_path / "disk") == ["disk", "disk/a"]
+    tighten_all(tmp_path / "data")
+    assert open_to_others(tmp_path / "disk") == []

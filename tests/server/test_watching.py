@@ -65,6 +65,8 @@ def test_what_was_missed_is_told_behind_what_was_not_once_the_client_reads() -> 
     assert not unasked.add(b"12345\n", is_read=True), "there is no room"
     assert not unasked.add(b"1\n", is_read=False)
     assert unasked.take(as_json=True, is_read=False) == [b"12345\n"]
+    assert unasked.add(b"67890\n", is_read=True), "what is written takes no room"
+    assert unasked.take(as_json=True, is_read=False) == [b"67890\n"]
     assert unasked.missed == 2
     assert [json.loads(line)["missed"] for line in unasked.take(as_json=True, is_read=True)] == [2]
     assert not unasked
