@@ -89,8 +89,10 @@ def test_search_goes_on_where_it_has_stopped() -> None:
     assert times == sorted(times, reverse=True), "of one second they come conversation by conversation"
 
 
-def test_search_looks_at_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("holdfast.apps.messages.asking.LOOKED_AT_MAX", 10)
+@pytest.mark.parametrize(("bound", "most"), [("LOOKED_AT_MAX", 10), ("CHARACTERS_MAX", 3 * 10)])
+def test_search_looks_at_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch, bound: str, most: int) -> None:
+    """Ten messages with three letters each."""
+    monkeypatch.setattr(f"holdfast.apps.messages.asking.{bound}", most)
     ward = Ward()
     ward.send(ALICE, "bob", "needle")
     for _ in range(25):
