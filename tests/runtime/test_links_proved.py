@@ -232,7 +232,7 @@ def test_words_out_of_their_order_end_the_connection_alone(words: tuple[Word, ..
     async def story(a: Node, b: Node) -> None:
         stranger = await Stranger.to(b)
         stranger.say(*words, then=FRAME)
-        assert b"forged" not in await stranger.rest()
+        assert (await stranger.rest()).count(b"demo") <= 1, "one answer, whatever else is asked"
         counters = b.links.counters
         assert counters["unproved"] + counters["malformed"] + counters["refusals"] > 0
         undisturbed(a, b)

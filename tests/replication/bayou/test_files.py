@@ -279,6 +279,16 @@ def test_what_was_promised_is_kept_over_a_crash_and_a_clock_set_back(quiet: Repl
     assert quiet.log("music").tail[-1].write.ms > promised_ms
 
 
+def test_nobody_promises_in_a_file_what_the_others_would_not_believe(quiet: Replicas) -> None:
+    """The laptop's clock was an hour ahead, and is right again."""
+    quiet["music"].skew_ms = HOUR_US // 1000
+    quiet.submit("music", book(9))
+    quiet["music"].skew_ms = 0
+    quiet.export("music")
+    replica = quiet.core("music").replica
+    assert quiet.unix_ms(quiet["music"]) <= replica.promised_ms <= replica.bound_ms < replica.clock.milliseconds
+
+
 def test_a_promise_does_not_count_before_all_the_writes_are_in(quiet: Replicas) -> None:
     """The laptop's clock is an hour ahead: its write waits in quarantine, so nothing behind it is heard of."""
     quiet["music"].skew_ms = HOUR_US // 1000
