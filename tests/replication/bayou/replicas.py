@@ -275,6 +275,14 @@ class Replicas:
         """A message arrives that nobody sent, over the wire all the same."""
         self._input(self[name], "receive", self[source].number, self._decode(msgspec.msgpack.encode(message)))
 
+    def on_the_way(self, one: str, other: str) -> list[Any]:
+        """The messages on the channel, in order."""
+        return [self._decode(data) for data in self.channels[self[one].number, self[other].number]]
+
+    def wake(self, name: str) -> None:
+        """A node's timer goes off, due or not."""
+        self._input(self[name], "wake")
+
     # -- Users
 
     def person(self, name: str) -> Person | None:

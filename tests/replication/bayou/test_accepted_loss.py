@@ -9,7 +9,7 @@ import pytest
 from tests.replication.bayou.replicas import SECOND_US, Replicas
 
 from holdfast.kernel.contracts import Reading, Request
-from holdfast.replication.bayou.messages import Claim, Updates
+from holdfast.replication.bayou.messages import Claim, Undone, Updates, Vow
 
 MINUTE_US = 60 * SECOND_US
 
@@ -251,3 +251,110 @@ def test_a_lone_voter_gives_its_word_to_who_knows_of_its_epoch_only() -> None:
     replicas.book("music", book(9))
     replicas.wait(SECOND_US)
     replicas.settled()
+
+
+def back_and_forth(replicas: Replicas) -> None:
+    """law took over with biology's word, though its operator had accepted a loss, and gave the epoch back."""
+    assert "epoch 65" in replicas.book("law", "take-over --accept-loss")
+    assert replicas.core("law").replica.loss is None
+    replicas.book("law", "hand-over biology")
+    replicas.wait(5 * SECOND_US)
+    assert replicas.core("biology").replica.is_primary
+
+
+def test_an_accepted_loss_is_for_that_claim_alone_and_not_for_a_later_one_that_is_slow() -> None:
+    replicas = Numbered("biology law music")
+    back_and_forth(replicas)
+    replicas.submit("biology", "hand-over law")
+    replicas.deliver("biology", "law")
+    replicas.submit("biology", book(9))
+    for _ in range(9):  # law's claim is 2.2 s on its way
+        replicas.now_us += SECOND_US // 4
+        replicas.wake("law")
+    assert replicas.core("law").replica.loss is None
+    assert not replicas.core("law").replica.is_primary
+
+
+def test_an_accepted_loss_is_for_that_claim_alone_and_not_for_a_later_one_that_is_lost() -> None:
+    """Or two primaries would confirm, and nobody has accepted it."""
+    replicas = Numbered("biology law music")
+    back_and_forth(replicas)
+    replicas.submit("biology", "hand-over law")
+    replicas.deliver("biology", "law")
+    replicas.lose("law", "biology")
+    replicas.disconnect("biology", "law")
+    replicas.disconnect("law", "music")
+    replicas.wait(10 * SECOND_US)
+    assert replicas.core("biology").replica.is_primary
+    assert not replicas.core("law").replica.is_primary
+    replicas.book("biology", book(14))
+    replicas.book("law", book(14))
+    settle(replicas)
+    assert replicas.core("law").replica.loss is None
+    assert "confirmed biology-1" in replicas.ask("law", "schedule 2026-12-01", "committed")
+
+
+def test_with_the_voter_s_word_in_hand_no_loss_is_taken() -> None:
+    """What it has confirmed is on its way, and takes longer than an answer is waited for."""
+    replicas = Numbered("biology law music", policy="immediate")
+    replicas.isolate("law")
+    replicas.book("music", book(9))
+    replicas.deliver_all()
+    assert commits(replicas, "biology") == [("music-1", 0)]
+    replicas.disconnect("biology", "music")
+    replicas.connect("biology", "law")
+    replicas.submit("law", "take-over --accept-loss")
+    law = replicas.core("law")
+    while not (words := [it for it in replicas.on_the_way("biology", "law") if isinstance(it, Vow)]):
+        replicas.deliver("law", "biology")
+    replicas.hear("law", "biology", words[0])  # before what it has confirmed
+    assert law.epochs.vows
+    assert law.replica.log.csn == 0
+    for _ in range(12):
+        replicas.now_us += SECOND_US // 4
+        replicas.wake("law")
+    assert not law.replica.is_primary
+    replicas.deliver_all()
+    assert law.replica.is_primary
+    assert law.replica.loss is None
+    assert commits(replicas, "law") == [("music-1", 0)]
+
+
+def test_a_primary_whose_loss_was_accepted_confirms_nothing_once_a_file_tells_it() -> None:
+    """Epochs do not go back along the commits, whatever way they come."""
+    replicas = Numbered("biology law music", policy="immediate")
+    replicas.book("music", book(9))
+    replicas.isolate("biology")
+    take_over(replicas, "law")
+    replicas.book("law", book(14, "Oak"))
+    assert commits(replicas, "law") == [("music-1", 0), ("law-1", 65)]
+    for part in replicas.export("law"):
+        replicas.take("biology", part)
+    assert commits(replicas, "biology") == commits(replicas, "law")
+    replicas.book("biology", book(15, "Elm"))
+    assert not replicas.core("biology").replica.is_primary
+    assert commits(replicas, "biology") == commits(replicas, "law")
+    settle(replicas)
+    assert commits(replicas, "law") == [("music-1", 0), ("law-1", 65), ("biology-1", 65)]
+
+
+def test_what_was_undone_is_told_again_where_the_link_broke_as_it_was_told() -> None:
+    replicas = Numbered("biology law music", policy="immediate")
+    replicas.book("music", book(9))
+    replicas.isolate("biology")
+    take_over(replicas, "law")
+    replicas.book("biology", book(14, "Oak"))
+    replicas.book("law", book(14, "Elm"))
+    replicas.connect("biology", "law")
+    pairs = (("law", "biology"), ("biology", "law"))
+    while not any(isinstance(message, Undone) for message in replicas.on_the_way("biology", "law")):
+        assert replicas.now_us < 60 * SECOND_US, "biology never tells"
+        for one, other in pairs:
+            if replicas.on_the_way(one, other):
+                replicas.deliver(one, other)
+        replicas.now_us += SECOND_US // 4
+        for one, _ in pairs:
+            replicas.wake(one)
+    replicas.disconnect("biology", "law")
+    settle(replicas)
+    assert "undone, though confirmed before: biology-1" in replicas.core("law").status()["accepted_loss"]

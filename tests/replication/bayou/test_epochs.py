@@ -157,7 +157,7 @@ def test_a_claim_that_no_majority_answers_is_given_up_before_who_waits_for_it_gi
         for name in ("biology", "music"):
             three.lose("law", name)
         three.now_us += SECOND_US // 4
-        three._input(three["law"], "wake")
+        three.wake("law")
     why = "it takes a majority of the voters, and biology, music did not answer; the claim is given up."
     assert three.told("take-over") == [f"Failed: {why}"]
     three.heal()

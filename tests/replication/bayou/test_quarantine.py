@@ -177,3 +177,31 @@ def test_a_new_disk_counts_its_own_clock_before_it_follows_most_others() -> None
     replicas.deliver_all()
     assert len(replicas.core("physics").replica.log.live) == 3, "it is none of them yet"
     assert replicas.core("physics").replica.follows_ms == 0
+
+
+def test_what_comes_beside_a_committed_write_of_the_future_is_observed() -> None:
+    """A write stamped in three days is committed, and comes in one message with music's, which is minutes ahead."""
+    replicas = Replicas("biology law music physics")
+    replicas.isolate("biology")
+    replicas.disconnect("law", "music")
+    replicas.isolate("physics")
+    replicas["biology"].skew_ms = 3 * 24 * HOUR_MS
+    replicas.submit("biology", "reserve Oak 2026-12-04 14:00 1h Meeting")
+    replicas.jump(25 * HOUR_MS * 1000)
+    replicas.wait(3 * SECOND_US)
+    assert replicas.log("biology").csn == 1
+    replicas["biology"].skew_ms = 0
+    replicas["music"].skew_ms = 4 * 60_000
+    replicas.connect("biology", "music")
+    replicas.wait(5 * SECOND_US)
+    replicas.submit("music", book(9, day="2026-12-20"))
+    replicas.wait(SECOND_US)
+    replicas.connect("music", "law")
+    log = replicas.log("law")
+    while not log.last_ms.get("music"):
+        for one, other in (("law", "music"), ("music", "law")):
+            if replicas.on_the_way(one, other):
+                replicas.deliver(one, other)
+    assert log.csn == 1
+    replicas.submit("law", book(9, day="2026-12-20"))
+    assert log.last_ms["law"] > log.last_ms["music"]

@@ -50,7 +50,7 @@ def test_writes_go_on_while_it_is_taken_and_a_crash_at_any_moment_loses_nothing(
             written += 1
         elif act == "time":
             replicas.now_us += 4_000
-            replicas._input(replicas["law"], "wake")
+            replicas.wake("law")
         elif act == "deliver":
             replicas.deliver_all()
         elif act == "truncate":

@@ -97,7 +97,7 @@ def test_a_reader_of_the_full_view_waits_for_it_and_one_of_the_committed_view_do
     assert "all free" in replicas.ask("music", "schedule 2026-12-01", "committed")
     turns = 0
     while not replicas.told("full"):
-        replicas._input(music, "wake")
+        replicas.wake("music")
         turns += 1
     assert 1 <= turns <= count // ROLL_FORWARD_MAX + 1
     assert replicas.core("music").replica.views.caught_up

@@ -203,7 +203,6 @@ class AntiEntropy:
             state.pulled_us = None
         if state.vector is not None:  # what it sends, it has: it need not get that back
             note_writes(state.vector, updates.writes)
-        self.epochs.learn(updates.epoch, updates.primary)
         taken = self.take(updates)
         if updates.answers and not (taken.writes or taken.commits):
             self._pull_next()  # nothing came of it: asked again at once, it would come to the same
@@ -214,9 +213,11 @@ class AntiEntropy:
         return taken
 
     def take(self, updates: Updates) -> Taken:
-        """Take in what fits here: everything in the basis must be here, and the commits before."""
+        """Take in what fits here: everything in the basis must be here, and the commits before. Who knows of a later
+        epoch is believed first, whatever way it comes: a primary that was replaced confirms nothing any more."""
         replica = self.replica
         log = replica.log
+        self.epochs.learn(updates.epoch, updates.primary)
         self.release_held()  # what comes now may follow from what is ripe: not before it
         beside = replica.aside()
         if not log.members:  # a new disk learns from a state who takes part, before anything else

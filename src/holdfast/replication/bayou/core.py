@@ -71,7 +71,7 @@ class Bayou:
         self._reads: list[tuple[Token, Request]] = []
         self._news: list[Write] = []
         self._basis: dict[str, int] = {}
-        self._served_epoch = -1
+        self._served = (-1, False)  # which epoch, and whether as its primary
         self._behind_since_us: int | None = None
         self._insertions = 0
         self._inserted_us = 0
@@ -196,8 +196,8 @@ class Bayou:
         replica = self.replica
         if replica.state in (STARTING, HALTED):
             return replica.step
-        if self._served_epoch != replica.epoch:
-            self._served_epoch = replica.epoch
+        if self._served != (replica.epoch, replica.is_primary):
+            self._served = (replica.epoch, replica.is_primary)
             replica.log.collects = replica.is_primary
             self.primary.reset()
         if replica.now_us >= self._tick_us:
@@ -368,6 +368,7 @@ class Bayou:
         state.connected = True
         state.pulled_us = None
         self.primary.connected(peer)
+        self.epochs.losses.connected(peer)
         self.epochs.proposals.new_disk(peer)  # it may be: what a process there holds, it must say anew
         self.anti_entropy.pull(peer)
 

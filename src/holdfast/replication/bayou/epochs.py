@@ -74,6 +74,7 @@ class Epochs:
         self.yielded_us = None
         self._overtaken_us = None
         self.claimed = 0
+        self._accepts_loss = False
         self.vows = {}
         self.learnt = {}
         replica.event(f"{replica.configuration.nodes[primary]} is the primary of epoch {epoch}")
@@ -157,11 +158,10 @@ class Epochs:
             replica.reply(token, CannotDo(text))
         else:
             self.asked.append((token, replica.me, replica.now_us))
-            self._accepts_loss = alone and accept_loss
-            if self._accepts_loss and (replica.is_primary or not replica.peers[replica.primary].connected):
+            if accept_loss and (replica.is_primary or not replica.peers[replica.primary].connected):
                 self._take_with_loss()
             else:
-                self._claim(self._epoch_to_claim())
+                self._claim(self._epoch_to_claim(), accepts_loss=accept_loss)
 
     def _take_with_loss(self) -> None:
         """The one voter cannot vow, and the operator accepts what that means."""
@@ -170,7 +170,6 @@ class Epochs:
         self.losses.accept(epoch)
         replica.record(Vowed(epoch))
         replica.vowed = self.claimed = epoch
-        self._accepts_loss = False
         self._enthrone(epoch, replica.me)
 
     def _may_lead(self, peer: Peer) -> bool:
@@ -222,9 +221,11 @@ class Epochs:
         replica = self.replica
         return epoch == replica.vowed > replica.epoch and epoch % EPOCH_NODES == replica.me
 
-    def _claim(self, epoch: int) -> None:
+    def _claim(self, epoch: int, *, accepts_loss: bool = False) -> None:
+        """`accepts_loss`: the operator's word for this claim, and for no later one."""
         replica = self.replica
         self.claimed = epoch
+        self._accepts_loss = accepts_loss
         self.claimed_us = self._begun_us = replica.now_us
         self.vows = {}
         if len(replica.voters) == 1 and epoch > replica.vowed:
@@ -288,7 +289,7 @@ class Epochs:
         if not self.claimed and replica.state == ACTIVE and self._is_own_claim(vow.epoch):
             self._claim(vow.epoch)
         if replica.state != ACTIVE:
-            self.claimed = 0
+            self.claimed, self._accepts_loss = 0, False
         if vow.epoch == self.claimed and peer in replica.voters:
             self.vows[peer] = vow
             self._consider_vows()
@@ -328,6 +329,7 @@ class Epochs:
     def _give_up(self, why: str) -> None:
         """This claim; who waits for it is told."""
         self.claimed = 0
+        self._accepts_loss = False
         self.vows = {}
         for token, _, _ in self.asked:
             self.replica.reply(token, CannotDo(why))
@@ -346,7 +348,8 @@ class Epochs:
         patience_us = replica.configuration.patience_us
         if self.claimed:
             self._consider_vows()
-        if self.claimed and self._accepts_loss and replica.now_us - self.claimed_us >= patience_us:
+        is_unheard = self._accepts_loss and not self.vows  # with its vow in hand, what it has confirmed will come
+        if self.claimed and is_unheard and replica.now_us - self.claimed_us >= patience_us:
             self._take_with_loss()  # connected or not, the one voter does not answer
         alone = len(replica.voters) == 1
         if self.claimed and not alone and not self._has_majority and replica.now_us - self._begun_us >= 2 * patience_us:
@@ -377,8 +380,10 @@ class Epochs:
         replica = self.replica
         if node != replica.me:
             return f"{replica.configuration.nodes[node]} has not claimed in time; it may still happen: ask `replicas`."
-        if len(replica.voters) == 1:
+        if not self._has_majority:  # of several voters the claim would have been given up
             why = f"{self._voter_names()} did not answer; it gives its word once, and may have given it to this claim"
+        elif len(replica.voters) == 1:
+            why = f"{self._voter_names()} agrees, and what it has confirmed has not all come here yet"
         else:
             why = "a majority of the voters agrees, and what they have confirmed has not all come here yet"
         return f"{why}. So the claim stands: this node becomes the primary when that comes; `status` says so."

@@ -29,7 +29,8 @@ class Losses:
 
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
-        self._told_epoch = -1
+        self._undone_count = 0
+        self._told = (-1, 0)  # to the primary of which epoch, and how many
 
     # -- At the new primary
 
@@ -68,10 +69,15 @@ class Losses:
             replica.event(
                 f"{replica.configuration.nodes[peer]}, whose loss was accepted after commit {loss.csn}, is back"
             )
-        told = replica.epoch == self._told_epoch
-        if replica.undone and peer == replica.primary and have.epoch == replica.epoch and not told:
-            self._told_epoch = replica.epoch
+        to_tell = (replica.epoch, self._undone_count)
+        if replica.undone and peer == replica.primary and have.epoch == replica.epoch and self._told != to_tell:
+            self._told = to_tell
             replica.send(peer, Undone(tuple(replica.undone)))
+
+    def connected(self, peer: Peer) -> None:
+        """A link stands again: what was told over an older one may be lost."""
+        if peer == self.replica.primary:
+            self._told = (-1, 0)
 
     def on_undone(self, peer: Peer, message: Undone) -> None:
         """A replica had these as confirmed, and has taken over this one's history."""
@@ -112,6 +118,7 @@ class Losses:
     def undo(self, lost: Sequence[Entry]) -> None:
         """These were confirmed, and are not in the history that stands."""
         replica = self.replica
+        self._undone_count += len(lost)
         for entry in lost:
             request = replica.views.request_of(entry.write)
             person = request.person if request is not None else None

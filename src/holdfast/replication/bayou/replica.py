@@ -130,7 +130,8 @@ class Replica:
     @property
     def deadline_ms(self) -> int:
         """What is due by now. A device ahead of most of its peers measures by them: else a wrong clock would
-        commit everything that waits for somebody who is away."""
+        commit everything that waits for somebody who is away. Of two clocks nobody can tell which is right: then
+        the one that is behind counts, and both devices are told."""
         return self.wall_ms + min(0, self.skew_ms)
 
     @property
@@ -235,7 +236,8 @@ class Replica:
     def take_in(self, writes: Sequence[Write]) -> None:
         """The same without the journal."""
         self.views.insert(writes)
-        self.observe(max(write.ms for write in writes))
+        # A committed one may be stamped beyond what is believed; the others beside it are observed all the same.
+        self.observe(max((write.ms for write in writes if write.ms <= self.bound_ms), default=0))
 
     def commit(self, names: Sequence[Name], epoch: int) -> list[Entry]:
         """The next commits: journaled, executed; whoever follows the outcomes is told."""
