@@ -295,3 +295,25 @@ def test_what_is_tentative_says_by_when_it_is_firm_wherever_it_is_shown() -> Non
     replicas.wait(3 * SECOND_US)
     assert "confirmed, Maple on" in replicas.ask("law", "mine")
     assert "firm by" not in replicas.ask("law", "mine")
+
+
+def test_a_primary_that_got_a_new_id_watches_the_deadlines_of_its_epoch() -> None:
+    """Somebody retired its replica while it was away; its process began again before it had a new one."""
+    replicas = Replicas("biology law music")
+    replicas.isolate("biology")
+    assert "biology is waited for no longer" in replicas.book("law", "retire biology")
+    replicas.crash("music")
+    replicas.connect("biology", "law")
+    while replicas.core("biology").replica.state != "joining":
+        for one, other in (("law", "biology"), ("biology", "law")):
+            if replicas.on_the_way(one, other):
+                replicas.deliver(one, other)
+    replicas.crash("biology")
+    replicas.restart("biology")
+    replicas.wait(10 * SECOND_US)
+    assert replicas.core("biology").replica.is_primary
+    replicas.submit("law", book(12, day="2026-11-30"))
+    replicas.jump(4 * HOUR_US)
+    replicas.wait(5 * SECOND_US)
+    assert "law-1" in committed(replicas, "biology")
+    assert replicas.log("biology").tail == []
