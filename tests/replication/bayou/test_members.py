@@ -174,6 +174,24 @@ def test_a_retired_replica_takes_no_writes_and_goes_when_a_peer_has_its_last() -
     assert replicas.core("music").replica.state == "retired"
 
 
+def test_who_is_asked_to_retire_again_says_how_far_it_is() -> None:
+    """Whatever became of the first answer; its process may have begun again meanwhile, too."""
+    replicas = Replicas("biology law music")
+    replicas.submit("music", "retire")
+    replicas.isolate("music")
+    replicas.wait(5 * SECOND_US)
+    assert "music is retiring: no peer that stays has its last writes yet" in replicas.told("retire")[0]
+    replicas.submit("music", "retire")
+    replicas.crash("music")
+    replicas.restart("music")
+    assert replicas.core("music").replica.state == "retired"
+    replicas.submit("music", "retire", "retire")
+    assert "asked once more" in replicas.told("retire")[1]
+    replicas.heal()
+    replicas.wait(2 * SECOND_US)
+    assert replicas.told("retire")[2:] == ["music has retired; its node may be stopped for good."]
+
+
 def test_the_last_writes_are_left_to_nobody_who_has_retired() -> None:
     replicas = Replicas("biology law music physics")
     replicas.isolate("law", "music")

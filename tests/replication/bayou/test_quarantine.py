@@ -118,11 +118,34 @@ def test_of_two_that_differ_both_are_told() -> None:
 
 
 def test_a_clock_that_is_set_right_is_not_complained_of(three: Replicas) -> None:
+    """But who enters something there is told that it is stamped far ahead, until that time has come."""
     three.wait(3 * SECOND_US)
     three["law"].skew_ms = 0
     three.wait(5 * SECOND_US)
+    assert "clock" not in three.book("music", book(9))
+    told = three.book("law", book(10))
+    assert "set it right" not in told
+    assert "was ahead: what is entered here is stamped 2027-11-30 08:00 or later" in told
+    assert "was ahead" in three.book("law", "retire"), "nobody would take in its last writes"
+    three.jump(YEAR_MS * 1000)
+    three.wait(5 * SECOND_US)
     assert three.core("law").status()["warning"] == ""
-    assert "set it right" not in three.book("music", book(9))
+    assert "has retired" in three.book("law", "retire")
+
+
+def test_a_primary_whose_clock_is_ahead_carries_nobody_along() -> None:
+    """It asks for promises up to its own stamps; the others' go on as their clocks do."""
+    replicas = Replicas("biology law music")
+    replicas["biology"].skew_ms = 30 * HOUR_MS
+    replicas.submit("biology", "reserve Oak 2026-12-09 10:00 1h Meeting")
+    replicas.deliver_all()
+    for name in ("law", "music"):
+        replicas.now_us += 1_000
+        replicas.submit(name, "reserve Elm 2026-12-09 10:00 1h Meeting")
+        replicas.deliver_all()
+        assert replicas.log(name).last_ms[name] == replicas.unix_ms(replicas[name])
+    replicas.wait(3 * SECOND_US)
+    assert "law-1" in replicas.ask("music", "schedule 2026-12-09")
 
 
 def test_a_clock_that_goes_back_never_stamps_below_what_it_has_stamped_or_seen() -> None:

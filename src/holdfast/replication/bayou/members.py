@@ -48,14 +48,17 @@ class Members:
         self._asked: tuple[Peer, int] | None = None
         self.is_claiming = is_claiming
         self._looked_at = -1
-        self.retiring: tuple[Token | None, int] | None = None  # who waits, and the number of the last write
+        self.retiring: Token | None = None  # who waits for our last writes to be with a peer
+        self._retiring_us = 0
 
     # -- Joining
 
     def tick(self) -> None:
         """Ask somebody for an id, while there is none; or once more, when the creation does not come: it may have
-        gone with its creator's disk."""
+        gone with its creator's disk. Tell who waits for us to have retired that nobody has our last writes yet."""
         replica = self.replica
+        if self.retiring is not None and replica.now_us - self._retiring_us >= 2 * replica.configuration.patience_us:
+            self._tell_retiring("no peer that stays has its last writes yet; keep its node running, and ask again.")
         if replica.state != JOINING:
             return
         patience_us = replica.configuration.patience_us * (CREATION_PATIENCE if replica.replica else 1)
@@ -239,7 +242,9 @@ class Members:
     def retire(self, token: Token, id: str) -> None:
         """An operator takes out this replica, or a lost one."""
         replica = self.replica
-        if replica.state != ACTIVE:
+        if replica.state == RETIRED and id in ("", replica.replica):
+            self._await_peer(token)  # once more: the first answer may be lost
+        elif replica.state != ACTIVE:
             replica.reply(token, CannotDo("this replica takes no part now; nothing was changed."))
         elif not id or id == replica.replica:
             self._retire_itself(token)
@@ -253,11 +258,22 @@ class Members:
         elif not any(self._stays(replica.peers[peer].replica) for peer in replica.connected):
             replica.reply(token, CannotDo("no peer is connected that could take its last writes; connect one first."))
         elif replica.warning:
-            replica.reply(token, CannotDo(f"{replica.warning}; then retire."))
+            replica.reply(token, CannotDo(f"{replica.warning}; retire when that is over."))
         else:
-            write = self._write(RETIREMENT, encode(Retirement(replica.replica)))
-            self.retiring = (token, write.number)
+            self._write(RETIREMENT, encode(Retirement(replica.replica)))
             replica.state = RETIRED
+            self._await_peer(token)
+
+    def _await_peer(self, token: Token) -> None:
+        if self.retiring is not None:
+            self._tell_retiring("it was asked once more, and that is answered.")
+        self.retiring, self._retiring_us = token, self.replica.now_us
+
+    def _tell_retiring(self, what: str) -> None:
+        replica, token = self.replica, self.retiring
+        assert token is not None, "somebody waits"
+        self.retiring = None
+        replica.reply(token, CannotDo(f"{replica.replica} is retiring: {what}"))
 
     def _retire_other(self, token: Token, id: str) -> None:
         replica = self.replica
@@ -277,13 +293,13 @@ class Members:
         replica = self.replica
         if self.retiring is None or not self._stays(have.replica):
             return
-        token, number = self.retiring
+        log, name = replica.log, replica.replica
         vector = dict(have.vector)
-        is_known = vector.get(have.replica, 0) <= replica.log.vector.get(have.replica, 0)
-        if is_known and vector and replica.log.known_to(vector, replica.replica, number):
-            self.retiring = None
-            if token is not None:
-                replica.reply(token, Done(f"{replica.replica} has retired; its node may be stopped for good."))
+        number = max(log.vector.get(name, 0), log.committed_vector.get(name, 0))
+        is_known = vector.get(have.replica, 0) <= log.vector.get(have.replica, 0)
+        if is_known and vector and log.known_to(vector, name, number):
+            token, self.retiring = self.retiring, None
+            replica.reply(token, Done(f"{name} has retired; its node may be stopped for good."))
 
     def _stays(self, id: str) -> bool:
         """Whether a replica takes part, as far as is known."""

@@ -178,7 +178,8 @@ class Primary:
         if replica.state != ACTIVE or ask.have.csn < replica.log.omitted:
             self.anti_entropy.on_have(peer, ask.have)
             return
-        ms = min(ask.ms, replica.bound_ms)  # what lies beyond is not believed, what lies below is promised all the same
+        # What lies beyond is not believed, nor may it carry this clock along: what has been stamped is promised then.
+        ms = ask.ms if ask.ms <= replica.bound_ms else min(replica.bound_ms, replica.stamped_ms)
         replica.peers[peer].learn(ask.have)
         self.epochs.learn(ask.have.epoch, ask.have.primary)
         replica.promise(ms)

@@ -140,6 +140,11 @@ class Replica:
         them: else it would take everything for the future, and its own stamps would come before all of it."""
         return self.wall_ms + self.follows_ms + self.configuration.forward_bound_ms
 
+    @property
+    def stamped_ms(self) -> int:
+        """No stamp of the past here lies above: by the clock, or by what was seen."""
+        return max(self.deadline_ms, self.clock.milliseconds)
+
     def observe(self, ms: int) -> None:
         """A stamp was seen: what is written here from now on is stamped later. Not so beyond the forward
         bound, or one wrong clock would carry all others away."""
@@ -396,9 +401,19 @@ class Replica:
         """What this device's people should know of its clock: how far it is from most of its peers'. Where as
         many clocks are right as are wrong, its own among them, nobody can tell which."""
         if not self.skew_ms:
-            return ""
+            return self._unbelieved()
         way = "behind" if self.skew_ms > 0 else "ahead of"
         return f"this device's clock is {spoken(abs(self.skew_ms))} {way} the others'; set it right"
+
+    def _unbelieved(self) -> str:
+        """Of a clock that was ahead, and is right again: what was stamped then goes on waiting at the others."""
+        ms = self.log.last_ms.get(self.replica, 0)
+        if ms <= self.bound_ms:
+            return ""
+        return (
+            f"this device's clock was ahead: what is entered here is stamped {self.time_text(ms)} or later, and others "
+            "take it in only when their clocks are near that"
+        )
 
 
 def spoken(ms: int) -> str:

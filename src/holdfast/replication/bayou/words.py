@@ -30,7 +30,7 @@ class Import(Command, frozen=True, tag="import"):
 class Retire(Command, frozen=True, tag="retire"):
     """Take this replica (or a lost one, by its id) out of the service for good."""
 
-    replica: Annotated[str, Meta(max_length=64)] = ""
+    replica: Annotated[str, Meta(min_length=1, max_length=64)] = ""  # a word that is given is never taken for this one
 
 
 class HandOver(Command, frozen=True, tag="hand-over"):
