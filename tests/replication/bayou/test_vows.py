@@ -17,8 +17,7 @@ def committed(replicas: Replicas, name: str) -> list[str]:
 
 def kinds(replicas: Replicas, one: str, other: str) -> list[str]:
     """What is on its way from one to the other."""
-    channel = replicas.channels[replicas[one].number, replicas[other].number]
-    return [type(replicas._decode(data)).__name__ for data in channel]
+    return [type(message).__name__ for message in replicas.on_the_way(one, other)]
 
 
 # -- One voter, the papers' mode
