@@ -377,3 +377,19 @@ def test_two_empty_disks_of_five_learn_nothing_from_each_other() -> None:
     replicas.submit("music", book(10))
     replicas.wait(3 * SECOND_US)
     replicas.settled()
+
+
+def test_site_files_that_name_other_voters_are_told_at_both_ends_until_they_are_alike() -> None:
+    """A node that missed the change confirms by itself while the others confirm by their majority."""
+    voters = ("biology", "law", "music")
+    replicas = Replicas("biology law music", voters=voters)
+    replicas.crash("biology")
+    replicas.restart("biology", voters=())
+    replicas.wait(2 * SECOND_US)
+    for name, other in (("biology", "law, music"), ("law", "biology"), ("music", "biology")):
+        assert f"the site file of {other} names other voters" in replicas.core(name).status()["warning"]
+    assert "make them alike" in replicas.book("law", book(9))
+    replicas.crash("biology")
+    replicas.restart("biology", voters=("music", "biology", "law"))
+    replicas.wait(2 * SECOND_US)
+    assert [replicas.core(name).status()["warning"] for name in replicas.names] == ["", "", ""]

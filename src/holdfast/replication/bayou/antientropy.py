@@ -103,6 +103,7 @@ class AntiEntropy:
         state = replica.peers[peer]
         state.learn(have)
         replica.note_skew(peer, have.unix_ms - replica.wall_ms)
+        replica.note_voters(peer, have.voters)
         self.epochs.learn(have.epoch, have.primary)
         if replica.state not in (ACTIVE, RETIRED, JOINING):
             return

@@ -485,7 +485,8 @@ class Bayou:
         """What keeps bookings here from becoming firm, in words for the operator."""
         replica = self.replica
         if replica.state == JOINING:
-            return "a peer that creates it" if not replica.replica else "its own creation"
+            creator = "a peer that creates it (at a site's first start: `holdfast init`)"
+            return creator if not replica.replica else "its own creation"
         if self.epochs.waiting_for:
             return self.epochs.waiting_for
         tail = replica.log.tail

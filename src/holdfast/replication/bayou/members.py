@@ -257,8 +257,8 @@ class Members:
             replica.reply(token, CannotDo("this node is the primary, or about to be; hand over first."))
         elif not any(self._stays(replica.peers[peer].replica) for peer in replica.connected):
             replica.reply(token, CannotDo("no peer is connected that could take its last writes; connect one first."))
-        elif replica.warning:
-            replica.reply(token, CannotDo(f"{replica.warning}; retire when that is over."))
+        elif replica.clock_warning:
+            replica.reply(token, CannotDo(f"{replica.clock_warning}; retire when that is over."))
         else:
             self._write(RETIREMENT, encode(Retirement(replica.replica)))
             replica.state = RETIRED

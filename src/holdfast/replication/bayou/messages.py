@@ -61,7 +61,7 @@ class Have(Message, frozen=True, tag="have"):
     them in epoch `at`; `epoch`, `primary`: the newest it knows of; `vowed`: see `Vow`, -1 where the disk
     does not vote.
     `yours_ms`: the stamp of the last write of `yours` that it has, 0 for none; `yours` is the receiver, as
-    far as the sender knows who that is. `unix_ms`: its time of day."""
+    far as the sender knows who that is. `unix_ms`: its time of day. `voters`: those that its site file names."""
 
     replica: str
     vector: Vector
@@ -75,6 +75,7 @@ class Have(Message, frozen=True, tag="have"):
     yours_ms: int
     unix_ms: int
     wants: bool
+    voters: tuple[int, ...] = ()
 
 
 class Updates(Message, frozen=True, tag="updates"):

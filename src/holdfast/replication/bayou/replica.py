@@ -46,8 +46,8 @@ HALTED = "halted"
 
 
 class PeerState:
-    """What is known of another node since this start. `have`: its newest; `pulled_us`: since when an
-    answer to our `Have` is waited for; `skew_ms`: how far its clock is ahead of ours."""
+    """What is known of another node since this start. `pulled_us`: since when an answer to our `Have` is
+    waited for; `skew_ms`: how far its clock is ahead of ours."""
 
     __slots__ = ("connected", "csn", "pulled_us", "replica", "skew_ms", "vector")
 
@@ -73,6 +73,9 @@ class Replica:
         self.machine = machine
         self.configuration = configuration
         self.me = configuration.me
+        named = tuple(configuration.nodes.index(name) for name in configuration.voters)
+        self._named_voters = named if len(named) > 1 else ()
+        self._unlike: dict[int, None] = {}
         self.step = Step()
         self.now_us = 0
         self.unix_ms = 0
@@ -183,9 +186,22 @@ class Replica:
     @property
     def voters(self) -> list[int]:
         """The nodes that vote: the configured ones, or else the primary alone (the papers' mode)."""
-        nodes = self.configuration.nodes
-        named = [nodes.index(name) for name in self.configuration.voters]
-        return named if len(named) > 1 else [self.primary]
+        return list(self._named_voters) or [self.primary]
+
+    def note_voters(self, peer: int, voters: tuple[int, ...]) -> None:
+        """Which voters a peer's site file names. Where that is not what ours says, each may follow a primary of its
+        own, and both confirm: people at either are told."""
+        if sorted(voters) == sorted(self._named_voters):
+            self._unlike.pop(peer, None)
+        elif peer not in self._unlike:
+            self._unlike[peer] = None
+            self.event(self._unlike_voters())
+
+    def _unlike_voters(self) -> str:
+        if not self._unlike:
+            return ""
+        names = ", ".join(self.configuration.nodes[peer] for peer in self._unlike)
+        return f"the site file of {names} names other voters than the one here: make them alike, or two primaries may confirm"
 
     def begin_epoch(self, epoch: int, primary: int) -> None:
         """There is a later primary. The word of a lone voter, and a claim to it, were for the next epoch only."""
@@ -290,6 +306,7 @@ class Replica:
             yours_ms,
             self.wall_ms,
             wants,
+            self._named_voters,
         )
 
     def check_body(self, write: Write, created: dict[str, int]) -> None:
@@ -398,6 +415,11 @@ class Replica:
 
     @property
     def warning(self) -> str:
+        """What this device's people should know beside an answer."""
+        return "; ".join(filter(None, (self.clock_warning, self._unlike_voters())))
+
+    @property
+    def clock_warning(self) -> str:
         """What this device's people should know of its clock: how far it is from most of its peers'. Where as
         many clocks are right as are wrong, its own among them, nobody can tell which."""
         if not self.skew_ms:
