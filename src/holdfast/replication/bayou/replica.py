@@ -201,7 +201,8 @@ class Replica:
         if not self._unlike:
             return ""
         names = ", ".join(self.configuration.nodes[peer] for peer in self._unlike)
-        return f"the site file of {names} names other voters than the one here: make them alike, or two primaries may confirm"
+        what = "make them alike, or two primaries may confirm"
+        return f"the site file of {names} names other voters than the one here: {what}"
 
     def begin_epoch(self, epoch: int, primary: int) -> None:
         """There is a later primary. The word of a lone voter, and a claim to it, were for the next epoch only."""
