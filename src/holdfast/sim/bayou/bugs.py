@@ -208,6 +208,23 @@ def _nobody_heard(core: Bayou) -> None:
     _put(core.primary, "frontier_ms", lambda: 1 << 62)
 
 
+def _nobody_asked(core: Bayou) -> None:
+    """The primary asks nobody for a promise, ever: what is written becomes firm at its deadline."""
+    _put(core.primary, "_ask_promises", lambda: None)
+
+
+def _office_hours(core: Bayou) -> None:
+    """What could be firm is committed in one hour of six only."""
+    primary, replica = core.primary, core.replica
+    count = primary._firm_count
+    _put(primary, "_firm_count", lambda: count() if replica.wall_ms // HOUR_MS % 6 == 3 else 0)
+
+
+def _never_reminded(core: Bayou) -> None:
+    """A primary that has given its word to another one's claim never looks after what has come of it."""
+    _put(core.epochs, "_remind", lambda: None)
+
+
 def _hasty_deadline(core: Bayou) -> None:
     """What comes at its deadline is committed at once: nobody is asked whether there is something earlier."""
     primary = core.primary
@@ -353,6 +370,9 @@ BUGS: dict[str, Bug] = {
     "retirement-forgotten": Bug(_retirement_forgotten),
     "followed-future": Bug(_followed_future),
     "nobody-heard": Bug(_nobody_heard),
+    "nobody-asked": Bug(_nobody_asked),
+    "office-hours": Bug(_office_hours),
+    "never-reminded": Bug(_never_reminded),
     "hasty-deadline": Bug(_hasty_deadline),
     "slept-through": Bug(_slept_through),
     "behind-ignored": Bug(_behind_ignored),

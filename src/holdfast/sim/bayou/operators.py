@@ -188,11 +188,13 @@ class Operators:
                 self.take_over()
 
     def _headless(self) -> bool:
-        """Whether something is tentative and nobody may confirm it."""
+        """Whether something is tentative, and the disk that became the primary is gone: nobody else is waited for."""
         serving = self.serving()
-        return any(office.replica.log.tail for office in serving) and not any(
-            office.core.epochs.may_propose for office in serving
-        )
+        newest = max(serving, key=lambda office: office.replica.epoch, default=None)
+        if newest is None or not any(office.replica.log.tail for office in serving):
+            return False
+        primary = self.offices[newest.replica.primary]
+        return not (primary.alive and primary.replica.is_primary)
 
 
 def _nothing(_reply: Any) -> None:

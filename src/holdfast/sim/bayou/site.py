@@ -13,10 +13,11 @@ import msgspec
 
 from holdfast.sim.audit import Violation
 from holdfast.sim.bayou import bugs, verdict
-from holdfast.sim.bayou.ground import DAY_US, HOUR_US, MINUTE_US, Ground, draw_ground
+from holdfast.sim.bayou.ground import DAY_US, HOUR_MS, HOUR_US, MINUTE_US, Ground, draw_ground
 from holdfast.sim.bayou.ledger import Ledger
 from holdfast.sim.bayou.office import Office
 from holdfast.sim.bayou.operators import Operators
+from holdfast.sim.bayou.promptness import Promptness
 from holdfast.sim.bayou.secretaries import GUARANTEES, Habits, Secretary
 from holdfast.sim.bayou.weather import JUMP_DAYS_MAX, Weather
 from holdfast.sim.bayou.workloads import OFFICES, OfficeWork
@@ -28,6 +29,9 @@ from holdfast.sim.world import World
 ERRANDS = 45
 """Of all secretaries together."""
 ROUNDS = 60
+FAR = 0.2
+FAR_MS = 20 * 24 * HOUR_MS
+"""In so many of the runs no horizon is near, so that nothing becomes firm by it."""
 
 
 class BayouSite:
@@ -39,6 +43,8 @@ class BayouSite:
         source = world.random
         self.work = self._draw_work(source)
         self.ground: Ground = draw_ground(source, options.failure_model, options.servers, self.work)
+        if random.Random(f"{seed}: horizon").random() < FAR:  # apart, so that nothing else is drawn otherwise for it
+            self.ground = msgspec.structs.replace(self.ground, horizon_ms=FAR_MS)
         bug = self._find_bug()
         self.ground = msgspec.structs.replace(self.ground, app=bug.apps(self.ground.app))
         self.ledger = Ledger(world, self.ground.may_lose)
@@ -58,6 +64,7 @@ class BayouSite:
             world, self.network, self.offices, self.operators, self.ledger, self.ground, options.faults, gap_us_max,
             self.punctual and source.random() < 0.7,
         )  # fmt: skip
+        self.promptness = Promptness(world, self.network, self.offices, self.ground)
         self.secretaries = self._secretaries(source)
         self.asked_last = False
         self.well = False
@@ -143,6 +150,7 @@ class BayouSite:
         self.weather.begin(self.span_us)
         for secretary in self.secretaries:
             secretary.begin()
+        self._look_at_promptness()
         self.world.run_until(self.span_us)
         self.world.note("calm begins")
         for secretary in self.secretaries:
@@ -165,6 +173,11 @@ class BayouSite:
         why = self._why_not()
         if why:
             raise Violation("liveness", f"{self.calm_us // HOUR_US} h after all was healed {why}: {self._describe()}")
+
+    def _look_at_promptness(self) -> None:
+        """Not as often while anything may happen: it is seldom whole for long then."""
+        self.promptness.look()
+        self.world.after(self.ground.patience_us // (10 if self.weather.stopped else 2), self._look_at_promptness)
 
     def _look_around(self) -> None:
         """Every so often somebody looks whether all is well, and after what was left half done."""
