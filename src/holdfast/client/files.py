@@ -47,13 +47,15 @@ CHECKSUM_DIGITS = 16
 
 class Carried(msgspec.Struct, frozen=True):
     """What came of it: the files, how many parts they hold, and of an import what was new, and in words whom the
-    primary has heard of by it. `larger`: those of the files that are larger than they were to be."""
+    primary has heard of by it; `held`: writes that wait there, for they are stamped too far ahead. `larger`: those
+    of the files that are larger than they were to be."""
 
     files: list[str]
     parts: int
     writes: int = 0
     commits: int = 0
     heard: str = ""
+    held: int = 0
     larger: list[str] = []
 
 
@@ -77,12 +79,13 @@ def carried(site: Site, name: str, words: list[str]) -> Answer:
     else:
         read = read_files(words[1:], name)
         done = import_from(_one_replica(site, name), read)
-        text = "Took in {parts} parts of {files}: {writes} new writes, {commits} new commits. {heard}"
+        text = "Took in {parts} parts of {files}: {writes} new writes, {commits} new commits.{held} {heard}"
     if not isinstance(done, Carried):
         return done
     fields: dict[str, Any] = msgspec.to_builtins(done)
     larger = f" Larger than was asked for, as one write is: {', '.join(done.larger)}." if done.larger else ""
-    in_words = fields | {"files": ", ".join(done.files), "larger": larger}
+    held = f" {done.held} wait there, for they are stamped too far ahead." if done.held else ""
+    in_words = fields | {"files": ", ".join(done.files), "larger": larger, "held": held}
     told = text.format(**in_words).rstrip().replace(" 1 parts", " 1 part")
     return Answer(True, told, f"{words[0]}ed", fields)
 
@@ -241,6 +244,7 @@ def import_from(service: Service, read: list[tuple[str, list[str]]]) -> Carried 
     count = len(waiting)
     writes = commits = 0
     heard = ""
+    held = 0
     while waiting:
         refused: list[tuple[str, Answer]] = []
         for part in waiting:
@@ -251,10 +255,11 @@ def import_from(service: Service, read: list[tuple[str, list[str]]]) -> Carried 
             writes += answer.reply.get("writes", 0)
             commits += answer.reply.get("commits", 0)
             heard = answer.reply.get("heard", "") or heard
+            held += answer.reply.get("held", 0)
         if len(refused) == len(waiting):
             return refused[0][1]
         waiting = [part for part, _ in refused]
-    return Carried([file for file, _ in read], count, writes, commits, heard)
+    return Carried([file for file, _ in read], count, writes, commits, heard, held)
 
 
 def read_parts(path: Path, service: str) -> list[str]:

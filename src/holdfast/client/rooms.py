@@ -16,6 +16,7 @@ from holdfast.client.errors import Misuse
 from holdfast.client.lines import split
 from holdfast.client.outcomes import Answer
 from holdfast.client.speak import RETRY_HINT, Speaker, say
+from holdfast.client.wording import failed
 from holdfast.kernel.errors import HoldfastError
 
 WEEKS_MAX = 104
@@ -54,7 +55,7 @@ class RoomsSpeaker(Speaker):
         try:
             requests = weekly(split(line))
         except Misuse as error:
-            say(f"Failed: {error}")
+            say(failed(error))
             return False
         outcomes = [self.show(partial(self.service.call, *request)) for request in requests]
         return all(outcomes)
@@ -95,7 +96,7 @@ class RoomsSpeaker(Speaker):
         try:
             answer = self.ask(lambda service: service.call("cells", *([day] if day else [])))
         except HoldfastError as error:
-            say(f"Failed: {error}")
+            say(failed(error))
             return False
         if not answer.ok:
             print(answer)
@@ -122,7 +123,7 @@ class RoomsSpeaker(Speaker):
         try:
             request = request_for_cells(words, self._cells, self._day)
         except Misuse as error:
-            say(f"Failed: {error}")
+            say(failed(error))
             return False
         self._is_stale = True
         return self.show(lambda: self.service.call(*request), hint=RETRY_HINT)
@@ -130,6 +131,8 @@ class RoomsSpeaker(Speaker):
 
 def request_for_cells(words: list[str], cells: list[dict[str, Any]], day: str) -> list[str]:
     """The request that `12 15 3 [2h] [purpose ...]` makes of a day's cells. Raises `Misuse`."""
+    if not cells:
+        raise Misuse("no numbered cells are shown; `today` or `day 2026-12-01` shows them")
     numbers = []
     rest = list(words)
     while rest and rest[0].isdecimal():

@@ -21,7 +21,7 @@ from holdfast.client.lines import split
 from holdfast.client.outcomes import Answer
 from holdfast.client.service import checked_view
 from holdfast.client.site import Options, Site
-from holdfast.client.wording import HINTS, in_options, in_words_of, questions_of
+from holdfast.client.wording import HINTS, failed, in_options, in_words_of, questions_of
 from holdfast.kernel.errors import HoldfastError
 from holdfast.private import make_file, make_folder, tighten
 
@@ -192,7 +192,7 @@ class Speaker:
         try:
             changes = self._news()
         except HoldfastError as error:
-            say(f"Changes are not shown: {error}")
+            say(f"Changes are not shown. {failed(error)}")
             return False
         for change in changes:
             print(f"* {change}", flush=True)
@@ -223,7 +223,7 @@ class Speaker:
             with self.site.but(deadline_s=HELP_DEADLINE_S) as site:
                 answer = site.service(self.name).call("help")
         except HoldfastError as error:
-            say(f"Failed: {error}")
+            say(failed(error))
         else:
             self._help = answer.text
             self._words = [*(usage.split()[0] for usage in usages(answer.text)), "login", "view", "retry"]
@@ -277,7 +277,7 @@ class Speaker:
         try:
             self._view = checked_view(" ".join(arguments))
         except Misuse as error:
-            say(f"Failed: {error}")
+            say(failed(error))
             return False
         say(f"Questions see the {self._view} view now.")
         return True

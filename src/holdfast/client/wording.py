@@ -59,3 +59,8 @@ def questions_of(app: str) -> frozenset[str]:
     apps = [value for value in values if isinstance(value, type) and getattr(value, "name", "") == app]
     queries = [query for value in apps for query in getattr(value, "queries", ())]
     return frozenset([*OF_PROTOCOLS, *(str(query.__struct_config__.tag) for query in queries)])
+
+
+def failed(error: Exception) -> str:
+    """What went wrong, for people; a refusal that is told on says so itself already."""
+    return f"Failed: {str(error).removeprefix('Failed: ')}"

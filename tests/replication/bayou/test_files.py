@@ -336,3 +336,15 @@ def test_who_commits_at_once_asks_for_no_promise() -> None:
     replicas = Replicas("biology law", policy="immediate")
     replicas.export("law")
     assert replicas.core("law").replica.promised_ms == 0
+
+
+def test_what_an_import_holds_back_it_says() -> None:
+    """music's clock was ahead when it wrote; its file brings what nobody takes in yet."""
+    replicas = Replicas("biology law music")
+    replicas.isolate("music")
+    replicas["music"].skew_ms = 26 * 3_600_000
+    replicas.submit("music", book(14), book(15))
+    parts = replicas.export("music")
+    told = [replicas.take("law", part) for part in parts]
+    assert told == ["0 new writes, 0 new commits. 2 wait, for they are stamped too far ahead."]
+    assert [replicas.take("law", part) for part in parts] == [NOTHING] * len(parts), "they wait there already"

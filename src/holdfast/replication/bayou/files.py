@@ -197,14 +197,16 @@ class Files:
                 return CannotDo(why)
             if isinstance(carried.content, StatePart):
                 return self._take_state(carried.content)
+            held = sum(map(len, replica.held.values()))
             taken = self.anti_entropy.take(carried.content)
+            held = max(0, sum(map(len, replica.held.values())) - held)
         except MalformedInput as error:
             return CannotDo(f"{error}; nothing was changed.")
         if not taken.fits:
             lacks = replica.log.missing(carried.content.basis)
             what = ", ".join(f"{name} up to {number}" for name, number in lacks) or "earlier commits"
             return CannotDo(f"this part follows one that is not here yet ({what}); import that one first.")
-        return Imported(taken.writes, taken.commits, self._hear(carried.promise))
+        return Imported(taken.writes, taken.commits, self._hear(carried.promise), held)
 
     def _hear(self, promise: tuple[str, int, int] | None) -> str:
         """What its author has promised counts at the primary; in words, if it does."""

@@ -115,14 +115,17 @@ class Exported(Reply, frozen=True, tag="exported"):
 
 class Imported(Reply, frozen=True, tag="imported"):
     """What an imported part brought: writes and commits that were new here. `heard`, at the primary: up to when all
-    that the part's author has written is here by now, in words; "" if that is nothing new."""
+    that the part's author has written is here by now, in words; "" if that is nothing new. `held`: writes that are
+    kept in quarantine, as they are stamped too far ahead."""
 
     writes: int
     commits: int
     heard: str = ""
+    held: int = 0
 
     def text(self) -> str:
-        return f"{self.writes} new writes, {self.commits} new commits. {self.heard}".rstrip()
+        held = f" {self.held} wait, for they are stamped too far ahead." if self.held else ""
+        return f"{self.writes} new writes, {self.commits} new commits.{held} {self.heard}".rstrip()
 
 
 class TraceRow(msgspec.Struct, frozen=True):
