@@ -321,6 +321,15 @@ def test_a_low_terminal_shows_the_departments_in_one_row_and_those_that_differ()
     assert len(lines_of(nodes, 80, 60)) == 20, "a high terminal shows them all"
 
 
+def test_what_waits_in_quarantine_is_told_and_no_replica_without_an_id() -> None:
+    told = remarks(demo_site(law={"held": 2}, music={"held": 1, "replica": ""}, physics={"held": 0}))
+    assert [line for line in told if "stamped too far" in line] == [
+        "rooms at law: 2 writes wait there, stamped too far ahead by a clock that was wrong",
+        "rooms at music: 1 write waits there, stamped too far ahead by a clock that was wrong",
+    ]
+    assert not [line for line in told if "is the replica" in line]
+
+
 def test_the_primary_is_that_of_the_latest_epoch_and_who_has_not_heard_of_it_is_named() -> None:
     """The first node is the old primary, cut off, and takes itself for it."""
     later = {"primary": "law", "epoch": 66}

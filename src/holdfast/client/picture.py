@@ -167,9 +167,12 @@ def remarks(nodes: Sequence[NodeStatus]) -> list[str]:
                 lines.append(f"{name} at {node.node}: {service['warning']}")
             if service.get("accepted_loss"):
                 lines.append(f"{name} at {node.node}: {service['accepted_loss']}")
+            if held := service.get("held"):
+                what = "1 write waits" if held == 1 else f"{held} writes wait"
+                lines.append(f"{name} at {node.node}: {what} there, stamped too far ahead by a clock that was wrong")
             if service.get("notices_waiting"):
                 waiting.setdefault(name, (node.node, service))
-            if service.get("replica", node.node) != node.node:
+            if service.get("replica", node.node) not in (node.node, ""):
                 lines.append(f"{name} at {node.node} is the replica {service['replica']}")
             if service.get("primary"):
                 said = (int(service.get("epoch", 0)), str(service["primary"]), node.node)
