@@ -393,3 +393,20 @@ def test_site_files_that_name_other_voters_are_told_at_both_ends_until_they_are_
     replicas.restart("biology", voters=("music", "biology", "law"))
     replicas.wait(2 * SECOND_US)
     assert [replicas.core(name).status()["warning"] for name in replicas.names] == ["", "", ""]
+
+
+def test_a_voter_under_a_new_id_counts_at_once_and_not_when_it_happens_to_be_asked() -> None:
+    """Its word is of a replica that the primary knows there as soon as it takes part; music is away."""
+    replicas = Replicas(
+        "biology law music", voters=("biology", "law", "music"), policy="immediate", sync_us=60 * MINUTE_US
+    )
+    replicas.isolate("law")
+    assert "law is waited for no longer" in replicas.book("biology", "retire law")
+    replicas.connect("law", "biology")
+    replicas.crash("music")
+    replicas.wait(10 * SECOND_US)
+    assert replicas.core("law").replica.state == "active"
+    assert replicas.core("law").replica.replica != "law"
+    assert "is reserved" in replicas.book("law", book(9))
+    replicas.wait(10 * SECOND_US)
+    assert replicas.log("biology").tail == []

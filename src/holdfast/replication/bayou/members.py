@@ -152,6 +152,8 @@ class Members:
             replica.state = ACTIVE
             replica.own_at_start = replica.log.vector.get(replica.replica, 0)
             replica.event(f"{replica.replica} takes part")
+            for peer in replica.connected:  # a voter's word counts where it is known whose it is
+                replica.send(peer, replica.have(peer, wants=False))
         if replica.state == ACTIVE and replica.anew:
             self._make_anew()
 
