@@ -114,7 +114,10 @@ def test_of_two_that_differ_both_are_told() -> None:
     replicas = Replicas("biology law")
     replicas["law"].skew_ms = HOUR_MS
     replicas.wait(3 * SECOND_US)
-    assert all("60 min" in replicas.core(name).status()["warning"] for name in replicas.names)
+    for name, way, other in (("biology", "behind", "law"), ("law", "ahead of", "biology")):
+        told = replicas.core(name).status()["warning"]
+        assert told.startswith(f"this device's clock is 60 min {way} that of {other}, and as many are like the one")
+        assert told.endswith("set the wrong one right"), "its own may be the right one"
 
 
 def test_a_clock_that_is_set_right_is_not_complained_of(three: Replicas) -> None:

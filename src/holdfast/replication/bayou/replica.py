@@ -426,7 +426,14 @@ class Replica:
         if not self.skew_ms:
             return self._unbelieved()
         way = "behind" if self.skew_ms > 0 else "ahead of"
-        return f"this device's clock is {spoken(abs(self.skew_ms))} {way} the others'; set it right"
+        off = f"this device's clock is {spoken(abs(self.skew_ms))} {way}"
+        bound_ms = self.configuration.forward_bound_ms
+        known = {peer: state.skew_ms for peer, state in enumerate(self.peers) if state.skew_ms is not None}
+        other = [peer for peer, ms in known.items() if abs(ms) > bound_ms]
+        if 2 * len(other) > len(known) + 1:
+            return f"{off} the others'; set it right"
+        names = ", ".join(self.configuration.nodes[peer] for peer in other)
+        return f"{off} that of {names}, and as many are like the one as like the other; set the wrong one right"
 
     def _unbelieved(self) -> str:
         """Of a clock that was ahead, and is right again: what was stamped then goes on waiting at the others."""
