@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.kernel.contracts import App, Context, Reply, Request
+from holdfast.kernel.contracts import App, Context, Reply, Request, Token
 from holdfast.kernel.gate import Gate
 from holdfast.replication.bayou import Bayou
 from holdfast.replication.bayou.log import Entry
@@ -220,6 +220,68 @@ def _office_hours(core: Bayou) -> None:
     _put(primary, "_firm_count", lambda: count() if replica.wall_ms // HOUR_MS % 6 == 3 else 0)
 
 
+def _word_kept(core: Bayou) -> None:
+    """An operator who has accepted a loss once has accepted any, for whatever this node claims later."""
+    epochs = core.epochs
+    take_over, claim = epochs.take_over, epochs._claim
+    said: list[bool] = []
+
+    def taken_over(token: Token, accept_loss: bool) -> None:
+        said.extend([True] * accept_loss)
+        take_over(token, accept_loss)
+
+    def claimed(epoch: int, *, accepts_loss: bool = False) -> None:
+        claim(epoch, accepts_loss=accepts_loss or bool(said))
+
+    _put(epochs, "take_over", taken_over)
+    _put(epochs, "_claim", claimed)
+
+
+def _loss_in_hand(core: Bayou) -> None:
+    """A loss is taken when patience ends, though the voter has given its word, and what it confirmed is on its way."""
+    epochs, replica = core.epochs, core.replica
+    tick = epochs.tick
+
+    def bent() -> None:
+        is_late = replica.now_us - epochs.claimed_us >= replica.configuration.patience_us
+        if epochs.claimed and epochs._accepts_loss and is_late:
+            epochs._take_with_loss()
+        tick()
+
+    _put(epochs, "tick", bent)
+
+
+def _file_unread(core: Bayou) -> None:
+    """Who takes in a file does not look who the primary was that has confirmed what is in it."""
+    epochs, files = core.epochs, core.files
+    take = files.take
+
+    def bent(part: str) -> Any:
+        enthrone = epochs._enthrone
+        _put(epochs, "_enthrone", lambda *_arguments: None)
+        try:
+            return take(part)
+        finally:
+            _put(epochs, "_enthrone", enthrone)
+
+    _put(files, "take", bent)
+
+
+def _undone_dropped(core: Bayou) -> None:
+    """Commits that the history which stands does not have are dropped, not tentative again."""
+    transfer, log = core.transfer, core.replica.log
+    beyond = transfer._beyond
+
+    def bent(checkpoint: Any) -> list[Entry]:
+        committed, log.committed = log.committed, []
+        try:
+            return beyond(checkpoint)
+        finally:
+            log.committed = committed
+
+    _put(transfer, "_beyond", bent)
+
+
 def _never_reminded(core: Bayou) -> None:
     """A primary that has given its word to another one's claim never looks after what has come of it."""
     _put(core.epochs, "_remind", lambda: None)
@@ -236,6 +298,25 @@ def _hasty_deadline(core: Bayou) -> None:
         note()
 
     _put(primary, "_note_deadlines", bent)
+
+
+def _number_ignored(core: Bayou) -> None:
+    """A promise counts, whether or not what was written before it has come."""
+    primary = core.primary
+    heard_ms = primary.heard_ms
+    _put(primary, "heard_ms", lambda name: max(heard_ms(name), primary.promises.get(name, (0, 0))[0]))
+
+
+def _no_alarm(core: Bayou) -> None:
+    """The primary does not wake for deadlines: it looks at them when something else happens."""
+    primary = core.primary
+    pump = primary.pump
+
+    def bent() -> None:
+        pump()
+        primary.due_us = None
+
+    _put(primary, "pump", bent)
 
 
 def _slept_through(core: Bayou) -> None:
@@ -372,8 +453,14 @@ BUGS: dict[str, Bug] = {
     "nobody-heard": Bug(_nobody_heard),
     "nobody-asked": Bug(_nobody_asked),
     "office-hours": Bug(_office_hours),
+    "word-kept": Bug(_word_kept),
+    "loss-in-hand": Bug(_loss_in_hand),
+    "file-unread": Bug(_file_unread),
+    "undone-dropped": Bug(_undone_dropped),
     "never-reminded": Bug(_never_reminded),
     "hasty-deadline": Bug(_hasty_deadline),
+    "number-ignored": Bug(_number_ignored),
+    "no-alarm": Bug(_no_alarm),
     "slept-through": Bug(_slept_through),
     "behind-ignored": Bug(_behind_ignored),
     "executed-again": Bug(_executed_again),

@@ -4,7 +4,8 @@ A write is due at the earlier of its stamp and the horizon, and what its app ask
 before the meeting, but those who are there are given the time to answer, so not before stamp +
 patience). Promised is: if it has reached the primary, which runs and whose clock is right, it has its
 place there at that time, and at the latest `patience` after it came, if it came late; and nothing
-gets a place before, unless everybody has promised to write nothing earlier. Who has, keeps to it.
+gets a place before, unless everybody has promised to write nothing earlier, and what they had written before has
+come there. Who has promised keeps to it.
 
 Deadlines are times of day. Patience is a time that passes, so no clock that is set shortens it.
 """
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from holdfast.sim.bayou.office import Office, OfficeAttempt
 
 NEVER_MS = 1 << 62
+ALARM_US = 1_000_000
 STABLE_EVERY = 20
 """After so many steps with something tentative somebody asks for its deadline."""
 
@@ -38,7 +40,7 @@ class Deadlines:
         self.office = office
         self.core = core
         self.clocks = clocks
-        self.promised_ms = office.ledger.promised_ms
+        self._heard: dict[str, list[tuple[int, int]]] = {}
         self.promises = office.ledger.promises
         self.patience_us: int = office.ground.patience_us
         self.tick_us: int = core.configuration.tick_us
@@ -52,6 +54,7 @@ class Deadlines:
         self._leads: int | None = None
         self._leads_since_us = 0
         self._next_ms = 0
+        self._alarm_us = 0
         self._steps = 0
         if self.is_on:
             self._follow(core.replica.log, core.epochs.proposals, core.primary)
@@ -61,6 +64,8 @@ class Deadlines:
 
         def promised(name: str, ms: int, number: int) -> None:
             self.promises[name] = max((ms, number), self.promises.get(name, (0, 0)))
+            self._check_number(name, ms, number)
+            self._heard.setdefault(name, []).append((ms, number))
             note_promise(name, ms, number)
 
         def inserted(writes: Sequence[Write], place: int) -> None:
@@ -89,6 +94,24 @@ class Deadlines:
         ms, number = self.promises.get(write.replica, (0, 0))
         if write.replica == self.core.replica.replica and write.number > number and write.ms <= ms:
             raise Violation("promise", f"{id_of(write)} is stamped {write.ms}, and up to {ms} nothing was to come")
+
+    def _check_number(self, name: str, ms: int, number: int) -> None:
+        """A promise has arrived: what that replica had written up to `ms` by then is what it says."""
+        for office in self.office.ledger.offices:
+            if office.replica is None or office.replica.replica != name:
+                continue
+            for entry in office.replica.log.tail:
+                if entry.write.replica == name and entry.write.number > number and entry.write.ms <= ms:
+                    raise Violation("promise", f"{name} says {number} up to {ms}, and has {id_of(entry.write)} there")
+
+    def _heard_ms(self, name: str) -> int:
+        """Up to where all of this replica's writes are here: its stamps grow, and of its promises those count of which
+        the last write has come, too."""
+        replica = self.core.replica
+        known = replica.log.vector.get(name, 0)
+        aside = replica.held.get(name)
+        stamped_ms: int = max(replica.log.last_ms.get(name, 0), aside[0].ms - 1 if aside else 0)
+        return max(stamped_ms, *(ms for ms, number in self._heard.get(name, ()) if number <= known), 0)
 
     # ---- the rule ----
 
@@ -124,12 +147,11 @@ class Deadlines:
             if entry.stamp <= upto:
                 continue
             for name in replica.log.live:
-                heard_ms = max(self.promised_ms.get(name, 0), replica.log.last_ms.get(name, 0))
-                if name != replica.replica and heard_ms < entry.write.ms:
+                if name != replica.replica and (heard_ms := self._heard_ms(name)) < entry.write.ms:
                     raise Violation(
                         "early",
                         f"{self.office.name} commits {id_of(entry.write)} stamped {entry.write.ms} at {now_ms}; it is "
-                        f"firm by {self.firm_by_ms(entry.write)}, and {name} may write before it, from {heard_ms} on",
+                        f"firm by {self.firm_by_ms(entry.write)}; {name} may have written before, from {heard_ms} on",
                     )
 
     def _known_us(self, entry: Entry) -> int:
@@ -154,7 +176,29 @@ class Deadlines:
         leads = replica.epoch if self.core.epochs.may_propose and replica.state == "active" else None
         if leads != self._leads:
             self._leads, self._leads_since_us, self._next_ms = leads, self.office.now_us(), 0
-        if leads is None or self.office.wall_ms < self._next_ms or self._waits_for_others(replica):
+        self._check_all()
+        self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        """Somebody looks at the next deadline when it has come, whether or not the core has woken for it."""
+        world = self.office.world
+        in_ms = self._next_ms - self.office.wall_ms
+        at_us = world.now_us + in_ms * 1000 + ALARM_US
+        if self._leads is None or in_ms <= 0 or self._next_ms == NEVER_MS or world.now_us < self._alarm_us <= at_us:
+            return
+        self._alarm_us = at_us
+        world.at(at_us, self._alarm, self.office.incarnation, self.office.clock_sets)
+
+    def _alarm(self, life: int, clock_sets: int) -> None:
+        office = self.office
+        if (office.state, office.incarnation) == ("up", life):
+            if office.clock_sets == clock_sets:  # else it may not have looked at its clock since
+                self._check_all()
+            self._set_alarm()
+
+    def _check_all(self) -> None:
+        replica = self.core.replica
+        if self._leads is None or self.office.wall_ms < self._next_ms or self._waits_for_others(replica):
             return
         placed = {(write.replica, write.number) for _, write in replica.proposed}
         self._next_ms = NEVER_MS
@@ -200,6 +244,8 @@ class Deadlines:
             raise Violation("firm by", f"{outcome.write} is not told {text!r} at {last_ms}, but {outcome.warning!r}")
 
     def _ask_stable(self, entry: Entry) -> None:
+        if entry.name in self.core.replica.renamed:  # it came back: what it was made anew as is told of
+            return
         told = self.core._tell(Stable(id_of(entry.write)))
         text, over_ms = self._text(entry.write)
         if told != Stability(told.id, True, 0, text, self.office.wall_ms > over_ms):

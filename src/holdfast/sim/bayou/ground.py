@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from holdfast.kernel.contracts import App
 from holdfast.replication.bayou import Bayou, genesis_records, make_machine
-from holdfast.replication.bayou.configuration import BayouConfiguration, Policy
+from holdfast.replication.bayou.configuration import UPDATES_BYTES_MAX, BayouConfiguration, Policy
 from holdfast.sim.disk import Disk
 from holdfast.sim.trace import host_name
 
@@ -45,7 +46,8 @@ FAULTS = (
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
     """`founders`: how many nodes exist from the beginning; the others come later, with empty disks. `wanted_ms`: when
-    what a command is about must be final, by what is required of its app; `clock_text`: how its people read a time."""
+    what a command is about must be final, by what is required of its app; `clock_text`: how its people read a time;
+    `updates_bytes_max`: of the bodies in one message, where nothing else limits them."""
 
     policy: Policy
     may_lose: bool
@@ -61,6 +63,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     app: Callable[[], App]
     wanted_ms: Callable[[Any], int | None]
     clock_text: Callable[[int], str]
+    updates_bytes_max: int = UPDATES_BYTES_MAX
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -91,7 +94,10 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
 
     def core(self, number: int, disk: int, is_copy: bool) -> Bayou:
         """A core for a new process."""
-        return Bayou(make_machine(self.app()), self.configuration(number, disk, is_copy))
+        core = Bayou(make_machine(self.app()), self.configuration(number, disk, is_copy))
+        updates_for = partial(core.anti_entropy.updates_for, bytes_max=self.updates_bytes_max)
+        setattr(core.anti_entropy, "updates_for", updates_for)  # noqa: B010 (a method of one instance)
+        return core
 
     def found(self, disk: Disk, number: int) -> None:
         """Write what `holdfast init` writes, if the node exists from the beginning."""

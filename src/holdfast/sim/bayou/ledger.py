@@ -84,8 +84,8 @@ class Seen:
 class Ledger(Audit):
     """The watch over all offices of a run. `may_lose`: an operator may accept the loss of commits.
     `most_ahead_ms(n)`: how far the clocks of more than half of `n` replicas ever were ahead, for who follows those;
-    `fewest`: how few an office ever knew of. `promised_ms`: of each replica, up to where it writes nothing any more;
-    `promises`: the last one of it that has arrived somewhere, (up to where, the number of its last write before)."""
+    `fewest`: how few an office ever knew of. `promises`: of each replica the last one that has arrived somewhere, (up
+    to where, the number of its last write before)."""
 
     def __init__(self, world: World, may_lose: bool) -> None:
         super().__init__(world)
@@ -104,7 +104,6 @@ class Ledger(Audit):
         self.lost_disks: dict[int, None] = {}
         self.retired: dict[str, None] = {}
         self.offices: list[Office] = []
-        self.promised_ms: dict[str, int] = {}
         self.promises: dict[str, tuple[int, int]] = {}
         self.fewest: dict[str, int] = {}
         self.figures: dict[str, int] = {}
@@ -155,8 +154,6 @@ class Ledger(Audit):
         ):
             seen.places = (log.csn, len(replica.proposed), replica.epoch)
             self._on_primary(office, seen, made)
-        stamped_ms = max(replica.promised_ms, log.last_ms.get(replica.replica, 0))
-        self.promised_ms[replica.replica] = max(stamped_ms, self.promised_ms.get(replica.replica, 0))
         process = office.process
         while seen.unsynced and seen.unsynced[0][0] <= process.kept:
             _, writes, last, digest = seen.unsynced.pop(0)

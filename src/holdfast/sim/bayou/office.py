@@ -16,6 +16,7 @@ from holdfast.sim.bayou.clocks import Clocks
 from holdfast.sim.bayou.deadlines import Deadlines
 from holdfast.sim.bayou.ground import Ground
 from holdfast.sim.bayou.ledger import Ledger
+from holdfast.sim.bayou.losses import Losses
 from holdfast.sim.bayou.pushes import Pushes
 from holdfast.sim.disk import Disk
 from holdfast.sim.host import WALL_MS, Attempt, Host, Setup, Unheard
@@ -83,6 +84,7 @@ class Office(Host):
         self.clocks = Clocks(self, self.ledger.offices, core)
         self.deadlines = Deadlines(self, core, self.clocks)
         self.pushes = Pushes(self.name, core)
+        Losses(self.name, core)
         return core
 
     @property

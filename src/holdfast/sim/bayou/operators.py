@@ -105,9 +105,13 @@ class Operators:
         if not candidates:
             return ""
         office = self.world.random.choice(candidates)
+        self.accept_loss_at(office)
+        return f"take over at {office.name}, accepting loss"
+
+    def accept_loss_at(self, office: Office) -> None:
+        """This office is made the primary so, whether or not that is needed."""
         office.keeper = True
         self.say(office, TakeOver("--accept-loss"))
-        return f"take over at {office.name}, accepting loss"
 
     def _may_lead(self, office: Office) -> bool:
         return office.exists and (self.ground.voters == 1 or self.ground.is_voter(office.number))
@@ -139,8 +143,8 @@ class Operators:
 
     # ---- files ----
 
-    def carry(self, source: Office, targets: list[Office]) -> str:
-        """Somebody fills a file at an office, and brings it to others: in time or days later, in order or
+    def carry(self, source: Office, targets: list[Office], longest_us: int = 12 * HOUR_US) -> str:
+        """Somebody fills a file at an office, and brings it to others: in time or hours later, in order or
         not, whole or in part, once or twice."""
         if not source.serving:
             return ""
@@ -156,7 +160,7 @@ class Operators:
 
         self.say(source, Export(), filled, given)
         for target in targets:
-            self.world.after(self.world.between(MINUTE_US, 12 * HOUR_US), self._bring, file, target)
+            self.world.after(self.world.between(MINUTE_US, longest_us), self._bring, file, target)
         return f"file from {source.name} to {' '.join(target.name for target in targets)}"
 
     def _bring(self, file: File, target: Office) -> None:

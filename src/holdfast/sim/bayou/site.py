@@ -32,6 +32,9 @@ ROUNDS = 60
 FAR = 0.2
 FAR_MS = 20 * 24 * HOUR_MS
 """In so many of the runs no horizon is near, so that nothing becomes firm by it."""
+SMALL = (100, 400, 2_000)
+OFTEN_SMALL = 0.5
+"""In so many a message holds so few bytes of writes."""
 
 
 class BayouSite:
@@ -43,8 +46,7 @@ class BayouSite:
         source = world.random
         self.work = self._draw_work(source)
         self.ground: Ground = draw_ground(source, options.failure_model, options.servers, self.work)
-        if random.Random(f"{seed}: horizon").random() < FAR:  # apart, so that nothing else is drawn otherwise for it
-            self.ground = msgspec.structs.replace(self.ground, horizon_ms=FAR_MS)
+        self._draw_apart(random.Random(f"{seed}: apart"))
         bug = self._find_bug()
         self.ground = msgspec.structs.replace(self.ground, app=bug.apps(self.ground.app))
         self.ledger = Ledger(world, self.ground.may_lose)
@@ -68,6 +70,13 @@ class BayouSite:
         self.secretaries = self._secretaries(source)
         self.asked_last = False
         self.well = False
+
+    def _draw_apart(self, source: random.Random) -> None:
+        """What came later: drawn apart, so that nothing else is drawn otherwise for it."""
+        ground = self.ground
+        horizon_ms = FAR_MS if source.random() < FAR else ground.horizon_ms
+        room = source.choice(SMALL) if source.random() < OFTEN_SMALL else ground.updates_bytes_max
+        self.ground = msgspec.structs.replace(ground, horizon_ms=horizon_ms, updates_bytes_max=room)
 
     def _draw_work(self, source: random.Random) -> OfficeWork:
         return OFFICES[self.options.app](source)

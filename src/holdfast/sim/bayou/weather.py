@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from holdfast.sim.bayou.gambles import Gambles
 from holdfast.sim.bayou.ground import DAY_US, FAULTS, HOUR_US, MINUTE_MS, MINUTE_US, STROKE_US, Ground
 from holdfast.sim.bayou.ledger import Ledger
 from holdfast.sim.bayou.office import Office
@@ -51,6 +52,7 @@ class Weather:
         self.disks = len(offices)
         self.loss_due = ground.may_lose
         self.struck: dict[str, int] = {}
+        self.gambles = Gambles(world, network, operators, ground, self._struck, self._cut_off)
         kinds = [kind for kind in FAULTS if not faults or kind in faults]
         self.kinds = [kind for kind in kinds if world.chance(0.4)] or kinds
         self._acts: dict[str, Callable[[Office], str]] = {
@@ -69,10 +71,11 @@ class Weather:
         self.world.after(self.world.between(0, self.gap_us_max), self._strike)
         if self.loss_due:
             self.world.after(self.world.between(until_us // 4, until_us * 3 // 4), self._lose_primary)
+            self.gambles.begin(until_us)
 
     def stop(self) -> None:
         """No more faults. What is broken stays so until `heal`."""
-        self.stopped = True
+        self.stopped = self.gambles.stopped = True
         for office in self.offices:
             office.mortality = None
 
@@ -106,6 +109,11 @@ class Weather:
             within_us = self.world.random.choice((5_000, 1_000_000, MINUTE_US))
             moment_us += STROKE_US - moment_us % STROKE_US + self.world.between(0, within_us)
         self.world.at(moment_us, self._strike)
+
+    def _struck(self, text: str) -> None:
+        self.count += 1
+        if self.world.tracing:
+            self.world.note(f"   ! {text}")
 
     def _some_time(self) -> int:
         """Seconds, minutes or hours."""
@@ -227,6 +235,9 @@ class Weather:
         self._cut(self._all_of(office), self._some_time())
         return f"offline {office.name}"
 
+    def _cut_off(self, office: Office, for_us: int) -> None:
+        self._cut(self._all_of(office), for_us)
+
     def _all_of(self, office: Office) -> list[tuple[int, int]]:
         return [(office.number, other.number) for other in self.offices if other is not office]
 
@@ -322,10 +333,11 @@ class Weather:
             text = self._offline(office)
         self.count += 1
         self.world.note(f"   ! {text}")
-        self.world.after(self.world.between(1_000, HOUR_US), self._accept_loss)
+        self.world.after(self.world.between(1_000, HOUR_US), self._accept_loss, office)
 
-    def _accept_loss(self) -> None:
+    def _accept_loss(self, lost: Office) -> None:
         self.world.note(f"   ! {self.operators.accept_loss()}")
+        self.gambles.accepted(lost)
 
     # ---- operators ----
 
