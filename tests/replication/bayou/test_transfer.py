@@ -179,3 +179,22 @@ def test_a_state_says_of_the_replicas_what_is_committed_and_the_tail_tells_the_r
     replicas.crash("law")
     replicas.restart("law")
     assert replicas.log("law").members["music"].state == "replaced", "after a restart too"
+
+
+def test_it_keeps_what_waits_in_quarantine_and_follows_the_state(behind: Replicas) -> None:
+    """It came by a file, and nobody may bring it again."""
+    behind.isolate("law")
+    behind["law"].skew_ms = 26 * HOUR_US // 1000
+    behind.submit("law", "reserve Elm 2026-12-05 14:00 1h Meeting")
+    for part in behind.export("law"):
+        behind.take("music", part)
+    held = behind.core("music").replica.aside()
+    assert list(held) == ["law"]
+    behind.submit("biology", "reserve Ash 2026-12-06 09:00 1h Meeting")
+    behind.jump(25 * HOUR_US)
+    behind.wait(3 * SECOND_US)
+    assert behind.book("biology", "truncate") == "1 committed writes were dropped from the log."
+    for part in behind.export("biology"):
+        behind.take("music", part)
+    assert behind.log("music").csn == 10
+    assert behind.core("music").replica.aside() == held

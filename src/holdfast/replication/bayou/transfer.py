@@ -151,7 +151,7 @@ class Transfer:
             replica.halt("configuration", wrong)
             return
         self._put_back(mine)
-        replica.held = {}  # it followed what was here; what still follows will be sent again
+        self._keep_held()
         self._keep_proposals(checkpoint.csn - csn_before)
         self._learn(checkpoint.epoch, checkpoint.primary)
         self._answer_waiting()
@@ -210,6 +210,18 @@ class Transfer:
                 replica.anew.append(write)
             elif request is not None:
                 replica.event(f"{id_of(write)} was lost with the accepted loss, unless its author makes it anew")
+
+    def _keep_held(self) -> None:
+        """What waits in quarantine, if it follows the state: it may have come by a file that nobody brings again."""
+        replica = self.replica
+        log, held = replica.log, replica.held
+        replica.held = {}
+        for name, writes in held.items():
+            number = max(log.vector.get(name, 0), log.committed_vector.get(name, 0))
+            left = [write for write in writes if write.number > number]
+            follows = bool(left) and left[0].number == number + 1 and left[0].ms > log.last_ms.get(name, 0)
+            if follows and name in log.members:
+                replica.held[name] = left
 
     def _keep_proposals(self, skipped: int) -> None:
         """What this voter has stored behind the state, if the state holds what was before it."""
