@@ -94,7 +94,7 @@ def test_the_register_tells_who_has_lost_what() -> None:
 FOUND_WITHIN: dict[str, tuple[int, int, Options]] = {
     "taken-twice": (0, 5, notices("solo-solo")),
     "source-forgotten": (0, 5, notices("solo-solo")),
-    "tentative-out": (0, 10, notices("bayou-bayou")),
+    "tentative-out": (10, 15, notices("bayou-bayou")),
     "dropped-too-far": (0, 5, notices("solo-solo")),
     "drops-at-once": (0, 3, notices("solo-solo")),
     "takes-it-for-final": (20, 30, notices("bayou-bayou", "empty-disk", "offline", "split")),
