@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -106,6 +106,13 @@ class Cluster(ABC):
         for name in list(self.processes):
             self.kill(name)
 
+    def wait_for(self, is_so: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
+        """Look again and again until it is so; raises `ClusterError` where a server has ended, or it takes longer."""
+        deadline = time.monotonic() + seconds
+        while not is_so():
+            self.check_running(deadline, what)
+            time.sleep(POLL_SECONDS)
+
     def check_running(self, deadline: float, waiting_for: str) -> None:
         """Raise where a server has ended by itself or the time is over."""
         for name, process in self.processes.items():
@@ -179,10 +186,7 @@ class CeilingCluster(Cluster):
         return [sys.executable, "-m", "holdfast.bench.ceiling", msgspec.json.encode(options).decode()]
 
     def wait_until_served(self, names: Sequence[str] = NAMES) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not all("ready" in self.last_words(name) for name in names):
-            self.check_running(deadline, "the word `ready`")
-            time.sleep(POLL_SECONDS)
+        self.wait_for(lambda: all("ready" in self.last_words(name) for name in names), "the word `ready`")
 
 
 class SiteCluster(Cluster):
@@ -256,10 +260,9 @@ class HoldfastCluster(SiteCluster):
 
     def wait_until_served(self, names: Sequence[str] = NAMES) -> None:
         """All these nodes are active members of the same view, and none lags."""
-        deadline = time.monotonic() + START_SECONDS
-        while True:
+
+        def is_served() -> bool:
             found = [self.status(name) for name in names]
-            if all(one and one["state"] == "active" and set(names) <= set(one["view"]) for one in found):
-                return
-            self.check_running(deadline, f"an active view of {', '.join(names)}")
-            time.sleep(POLL_SECONDS)
+            return all(one and one["state"] == "active" and set(names) <= set(one["view"]) for one in found)
+
+        self.wait_for(is_served, f"an active view of {', '.join(names)}")

@@ -25,7 +25,7 @@ import msgspec
 
 from holdfast.apps.messages import Seen, Send
 from holdfast.apps.messages.asking import PAGE_MAX
-from holdfast.bench.cluster import HOST, POLL_SECONDS, ClusterError, SiteCluster, free_ports, people_lines
+from holdfast.bench.cluster import HOST, ClusterError, SiteCluster, free_ports, people_lines
 from holdfast.bench.load import quantile_ms
 from holdfast.bench.measure import Progress
 from holdfast.bench.messages_load import TEXT, TOKEN
@@ -106,10 +106,7 @@ class BoxNode(SiteCluster):
         return time.monotonic() - begin
 
     def wait_until_served(self, names: Sequence[str] = (NODE,)) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not self._serves():
-            self.check_running(deadline, "an answer")
-            time.sleep(POLL_SECONDS)
+        self.wait_for(self._serves, "an answer", START_SECONDS)
 
     def _serves(self) -> bool:
         try:

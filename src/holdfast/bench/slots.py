@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from holdfast.bench.cluster import HOST, POLL_SECONDS, START_SECONDS, ClusterError, SiteCluster, family, free_ports
+from holdfast.bench.cluster import HOST, ClusterError, SiteCluster, family, free_ports
 from holdfast.bench.events_report import spread
 from holdfast.bench.load import LoadResult
 from holdfast.bench.measure import Machine, Progress, describe_machine
@@ -98,10 +98,7 @@ class VendorNode(SiteCluster):
         self.found(lines)
 
     def wait_until_served(self, names: Sequence[str] = ("a",)) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not self._serves():
-            self.check_running(deadline, "an answer")
-            time.sleep(POLL_SECONDS)
+        self.wait_for(self._serves, "an answer")
 
     def _serves(self) -> bool:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=5)

@@ -320,12 +320,18 @@ def test_with_the_voter_s_word_in_hand_no_loss_is_taken() -> None:
     assert commits(replicas, "law") == [("music-1", 0)]
 
 
-def test_a_primary_whose_loss_was_accepted_confirms_nothing_once_a_file_tells_it() -> None:
-    """Epochs do not go back along the commits, whatever way they come."""
+def parted() -> Replicas:
+    """biology, the primary, is cut off, and law has taken over, accepting its loss."""
     replicas = Numbered("biology law music", policy="immediate")
     replicas.book("music", book(9))
     replicas.isolate("biology")
     take_over(replicas, "law")
+    return replicas
+
+
+def test_a_primary_whose_loss_was_accepted_confirms_nothing_once_a_file_tells_it() -> None:
+    """Epochs do not go back along the commits, whatever way they come."""
+    replicas = parted()
     replicas.book("law", book(14, "Oak"))
     assert commits(replicas, "law") == [("music-1", 0), ("law-1", 65)]
     for part in replicas.export("law"):
@@ -339,10 +345,7 @@ def test_a_primary_whose_loss_was_accepted_confirms_nothing_once_a_file_tells_it
 
 
 def test_what_was_undone_is_told_again_where_the_link_broke_as_it_was_told() -> None:
-    replicas = Numbered("biology law music", policy="immediate")
-    replicas.book("music", book(9))
-    replicas.isolate("biology")
-    take_over(replicas, "law")
+    replicas = parted()
     replicas.book("biology", book(14, "Oak"))
     replicas.book("law", book(14, "Elm"))
     replicas.connect("biology", "law")

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.replication.bayou.replicas import SECOND_US, Replicas
 
+from holdfast.replication.bayou import antientropy
 from holdfast.replication.bayou.messages import Updates, Write
 
 EXAMPLES = settings().max_examples // 4
@@ -201,3 +202,14 @@ def test_a_write_that_contradicts_its_authors_order_is_refused() -> None:
         replicas.hear("biology", "law", Updates(basis, (write,), 0, (), (), 0, 0))
     assert replicas.core("biology").replica.malformed == 3
     assert replicas.log("biology").tail == []
+
+
+def test_what_is_tentative_follows_when_all_that_is_confirmed_was_sent(
+    two: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More commits than one message holds: an author's next writes would come behind a gap."""
+    monkeypatch.setattr(antientropy, "COMMITS_MAX", 3)
+    two.connect("law", "music")
+    two.deliver_all()
+    assert two.core("music").replica.malformed == 0
+    assert (two.log("music").csn, two.log("music").vector["law"]) == (5, 14)

@@ -73,9 +73,7 @@ class Epochs:
         self.proposals.begin_epoch()
         self.yielded_us = None
         self._overtaken_us = None
-        self.claimed = 0
-        self._accepts_loss = False
-        self.vows = {}
+        self._forget_claim()
         self.learnt = {}
         replica.event(f"{replica.configuration.nodes[primary]} is the primary of epoch {epoch}")
         for token, node, _ in self.asked:
@@ -289,7 +287,7 @@ class Epochs:
         if not self.claimed and replica.state == ACTIVE and self._is_own_claim(vow.epoch):
             self._claim(vow.epoch)
         if replica.state != ACTIVE:
-            self.claimed, self._accepts_loss = 0, False
+            self._forget_claim()
         if vow.epoch == self.claimed and peer in replica.voters:
             self.vows[peer] = vow
             self._consider_vows()
@@ -328,12 +326,16 @@ class Epochs:
 
     def _give_up(self, why: str) -> None:
         """This claim; who waits for it is told."""
-        self.claimed = 0
-        self._accepts_loss = False
-        self.vows = {}
+        self._forget_claim()
         for token, _, _ in self.asked:
             self.replica.reply(token, CannotDo(why))
         self.asked = []
+
+    def _forget_claim(self) -> None:
+        """It has been taken up, or given up; and with it the operator's word for it, and the voters'."""
+        self.claimed = 0
+        self._accepts_loss = False
+        self.vows = {}
 
     @property
     def may_propose(self) -> bool:

@@ -174,7 +174,7 @@ class Files:
         replica = self.replica
         if replica.state != ACTIVE or replica.configuration.policy == "immediate":
             return None
-        ms = min(replica.stamped_ms, replica.bound_ms)
+        ms = replica.stamped_ms
         replica.promise(ms)
         return replica.replica, ms, replica.log.vector.get(replica.replica, 0)
 

@@ -179,7 +179,7 @@ class Primary:
             self.anti_entropy.on_have(peer, ask.have)
             return
         # What lies beyond is not believed, nor may it carry this clock along: what has been stamped is promised then.
-        ms = ask.ms if ask.ms <= replica.bound_ms else min(replica.bound_ms, replica.stamped_ms)
+        ms = ask.ms if ask.ms <= replica.bound_ms else replica.stamped_ms
         replica.peers[peer].learn(ask.have)
         self.epochs.learn(ask.have.epoch, ask.have.primary)
         replica.promise(ms)

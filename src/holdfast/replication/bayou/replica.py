@@ -145,8 +145,8 @@ class Replica:
 
     @property
     def stamped_ms(self) -> int:
-        """No stamp of the past here lies above: by the clock, or by what was seen."""
-        return max(self.deadline_ms, self.clock.milliseconds)
+        """Up to where stamps here lie by now, by the clock or by what was seen: to promise so much moves no clock."""
+        return min(self.bound_ms, max(self.deadline_ms, self.clock.milliseconds))
 
     def observe(self, ms: int) -> None:
         """A stamp was seen: what is written here from now on is stamped later. Not so beyond the forward
